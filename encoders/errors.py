@@ -1,0 +1,37 @@
+"""The exceptions a caller can act on; the command line turns them into exit codes."""
+
+
+class InputError(ValueError):
+    """The given file, name, value or combination cannot be used (exit code 2).
+
+    The message says what was given, what was expected and what to do.
+    """
+
+
+class MissingExtra(ImportError):
+    """An optional dependency is not installed (exit code 2).
+
+    Args:
+        package: the import that failed, e.g. "coremltools".
+        extra: the extra that brings it, e.g. "export".
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'repvit-sam[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient became NaN or infinite; no parameter has moved when it is raised (exit code 1).
+
+    Args:
+        keys: keys of the samples of the batch.
+        losses: name -> value of each loss term.
+    """
+
+    def __init__(self, *, keys: list[str], losses: dict[str, float]) -> None:
+        terms = ", ".join(f"{name}={value}" for name, value in losses.items())
+        super().__init__(f"non-finite loss ({terms}) on samples {', '.join(keys)}; the parameters were not changed")
+        self.keys = keys
+        self.losses = losses

@@ -1,0 +1,109 @@
+"""A SAM-like model: one image encoder of ours, segment-anything's own prompt encoder and mask decoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from torch import Tensor, nn
+
+from encoders.contract import EMBED_DIM, STRIDE, check_image_size
+from encoders.geometry import Shape, resized_shape
+
+
+def build_prompt_encoder(image_size: int) -> PromptEncoder:
+    """segment-anything's prompt encoder for an S x S input frame. Source: segment-anything, `build_sam.py`."""
+    side = check_image_size(image_size) // STRIDE
+    return PromptEncoder(
+        embed_dim=EMBED_DIM,
+        image_embedding_size=(side, side),
+        input_image_size=(image_size, image_size),
+        mask_in_chans=16,
+    )
+
+
+def build_mask_decoder() -> MaskDecoder:
+    """segment-anything's mask decoder, which works at any image size. Source: segment-anything, `build_sam.py`."""
+    return MaskDecoder(
+        num_multimask_outputs=3,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=2048, num_heads=8),
+        transformer_dim=EMBED_DIM,
+        iou_head_depth=3,
+        iou_head_hidden_dim=256,
+    )
+
+
+class Sam(nn.Module):
+    """Image encoder, prompt encoder and mask decoder under segment-anything's names.
+
+    Args:
+        arch: registry name of the image encoder.
+        image_encoder: (B, 3, S, S) -> (B, 256, S/16, S/16).
+        image_size: S in pixels.
+    """
+
+    def __init__(self, *, arch: str, image_encoder: nn.Module, image_size: int) -> None:
+        super().__init__()
+        self.arch = arch
+        self.image_size = check_image_size(image_size)
+        self.image_encoder = image_encoder
+        self.prompt_encoder = build_prompt_encoder(image_size)
+        self.mask_decoder = build_mask_decoder()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def decode(
+        self,
+        embeddings: Tensor,
+        *,
+        image_index: Tensor,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        multimask: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode P prompts, spread over B images, in one pass.
+
+        The stock decoder repeats one image's embedding over all prompts; handing it each prompt's own embedding as the
+        dense term gives the same sum for several images at once (reference: `mask_decoder.py`, `predict_masks`).
+
+        Args:
+            embeddings: (B, 256, S/16, S/16).
+            image_index: (P,) int64, the image of each prompt.
+            points: (P, N, 2) float xy in the input frame; labels: (P, N) int, 1 foreground, 0 background, -1 none.
+            boxes: (P, 4) float xyxy in the input frame.
+            masks: (P, 1, S/4, S/4) logits of an earlier round.
+            multimask: three masks a prompt, else one.
+
+        Returns:
+            logits (P, M, S/4, S/4) and predicted IoU (P, M), M = 3 or 1.
+        """
+        sparse, dense = self.prompt_encoder(
+            points=None if points is None else (points, labels), boxes=boxes, masks=masks
+        )
+        source = embeddings[image_index] + dense
+        logits, scores = self.mask_decoder(
+            image_embeddings=torch.zeros_like(source[:1]),
+            image_pe=self.prompt_encoder.get_dense_pe().to(source.dtype),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=source,
+            multimask_output=multimask,
+        )
+        return logits, scores
+
+    def upscale(self, logits: Tensor, *, shape: Shape) -> Tensor:
+        """(P, M, S/4, S/4) logits -> (P, M, H, W) logits of the original image; SAM's `postprocess_masks`."""
+        height, width = resized_shape(shape, image_size=self.image_size)
+        frame = F.interpolate(logits, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
+        return F.interpolate(frame[..., :height, :width], shape, mode="bilinear", align_corners=False)
+
+
+def describe(sam: Sam) -> dict[str, Any]:
+    """Facts for a person: architecture, image size, parameters of each part."""
+    parts: Sequence[str] = ("image_encoder", "prompt_encoder", "mask_decoder")
+    counts = {part: sum(p.numel() for p in getattr(sam, part).parameters()) for part in parts}
+    return {"arch": sam.arch, "image_size": sam.image_size, "parameters": counts}
