@@ -55,7 +55,7 @@ class Sam(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def decode(
+    def decode_all(
         self,
         embeddings: Tensor,
         *,
@@ -64,9 +64,8 @@ class Sam(nn.Module):
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
-        multimask: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Decode P prompts, spread over B images, in one pass.
+        """Decode P prompts, spread over B images, in one pass; all four mask tokens.
 
         The stock decoder repeats one image's embedding over all prompts; handing it each prompt's own embedding as the
         dense term gives the same sum for several images at once (reference: `mask_decoder.py`, `predict_masks`).
@@ -77,23 +76,33 @@ class Sam(nn.Module):
             points: (P, N, 2) float xy in the input frame; labels: (P, N) int, 1 foreground, 0 background, -1 none.
             boxes: (P, 4) float xyxy in the input frame.
             masks: (P, 1, S/4, S/4) logits of an earlier round.
-            multimask: three masks a prompt, else one.
 
         Returns:
-            logits (P, M, S/4, S/4) and predicted IoU (P, M), M = 3 or 1.
+            logits (P, 4, S/4, S/4) and predicted IoU (P, 4); token 0 is the single mask, 1 to 3 the multimask output.
         """
         sparse, dense = self.prompt_encoder(
             points=None if points is None else (points, labels), boxes=boxes, masks=masks
         )
         source = embeddings[image_index] + dense
-        logits, scores = self.mask_decoder(
+        logits, scores = self.mask_decoder.predict_masks(
             image_embeddings=torch.zeros_like(source[:1]),
             image_pe=self.prompt_encoder.get_dense_pe().to(source.dtype),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=source,
-            multimask_output=multimask,
         )
         return logits, scores
+
+    def decode(
+        self, embeddings: Tensor, *, image_index: Tensor, multimask: bool = True, **prompts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode_all`, but only the mask tokens that are the answer.
+
+        Returns:
+            logits (P, M, S/4, S/4) and predicted IoU (P, M); M = 3 with `multimask`, else 1.
+        """
+        logits, scores = self.decode_all(embeddings, image_index=image_index, **prompts)
+        tokens = slice(1, None) if multimask else slice(0, 1)
+        return logits[:, tokens], scores[:, tokens]
 
     def upscale(self, logits: Tensor, *, shape: Shape) -> Tensor:
         """(P, M, S/4, S/4) logits -> (P, M, H, W) logits of the original image; SAM's `postprocess_masks`."""

@@ -1,0 +1,72 @@
+"""Settings of the mask stage: its data, prompts and losses."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CocoSet(_Frozen):
+    """Photos with instance masks in COCO format."""
+
+    kind: Literal["coco"]
+    annotations: str
+    images: str | None = None
+    repeat: Annotated[int, Field(ge=1)] = 1
+
+
+class BsdsSet(_Frozen):
+    """BSDS500 photos; every region of every annotator is an object."""
+
+    kind: Literal["bsds"]
+    folder: str
+    split: Literal["train", "val", "test"] = "train"
+    repeat: Annotated[int, Field(ge=1)] = 1
+
+
+class MaskDataConfig(_Frozen):
+    """Where photos come from, how a view and its prompts are drawn.
+
+    `scale` is the range of the photo's long side after scaling, as a multiple of the image size; `paste_objects` come
+    from another photo; `box_share` of the prompts are boxes (`exact_box_share` of them without jitter), the rest points
+    (`centre_share` of them at the centre, the rest anywhere inside).
+    """
+
+    sets: Annotated[list[Annotated[CocoSet | BsdsSet, Field(discriminator="kind")]], Field(min_length=1)]
+    num_workers: Annotated[int, Field(ge=0)] = 1
+    prompts_per_photo: Annotated[int, Field(ge=1)] = 16
+    scale: tuple[float, float] = (1.0, 1.0)
+    max_masks: Annotated[int, Field(ge=1)] = 16
+    min_pixels: Annotated[int, Field(ge=1)] = 48
+    paste_probability: Share = 0.0
+    paste_objects: Annotated[int, Field(ge=1)] = 3
+    colour: Share = 0.0
+    box_share: Share = 0.5
+    exact_box_share: Share = 0.5
+    centre_share: Share = 0.5
+
+
+class MaskLossConfig(_Frozen):
+    """Weights of the loss terms; a term of weight 0 is not computed."""
+
+    focal: Weight = 0.0
+    bce: Weight = 2.0
+    dice: Weight = 1.0
+    iou: Weight = 1.0  # squared error of the predicted IoU
+    multimask: Weight = 1.0  # the best of three masks, relative to the single mask
+    refine: Weight = 0.0  # a second round with a click in the error region and the first round's logits
+
+
+class TrainableConfig(_Frozen):
+    """What learns: learning-rate factors by part; 0 freezes it. BatchNorm statistics of the backbone never move."""
+
+    backbone: Weight = 1.0
+    neck: Weight = 1.0
+    prompt_encoder: Weight = 1.0
+    mask_decoder: Weight = 1.0

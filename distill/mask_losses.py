@@ -1,0 +1,53 @@
+"""Losses between mask logits and targets, one value per prompt and mask: pure functions of tensors.
+
+Shapes: logits (P, M, h, w); target (P, h, w) float, the share of each cell that is object, 0 to 1; valid (P, h, w) bool,
+False on padding. Each returns (P, M).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over valid cells."""
+    loss = F.binary_cross_entropy_with_logits(logits, _like(target, logits), reduction="none")
+    return _mean(loss, valid)
+
+
+def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """Focal loss without class balance, mean over valid cells (SAM paper, appendix A; Lin et al. 2017, gamma 2)."""
+    target = _like(target, logits)
+    probability = logits.sigmoid()
+    distance = (probability - target).abs()
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * distance**gamma
+    return _mean(loss, valid)
+
+
+def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """1 - (2 |p t| + 1) / (|p| + |t| + 1) over valid cells (EdgeSAM, `training/utils.py`: the same smoothing)."""
+    keep = valid[:, None].to(logits.dtype)
+    probability = logits.sigmoid() * keep
+    target = _like(target, logits) * keep
+    overlap = (probability * target).sum(dim=(2, 3))
+    total = probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))
+    return 1 - (2 * overlap + 1) / (total + 1)
+
+
+def mask_iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """IoU of the thresholded mask (logits > 0) with the thresholded target (> 0.5) over valid cells; no gradient."""
+    with torch.no_grad():
+        prediction = (logits > 0) & valid[:, None]
+        truth = (target > 0.5)[:, None] & valid[:, None]
+        overlap = (prediction & truth).sum(dim=(2, 3)).float()
+        union = (prediction | truth).sum(dim=(2, 3)).float()
+        return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
+
+
+def _like(target: Tensor, logits: Tensor) -> Tensor:
+    return target[:, None].to(logits.dtype).expand_as(logits)
+
+
+def _mean(loss: Tensor, valid: Tensor) -> Tensor:
+    keep = valid[:, None].to(loss.dtype)
+    return (loss * keep).sum(dim=(2, 3)) / keep.sum(dim=(2, 3)).clamp(min=1)

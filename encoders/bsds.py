@@ -1,0 +1,64 @@
+"""BSDS500 photos with their human segmentations, as samples. Source: BIDS/BSDS500, `groundTruth/*.mat`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from encoders.errors import InputError
+from encoders.image import read_image
+from encoders.sample import Sample
+
+
+class BsdsDataset:
+    """One split of BSDS500: every region of every annotator is a mask, so masks overlap and nest.
+
+    Args:
+        folder: BSDS500's `data` folder, which holds `images/SPLIT/*.jpg` and `groundTruth/SPLIT/*.mat`.
+        split: "train", "val" or "test".
+
+    Raises:
+        InputError: the folder does not have that layout.
+    """
+
+    def __init__(self, folder: Path | str, *, split: str = "train") -> None:
+        self.folder = Path(folder)
+        self.split = split
+        self.paths = sorted((self.folder / "images" / split).glob("*.jpg"))
+        if not self.paths:
+            raise InputError(f"{self.folder} has no images/{split}/*.jpg; expected BSDS500's folder of images/ and groundTruth/")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read photo `index` in order of name."""
+        path = self.paths[index]
+        masks = [
+            segmentation == label
+            for segmentation in self.segmentations(path.stem)
+            for label in np.unique(segmentation)
+        ]
+        return Sample(
+            key=path.stem,
+            image=read_image(path),
+            boxes=[mask_box(mask) for mask in masks],
+            masks=masks,
+            meta={"source": "BSDS500", "file_name": path.name},
+        )
+
+    def segmentations(self, stem: str) -> list[np.ndarray]:
+        """Region labels of each annotator, (H, W) uint16."""
+        path = self.folder / "groundTruth" / self.split / f"{stem}.mat"
+        cells = scipy.io.loadmat(str(path))["groundTruth"]
+        return [cell["Segmentation"][0, 0] for cell in cells[0]]
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool, not empty -> (4,) float32 xyxy in pixels, right and lower edge exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.asarray([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
