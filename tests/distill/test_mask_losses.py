@@ -1,0 +1,41 @@
+import math
+
+import pytest
+import torch
+
+from distill.mask_losses import bce_loss, dice_loss, focal_loss, mask_iou
+
+LOGIT = math.log(3)  # sigmoid = 0.75
+
+
+def case() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A 1 x 3 mask whose last cell is padding: object, background, padding with a wild logit."""
+    logits = torch.tensor([[[[LOGIT, -LOGIT, 50.0]]]])
+    target = torch.tensor([[[1.0, 0.0, 0.0]]])
+    valid = torch.tensor([[[True, True, False]]])
+    return logits, target, valid
+
+
+def test_bce_by_hand_ignores_padding():
+    assert bce_loss(*case()).item() == pytest.approx(-math.log(0.75))
+
+
+def test_focal_by_hand_ignores_padding():
+    assert focal_loss(*case()).item() == pytest.approx(-math.log(0.75) * 0.25**2)
+
+
+def test_dice_by_hand_ignores_padding():
+    # overlap 0.75, |p| = 1, |t| = 1: 1 - (1.5 + 1) / (2 + 1)
+    assert dice_loss(*case()).item() == pytest.approx(1 - 2.5 / 3)
+
+
+def test_iou_by_hand_per_mask():
+    logits = torch.tensor([[[[1.0, 1.0, -1.0, 9.0]], [[-1.0, 1.0, 1.0, 9.0]]]])  # two masks of one prompt
+    target = torch.tensor([[[1.0, 0.9, 0.2, 1.0]]])
+    valid = torch.tensor([[[True, True, True, False]]])
+    assert mask_iou(logits, target, valid)[0].tolist() == pytest.approx([1.0, 1 / 3])
+
+
+def test_iou_of_nothing_with_nothing_is_one():
+    empty = torch.zeros(1, 2, 2)
+    assert mask_iou(torch.full((1, 1, 2, 2), -1.0), empty, torch.ones(1, 2, 2, dtype=torch.bool)).item() == 1
