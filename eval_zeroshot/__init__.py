@@ -1,0 +1,29 @@
+"""Zero-shot evaluation: any predictor, any COCO-format data set, named protocols, honest tables."""
+
+from eval_zeroshot.baselines import Disc, FillBox, untrained
+from eval_zeroshot.datasets import EvalDataset, open_dataset
+from eval_zeroshot.results import Estimate, Result, append_results, read_results, write_results
+from eval_zeroshot.runner import ModelFacts, evaluate
+from eval_zeroshot.suites import SUITES, BoxIou, PointIou, Suite, box_iou, get_suite, point_iou
+
+__all__ = [
+    "SUITES",
+    "BoxIou",
+    "Disc",
+    "Estimate",
+    "EvalDataset",
+    "FillBox",
+    "ModelFacts",
+    "PointIou",
+    "Result",
+    "Suite",
+    "append_results",
+    "box_iou",
+    "evaluate",
+    "get_suite",
+    "open_dataset",
+    "point_iou",
+    "read_results",
+    "untrained",
+    "write_results",
+]

@@ -1,0 +1,86 @@
+"""Data sets for evaluation: a name and samples, read one photo at a time, in a fixed order."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from encoders.coco import CocoDataset, file_name
+from encoders.errors import InputError
+from encoders.sample import Sample
+
+HOW_TO_GET = (
+    "COCO: https://cocodataset.org/#download, val2017.zip and annotations_trainval2017.zip, then give "
+    "annotations/instances_val2017.json and the folder of photos"
+)
+COMMON_NAMES = ("instances", "annotations")  # names of files that say nothing of the data set
+
+
+class EvalDataset:
+    """The first `limit` photos, by image id, of a COCO-format data set.
+
+    Args:
+        coco: the data set.
+        name: what results call it; a limit is added to it, as a result on fewer photos is another result.
+        limit: photos to use; None or more than there are uses all.
+    """
+
+    def __init__(self, coco: CocoDataset, *, name: str, limit: int | None = None) -> None:
+        self._coco = coco
+        self._count = len(coco) if limit is None else min(limit, len(coco))
+        self.name = name if self._count == len(coco) else f"{name}[:{self._count}]"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._coco[index] for index in range(self._count))
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._coco[index]
+
+
+def open_dataset(
+    annotations: Path | str, *, images: Path | str | None = None, limit: int | None = None, name: str | None = None
+) -> EvalDataset:
+    """Open COCO-format annotations with their photos.
+
+    Args:
+        annotations: a COCO-format json, or a folder that holds one as `instances.json` or as its only json.
+        images: folder of the photos; `images/` beside the json when None.
+        limit: use only the first photos by image id.
+        name: name in results; the json's, or its folder's where the json is just `instances.json`.
+
+    Raises:
+        InputError: annotations or photos are missing; says where to get COCO. Or the limit is not positive.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit {limit} leaves no photo; give a positive number")
+    path = _find_json(Path(annotations))
+    coco = CocoDataset(path, images=images)
+    _check_photos(coco)
+    common = path.stem in COMMON_NAMES and path.resolve().parent.name
+    return EvalDataset(coco, name=name or common or path.stem, limit=limit)
+
+
+def _find_json(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(path.glob("*.json"))
+        usual = path / "instances.json"
+        if usual in found or len(found) == 1:
+            return usual if usual in found else found[0]
+        raise InputError(
+            f"{path} is a folder with {len(found)} json files and no instances.json; name the annotations file itself"
+        )
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected a COCO-format json of instances. {HOW_TO_GET}")
+    return path
+
+
+def _check_photos(coco: CocoDataset) -> None:
+    missing = [name for name in map(file_name, coco.records) if not (coco.images / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(coco)} photos of {coco.path} are not in {coco.images}, {missing[0]} first; "
+            f"name the folder that holds them. {HOW_TO_GET}"
+        )

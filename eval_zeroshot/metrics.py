@@ -1,0 +1,53 @@
+"""Pure functions from masks and numbers to numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+Size = Literal["small", "medium", "large"]
+SIZES: tuple[Size, ...] = ("small", "medium", "large")
+SMALL_AREA_PIXELS = 32**2
+MEDIUM_AREA_PIXELS = 96**2
+
+
+def mask_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union of masks, (..., H, W) bool each, leading dimensions broadcast -> (...) float64.
+
+    Two empty masks agree: 0/0 is 1.0. (EdgeSAM's evaluation makes it NaN and drops it from the mean, so that a model is
+    not credited for a right empty answer and n shrinks in silence.)
+
+    Raises:
+        ValueError: the masks are of images of different sizes.
+    """
+    if first.shape[-2:] != second.shape[-2:]:
+        raise ValueError(f"masks of {first.shape[-2:]} and {second.shape[-2:]} (height, width) cannot be compared")
+    overlap = np.logical_and(first, second).sum(axis=(-2, -1), dtype=np.int64)
+    union = first.sum(axis=(-2, -1), dtype=np.int64) + second.sum(axis=(-2, -1), dtype=np.int64) - overlap
+    return np.where(union == 0, 1.0, overlap / np.maximum(union, 1))
+
+
+def mean_and_error(values: Sequence[float] | np.ndarray) -> tuple[float | None, float | None]:
+    """Mean, and its standard error s / sqrt(n) with s the sample deviation (n - 1).
+
+    The error treats the values as independent; objects of one photo are not quite, so it is a lower bound.
+    A mean of nothing is None, and so is the error of fewer than two values.
+    """
+    array = np.asarray(values, np.float64)
+    if array.size == 0:
+        return None, None
+    mean = float(array.mean())
+    if array.size == 1:
+        return mean, None
+    return mean, float(array.std(ddof=1) / math.sqrt(array.size))
+
+
+def size_class(area_pixels: float) -> Size:
+    """COCO's size of an object by its annotated area: small <= 32^2 < medium <= 96^2 < large.
+
+    COCO's own ranges share their ends (1024 is small and medium there); here each object has one size.
+    """
+    if area_pixels <= SMALL_AREA_PIXELS:
+        return "small"
+    return "medium" if area_pixels <= MEDIUM_AREA_PIXELS else "large"

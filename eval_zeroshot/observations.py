@@ -1,0 +1,105 @@
+"""What a suite saw on one photo, and a file of it, so that an evaluation continues where it was stopped."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from encoders.errors import InputError
+from eval_zeroshot.results import drop_torn_line
+
+
+class Observation(BaseModel):
+    """One model, one suite, one photo with P objects that count.
+
+    Attributes:
+        key: the photo's `Sample.key`.
+        ids: (P,) annotation ids.
+        areas: (P,) annotated areas in pixels.
+        values: name of a number -> (P,) values.
+        masks: (P,) the answered masks that agreement is measured on, as COCO RLE.
+        skipped: objects left out, by reason.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    ids: list[int] = Field(default_factory=list)
+    areas: list[float] = Field(default_factory=list)
+    values: dict[str, list[float]] = Field(default_factory=dict)
+    masks: list[dict[str, Any]] = Field(default_factory=list)
+    skipped: dict[str, int] = Field(default_factory=dict)
+
+
+class ObservationStore:
+    """Observations by key, kept in memory and, where a path is given, one JSON line each on disk.
+
+    The first line says whose observations they are. A line that a killed run left unfinished is cut off.
+
+    Args:
+        path: file to continue or to begin; None keeps nothing.
+        identity: suite, version, data set, sha256 of the weights, whatever makes observations comparable.
+
+    Raises:
+        InputError: the file has observations of another identity, or a line of it is none.
+    """
+
+    def __init__(self, path: Path | None, *, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        self.identity = dict(identity)
+        self.found: dict[str, Observation] = {}
+        if path is None:
+            return
+        drop_torn_line(path)
+        if path.is_file() and path.stat().st_size:
+            self._read(path)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(json.dumps(self.identity, sort_keys=True))
+
+    def get(self, key: str, *, ids: list[int]) -> Observation | None:
+        """The stored observation of a photo, None if there is none yet.
+
+        Raises:
+            InputError: it is of other objects than `ids`: the data set has changed under its name.
+        """
+        observation = self.found.get(key)
+        if observation is not None and observation.ids != ids:
+            raise InputError(
+                f"{self.path}: photo {key} was evaluated on objects {observation.ids[:5]}..., the data set now has "
+                f"{ids[:5]}...; the annotations have changed, so delete this file to evaluate again"
+            )
+        return observation
+
+    def add(self, observation: Observation) -> None:
+        """Keep one photo's observation; on disk when this returns."""
+        self.found[observation.key] = observation
+        if self.path is not None:
+            self._append(observation.model_dump_json())
+
+    def _append(self, line: str) -> None:
+        assert self.path is not None
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _read(self, path: Path) -> None:
+        first, *rest = path.read_text(encoding="utf-8").splitlines()
+        try:
+            identity = json.loads(first)
+        except ValueError as error:
+            raise InputError(f"{path}, line 1: not the header of an observations file ({error})") from error
+        if identity != self.identity:
+            raise InputError(f"{path} has observations of {identity}, expected {self.identity}; choose another folder")
+        for number, line in enumerate(rest, start=2):
+            try:
+                observation = Observation.model_validate_json(line)
+            except ValidationError as error:
+                raise InputError(
+                    f"{path}, line {number}: not an observation; delete this file to start over"
+                ) from error
+            self.found[observation.key] = observation

@@ -1,0 +1,137 @@
+"""One measured number with all that is needed to trust it, and files of such numbers, one JSON line each."""
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from encoders.errors import InputError
+from eval_zeroshot.metrics import mean_and_error
+
+Direction = Literal["higher", "lower"]
+Role = Literal["teacher", "student", "baseline"]
+ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
+
+
+class Estimate(BaseModel):
+    """A mean over n objects with its standard error; None where n is too small to have one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float | None
+    n: int
+    standard_error: float | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Estimate":
+        """Mean, count and standard error of per-object values."""
+        value, error = mean_and_error(values)
+        return cls(value=value, n=len(values), standard_error=error)
+
+
+class Result(Estimate):
+    """What one model reached in one suite on one data set.
+
+    Attributes:
+        suite, version, protocol: what was measured, exactly; two versions are never compared.
+        direction: whether a higher or a lower value is better.
+        model: name under which the model was given; role, architecture, sha256 of its weights and image size beside it.
+        dataset: name of the data set, with its limit if not all of it was used.
+        images: photos seen, those without objects included.
+        value, n, standard_error: the primary number over n objects.
+        skipped: objects left out, by reason.
+        breakdown: the primary number by size of object.
+        extra: further numbers of the same objects, each with its own n.
+        reference: the model whose masks `agreement` is measured against.
+    """
+
+    suite: str
+    version: str
+    protocol: str
+    direction: Direction = "higher"
+    model: str
+    role: Role = "student"
+    arch: str | None = None
+    model_sha256: str | None = None
+    image_size: int | None = None
+    dataset: str
+    images: int = 0
+    skipped: dict[str, int] = Field(default_factory=dict)
+    breakdown: dict[str, Estimate] = Field(default_factory=dict)
+    extra: dict[str, Estimate] = Field(default_factory=dict)
+    reference: str | None = None
+    seed: int = 0
+
+    def to_line(self) -> str:
+        """The JSON line of this result, newline included; no date, so the same run gives the same bytes."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False) + "\n"
+
+    @property
+    def sort_key(self) -> tuple[str, str, str, int, str]:
+        """Data set, suite, then teacher before students before baselines."""
+        return self.dataset, self.suite, self.version, ROLES.index(self.role), self.model
+
+
+def write_results(path: Path | str, results: Iterable[Result]) -> None:
+    """Write results in stable order under a temporary name, then rename: the file is whole or absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(result.to_line() for result in sorted(results, key=lambda result: result.sort_key))
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def append_results(path: Path | str, results: Iterable[Result]) -> None:
+    """Add lines to a results file; the fragment of a line that a killed writer left is cut off, with a warning."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drop_torn_line(path)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.writelines(result.to_line() for result in results)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut an unterminated last line off a JSON-lines file, with a warning; it was never finished."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        warnings.warn(f"{path}: dropped an unfinished last line of {len(data) - whole} bytes", stacklevel=3)
+        with path.open("r+b") as stream:
+            stream.truncate(whole)
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """All results of a JSON-lines file, in its order. An unterminated last line is left out with a warning.
+
+    Raises:
+        InputError: the file is missing, or a finished line is no result (it names the line).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected a results file written by an evaluation (JSON lines)")
+    results = []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            warnings.warn(f"{path}: line {number} is unfinished and was left out", stacklevel=2)
+            continue
+        if not line.strip():
+            continue
+        try:
+            results.append(Result.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the line"
+            raise InputError(f"{path}, line {number}: not a result ({where}: {first['msg']})") from error
+    return results

@@ -1,0 +1,180 @@
+"""Several models through the same prompts: each photo is read once, each model's masks are kept for comparison."""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from encoders.errors import InputError
+from encoders.sample import Sample
+from eval_zeroshot.observations import Observation, ObservationStore
+from eval_zeroshot.protocol import PredictorLike
+from eval_zeroshot.results import Result, Role
+from eval_zeroshot.suites import Suite
+
+Progress = Callable[[int, int | None], None]  # (photos done, photos in all if known), after each photo
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What results say of a model besides its name.
+
+    Attributes:
+        role: decides where the table puts it.
+        arch: registry name of its architecture.
+        sha256: of the file that holds its weights.
+    """
+
+    role: Role = "student"
+    arch: str | None = None
+    sha256: str | None = None
+
+
+def evaluate(
+    predictors: Mapping[str, PredictorLike],
+    *,
+    suites: Sequence[Suite],
+    samples: Iterable[Sample],
+    reference: str | None = None,
+    dataset: str | None = None,
+    facts: Mapping[str, ModelFacts] | None = None,
+    state: Path | str | None = None,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Run named predictors through suites in one pass over the samples.
+
+    Args:
+        predictors: name -> predictor.
+        suites: see `SUITES`.
+        samples: iterable of samples with unique keys; an `open_dataset` brings its name along.
+        reference: name of the predictor whose masks the others are compared with; its role is "teacher" unless said.
+        dataset: name in results; the samples' own when None.
+        facts: what results say of a model; a predictor's own `role` counts where there is none.
+        state: folder for what was seen so far. The same call continues there: a photo that a model has answered is not
+            asked again, the reference's masks included. Other weights or another image size start afresh beside it.
+        progress: called after each photo.
+
+    Returns:
+        One result for each suite and model, in this order.
+
+    Raises:
+        InputError: an unknown reference, two samples of one key, or a state whose annotations have changed.
+    """
+    if reference is not None and reference not in predictors:
+        near = difflib.get_close_matches(reference, predictors, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"the reference {reference!r} is not among the models {', '.join(predictors)}{hint}")
+    name = dataset or str(getattr(samples, "name", "samples"))
+    known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
+    stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)
+    keys = _observe_all(predictors, suites, samples, stores, progress)
+
+    def seen_by(suite: Suite, model: str) -> list[Observation]:
+        found = stores[suite.name, model].found
+        return [found[key] for key in keys]
+
+    results = []
+    for suite in suites:
+        other = None if reference is None else (reference, seen_by(suite, reference))
+        for model in predictors:
+            result = suite.summarise(seen_by(suite, model), model=model, dataset=name, reference=other)
+            fact = known[model]
+            about = {"role": fact.role, "arch": fact.arch, "model_sha256": fact.sha256}
+            results.append(result.model_copy(update=about | {"image_size": _image_size(predictors[model])}))
+    return results
+
+
+def _observe_all(
+    predictors: Mapping[str, PredictorLike],
+    suites: Sequence[Suite],
+    samples: Iterable[Sample],
+    stores: Mapping[tuple[str, str], ObservationStore],
+    progress: Progress | None,
+) -> list[str]:
+    """Fill the stores; returns the keys of all samples in order."""
+    keys: dict[str, None] = {}
+    total = len(samples) if isinstance(samples, Sized) else None
+    for sample in samples:
+        if sample.key in keys:
+            raise InputError(f"two samples have the key {sample.key}; keys must be unique within a data set")
+        keys[sample.key] = None
+        for model, predictor in predictors.items():
+            due = [
+                suite
+                for suite in suites
+                if stores[suite.name, model].get(sample.key, ids=suite.counted_ids(sample)) is None
+            ]
+            if due:
+                predictor.set_image(sample.image)
+            for suite in due:
+                stores[suite.name, model].add(suite.observe(predictor, sample))
+        if progress is not None:
+            progress(len(keys), total)
+    return list(keys)
+
+
+def _facts(
+    model: str, predictor: PredictorLike, facts: Mapping[str, ModelFacts] | None, reference: str | None
+) -> ModelFacts:
+    if facts is not None and model in facts:
+        return facts[model]
+    sam = getattr(predictor, "sam", None)
+    role: Role = "teacher" if model == reference else getattr(predictor, "role", "student")
+    return ModelFacts(role=role, arch=getattr(sam, "arch", None))
+
+
+def _image_size(predictor: PredictorLike) -> int | None:
+    size = getattr(predictor, "image_size", None)
+    return None if size is None else int(size)
+
+
+def _open_stores(
+    state: Path | str | None,
+    *,
+    predictors: Mapping[str, PredictorLike],
+    suites: Sequence[Suite],
+    known: Mapping[str, ModelFacts],
+    dataset: str,
+) -> dict[tuple[str, str], ObservationStore]:
+    """(suite, model) -> its observations; the file's name holds a digest of all that makes them comparable."""
+    stores = {}
+    for model, predictor in predictors.items():
+        weights = None if state is None else known[model].sha256 or fingerprint(predictor)
+        for suite in suites:
+            identity = {
+                "dataset": dataset,
+                "suite": suite.name,
+                "version": suite.version,
+                "protocol": suite.protocol,
+                "model": model,
+                "weights": weights,
+                "image_size": _image_size(predictor),
+            }
+            digest = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:12]
+            parts = (re.sub(r"[^\w\-]+", "_", part) for part in (dataset, suite.name, model))
+            path = None if state is None else Path(state) / f"{'.'.join(parts)}.{digest}.jsonl"
+            stores[suite.name, model] = ObservationStore(path, identity=identity)
+    return stores
+
+
+def fingerprint(predictor: PredictorLike) -> str:
+    """What tells a predictor's answers from another's: its `identity`, else a sha256 over its model's tensors.
+
+    Raises:
+        InputError: it has neither an `identity` nor a `sam`.
+    """
+    identity = getattr(predictor, "identity", None)
+    if identity is not None:
+        return str(identity)
+    sam = getattr(predictor, "sam", None)
+    if sam is None:
+        raise InputError(f"to resume, {type(predictor).__name__} needs an `identity` or a sha256 in its ModelFacts")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(sam.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
