@@ -51,9 +51,11 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read photo `index` in order of image id."""
         record = self.records[index]
-        return sample_from_coco(
-            record, self._instances[record["id"]], image=read_image(self.images / file_name(record))
-        )
+        return sample_from_coco(record, self.instances(index), image=read_image(self.images / file_name(record)))
+
+    def instances(self, index: int) -> list[dict[str, Any]]:
+        """Annotations of photo `index`, as the json states them."""
+        return self._instances.get(self.records[index]["id"], [])
 
 
 def file_name(record: dict[str, Any]) -> str:

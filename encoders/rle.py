@@ -1,4 +1,8 @@
-"""Masks to COCO's run-length encoding and back, by pycocotools."""
+"""Masks to COCO's run-length encoding and back, by pycocotools.
+
+pycocotools trusts its input: run lengths that stop short leave the rest of the mask unset memory, and a polygon far
+outside the image exhausts memory. So both are checked here before it sees them.
+"""
 
 from typing import Any
 
@@ -8,11 +12,12 @@ from pycocotools import mask as coco_mask
 from encoders.errors import InputError
 from encoders.geometry import Shape
 
+Rle = dict[str, Any]  # {"size": [H, W], "counts": str}, fit for json
 
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+
+def encode_mask(mask: np.ndarray) -> Rle:
     """(H, W) bool -> {"size": [H, W], "counts": str}, fit for json."""
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    return _as_json(coco_mask.encode(np.asfortranarray(mask, np.uint8)))
 
 
 def decode_segmentation(segmentation: Any, *, shape: Shape) -> np.ndarray:
@@ -21,17 +26,70 @@ def decode_segmentation(segmentation: Any, *, shape: Shape) -> np.ndarray:
     Raises:
         InputError: the segmentation is malformed or belongs to an image of another size.
     """
-    height, width = shape
+    return coco_mask.decode(to_rle(segmentation, shape=shape)).astype(bool)
+
+
+def to_rle(segmentation: Any, *, shape: Shape) -> Rle:
+    """COCO polygons, or RLE compressed or not -> checked compressed RLE, without decoding the mask.
+
+    Raises:
+        InputError: the segmentation is malformed or belongs to an image of another size.
+    """
     try:
         if isinstance(segmentation, list):
-            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation["counts"], list):
-            rle = coco_mask.frPyObjects(segmentation, *segmentation["size"])
-        else:
-            rle = segmentation
-        size = tuple(rle["size"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+            return _from_polygons(segmentation, shape)
+        size = tuple(int(side) for side in segmentation["size"])
+        counts = segmentation["counts"]
+        runs = np.asarray(counts, np.int64) if isinstance(counts, list) else run_lengths(counts)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(f"malformed segmentation ({type(error).__name__}: {error})") from error
-    if size != shape:
-        raise InputError(f"segmentation is of an image of {size}, this image is {shape} (height, width)")
-    return coco_mask.decode(rle).astype(bool)
+    if size != tuple(shape):
+        raise InputError(f"segmentation is of an image of {size}, this image is {tuple(shape)} (height, width)")
+    if runs.ndim != 1 or runs.size == 0 or (runs < 0).any() or runs.sum() != size[0] * size[1]:
+        pixels = size[0] * size[1]
+        raise InputError(f"malformed segmentation: its runs (shortest {runs.min(initial=0)}) cover {runs.sum()} of {pixels} pixels")
+    if isinstance(counts, list):
+        return _as_json(coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size))
+    return _as_json({"size": size, "counts": counts})
+
+
+def run_lengths(counts: str | bytes) -> np.ndarray:
+    """Compressed COCO counts -> (R,) int64 run lengths, background first.
+
+    A number is 5 bits a character, low bits first, bit 5 set where it goes on, bit 4 of its last character the sign;
+    from the fourth number on it is the difference to the number two places before.
+    Source: pycocotools, `maskApi.c` (`rleFrString`).
+    """
+    codes = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise ValueError("the counts string is empty, cut off or has characters outside COCO's alphabet")
+    last = (codes & 32) == 0
+    starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    place = np.arange(codes.size) - np.repeat(starts, np.diff(np.append(starts, codes.size)))
+    if place.max() > 6:  # 7 characters are 35 bits: more than any image has pixels
+        raise ValueError("the counts string has a number of more than 35 bits")
+    values = np.add.reduceat((codes & 31) << (5 * place), starts)
+    values -= np.where(codes[last] & 16, 1 << (5 * (place[last] + 1)), 0)
+    for first in (1, 2):  # numbers 1, 3, 5 ... and 2, 4, 6 ... are two chains of differences; number 0 stands alone
+        values[first::2] = np.cumsum(values[first::2])
+    return values
+
+
+def _from_polygons(polygons: list[Any], shape: Shape) -> Rle:
+    """Checked polygons, merged to one mask."""
+    if not polygons:
+        raise ValueError("no polygon")
+    arrays = [np.asarray(polygon, np.float64) for polygon in polygons]
+    for array in arrays:
+        if array.ndim != 1 or array.size < 6 or array.size % 2:
+            raise ValueError(f"a polygon needs at least 3 points as x, y, x, y, ...; got {array.size} numbers")
+        if not np.isfinite(array).all() or np.abs(array).max() > 4 * max(shape):
+            raise ValueError("a polygon lies far outside its image")
+    merged = coco_mask.merge(coco_mask.frPyObjects([array.tolist() for array in arrays], *shape))
+    return _as_json(merged)
+
+
+def _as_json(rle: dict[str, Any]) -> Rle:
+    counts = rle["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return {"size": [int(side) for side in rle["size"]], "counts": text}
