@@ -1,0 +1,76 @@
+"""Numbers from papers, each with its citation and protocol. They are for orientation, never for a shared column."""
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+
+
+class PublishedGroup(BaseModel):
+    """Numbers of one paper under one protocol on one data set.
+
+    Attributes:
+        source: short name of the paper.
+        unit: how the values are printed there.
+        metrics: names of M numbers.
+        numbers: model -> M values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    citation: str
+    suite: str
+    dataset: str
+    unit: Literal["percent", "fraction"]
+    protocol: str
+    metrics: tuple[str, ...]
+    numbers: dict[str, tuple[float, ...]]
+
+    @model_validator(mode="after")
+    def _complete(self) -> "PublishedGroup":
+        for model, values in self.numbers.items():
+            if len(values) != len(self.metrics):
+                raise ValueError(f"{self.source}, {model}: {len(values)} values for {len(self.metrics)} metrics")
+        return self
+
+    def rows(self) -> list["PublishedRow"]:
+        """One row for each number."""
+        shared = {name: getattr(self, name) for name in ("source", "citation", "suite", "dataset", "unit", "protocol")}
+        return [
+            PublishedRow(model=model, metric=metric, value=value, **shared)
+            for model, values in self.numbers.items()
+            for metric, value in zip(self.metrics, values, strict=True)
+        ]
+
+
+class PublishedRow(BaseModel):
+    """One published number, in the unit it was printed in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    suite: str
+    metric: str
+    dataset: str
+    value: float
+    unit: Literal["percent", "fraction"]
+    protocol: str
+    source: str
+    citation: str
+
+
+@cache
+def published_groups() -> tuple[PublishedGroup, ...]:
+    """All groups of the shipped table, in its order."""
+    text = files("eval_zeroshot").joinpath("data/published.yaml").read_text(encoding="utf-8")
+    return tuple(TypeAdapter(list[PublishedGroup]).validate_python(yaml.safe_load(text)))
+
+
+def published_rows(suites: Iterable[str] | None = None) -> list[PublishedRow]:
+    """Every published number, of the named suites or of all."""
+    wanted = None if suites is None else set(suites)
+    return [row for group in published_groups() if wanted is None or group.suite in wanted for row in group.rows()]
