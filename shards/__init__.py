@@ -1,0 +1,34 @@
+"""Teacher embeddings on disk and back: sources of photos, shards with a manifest, and the loader for training."""
+
+from shards.batch import Batch, DeviceBatch, make_batch
+from shards.codec import CODECS, decode_embedding, encode_embedding
+from shards.identity import CacheIdentity
+from shards.loader import ShardLoader
+from shards.manifest import Manifest, ShardEntry
+from shards.precompute import PrecomputeSummary, precompute
+from shards.progress import PrecomputeProgress
+from shards.reader import ShardReader, StoredSample
+from shards.source import Item, Photo, Source
+from shards.sources import open_source
+
+__all__ = [
+    "CODECS",
+    "Batch",
+    "CacheIdentity",
+    "DeviceBatch",
+    "Item",
+    "Manifest",
+    "Photo",
+    "PrecomputeProgress",
+    "PrecomputeSummary",
+    "ShardEntry",
+    "ShardLoader",
+    "ShardReader",
+    "Source",
+    "StoredSample",
+    "decode_embedding",
+    "encode_embedding",
+    "make_batch",
+    "open_source",
+    "precompute",
+]

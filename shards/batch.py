@@ -1,0 +1,116 @@
+"""A batch as workers hand it over, and as the device sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.contract import STRIDE
+from encoders.geometry import Shape
+from encoders.preprocess import normalize_padded, valid_positions
+from shards.codec import get_codec, pad_codes
+from shards.reader import StoredSample
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceBatch:
+    """What a training step takes.
+
+    Attributes:
+        keys: of the B samples.
+        image: (B, 3, S, S) float32, normalised, exactly 0 on padding.
+        teacher: (B, 256, S/16, S/16) float32, 0 on padding.
+        valid: (B, 1, S/16, S/16) bool, False on padding.
+        shapes: (height, width) of each photo in the input frame, pixels.
+        records: `KEY.json` of each sample where the loader was asked for them, else None.
+    """
+
+    keys: list[str]
+    image: Tensor
+    teacher: Tensor
+    valid: Tensor
+    shapes: list[Shape]
+    records: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a worker reads and decodes: bytes only, no float arithmetic.
+
+    Attributes:
+        keys: of the B samples.
+        pixels: (B, 3, S, S) uint8, the photo at the top left, 0 elsewhere; channels last in memory.
+        shapes: (height, width) of each photo in the input frame, pixels.
+        codec: registry name.
+        codes: (B, 256, S/16, S/16) in the codec's dtype, 0 on padding.
+        scales: (B, 256) float32.
+        records: `KEY.json` of each sample where the loader was asked for them, else None.
+    """
+
+    keys: list[str]
+    pixels: Tensor
+    shapes: list[Shape]
+    codec: str
+    codes: Tensor
+    scales: Tensor
+    records: list[dict[str, Any]] | None = None
+
+    def to_device(self, device: torch.device | str) -> DeviceBatch:
+        """Move, then normalise, pad and dequantise there, once for the whole batch."""
+        pixels, codes, scales = (t.to(device, non_blocking=True) for t in (self.pixels, self.codes, self.scales))
+        return DeviceBatch(
+            keys=self.keys,
+            image=normalize_padded(pixels, self.shapes).contiguous(),
+            teacher=get_codec(self.codec).dequantize(codes, scales),
+            valid=valid_positions(self.shapes, image_size=pixels.shape[-1], device=device),
+            shapes=self.shapes,
+            records=self.records,
+        )
+
+    def pin_memory(self) -> "Batch":
+        """The same in page-locked memory; torch's DataLoader calls it."""
+        return replace(
+            self,
+            pixels=self.pixels.pin_memory(),
+            codes=self.codes.pin_memory(),
+            scales=self.scales.pin_memory(),
+        )
+
+
+def make_batch(samples: Sequence[StoredSample], *, image_size: int, records: bool = False) -> Batch:
+    """Decode samples into a batch.
+
+    Args:
+        samples: of one cache.
+        image_size: S in pixels.
+        records: also parse and carry each sample's json.
+
+    Raises:
+        InputError: names the shard and key of a sample that cannot be decoded.
+    """
+    side = image_size // STRIDE
+    frames = np.zeros((len(samples), image_size, image_size, 3), np.uint8)
+    shapes: list[Shape] = []
+    codes, scales, names = [], [], set()
+    for frame, sample in zip(frames, samples, strict=True):
+        pixels = sample.pixels()
+        height, width = pixels.shape[:2]
+        coded = sample.coded(shape=(height, width), image_size=image_size)
+        frame[:height, :width] = pixels
+        shapes.append((height, width))
+        codes.append(torch.from_numpy(pad_codes(coded.codes, side=side)))
+        scales.append(torch.from_numpy(coded.scales))
+        names.add(coded.codec)
+    (codec,) = names
+    return Batch(
+        keys=[sample.key for sample in samples],
+        pixels=torch.from_numpy(frames).permute(0, 3, 1, 2),
+        shapes=shapes,
+        codec=codec,
+        codes=torch.stack(codes),
+        scales=torch.stack(scales),
+        records=[sample.json() for sample in samples] if records else None,
+    )

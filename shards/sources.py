@@ -1,0 +1,75 @@
+"""From what a user names to a source: a folder of photos, SA-1B tars, or a COCO json with its photos."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from encoders.errors import InputError
+from shards.source import PHOTO_SUFFIXES, Source
+from shards.source_coco import CocoSource
+from shards.source_folder import FolderSource
+from shards.source_tars import TarSource
+
+
+def open_source(
+    spec: str | Path | Sequence[str | Path],
+    *,
+    annotations: Path | str | None = None,
+    images: Path | str | None = None,
+) -> Source:
+    """Open a source of photos.
+
+    Args:
+        spec: a folder of photos; an SA-1B tar, a folder of them, a glob, or a list of tars and globs; or a COCO json.
+        annotations: a COCO json of instances for the photos in the folder `spec`.
+        images: folder of the photos of a COCO json; `images/` beside it when None.
+
+    Raises:
+        InputError: nothing there, nothing in it, or an ambiguous choice; says what was looked for.
+    """
+    if annotations is not None:
+        if images is not None and Path(images) != Path(str(spec)):
+            raise InputError(f"both {spec} and {images} are given as the folder of photos; give one")
+        return CocoSource(annotations, images=Path(str(spec)))
+    if not isinstance(spec, (str, Path)):
+        return TarSource(_expand([str(part) for part in spec]))
+    path = Path(spec)
+    if path.suffix.lower() == ".json":
+        return CocoSource(path, images=images)
+    if images is not None:
+        raise InputError(f"images={images} belongs to a COCO json, but the source is {spec}; expected a .json")
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix.lower() == ".tar" or glob.has_magic(str(spec)):
+        return TarSource(_expand([str(spec)]))
+    what = "is a single file" if path.is_file() else "does not exist"
+    raise InputError(f"{spec} {what}; expected a folder of photos, SA-1B tars (file, folder or glob) or a COCO .json")
+
+
+def _open_folder(folder: Path) -> Source:
+    tars = sorted(folder.glob("*.tar"))
+    if not tars:
+        return FolderSource(folder)
+    photos = [path.name for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES]
+    if photos:
+        raise InputError(
+            f"{folder} holds {len(tars)} tars and {len(photos)} photos; name the tars with a glob ({folder}/*.tar)"
+            " or move the photos to a folder of their own"
+        )
+    return TarSource(tars)
+
+
+def _expand(parts: Sequence[str]) -> list[Path]:
+    """Paths of all tars that the parts name, each once."""
+    found: dict[Path, None] = {}
+    for part in parts:
+        matches = sorted(glob.glob(part)) if glob.has_magic(part) and not Path(part).exists() else [part]
+        if not matches:
+            raise InputError(f"{part} matches no file; expected SA-1B tars")
+        found.update((Path(match), None) for match in matches)
+    if not found:
+        raise InputError("the list of tars is empty")
+    wrong = [str(path) for path in found if path.suffix.lower() != ".tar"]
+    if wrong:
+        raise InputError(f"{wrong[0]} is no .tar; a list or glob must name SA-1B tars only")
+    return list(found)
