@@ -2,27 +2,35 @@
 
 from eval_zeroshot.baselines import Disc, FillBox, untrained
 from eval_zeroshot.datasets import EvalDataset, open_dataset
+from eval_zeroshot.published import PublishedRow, published_rows
 from eval_zeroshot.results import Estimate, Result, append_results, read_results, write_results
 from eval_zeroshot.runner import ModelFacts, evaluate
+from eval_zeroshot.sheet import contact_sheet
 from eval_zeroshot.suites import SUITES, BoxIou, PointIou, Suite, box_iou, get_suite, point_iou
+from eval_zeroshot.table import Comparison, compare
 
 __all__ = [
     "SUITES",
     "BoxIou",
+    "Comparison",
     "Disc",
     "Estimate",
     "EvalDataset",
     "FillBox",
     "ModelFacts",
     "PointIou",
+    "PublishedRow",
     "Result",
     "Suite",
     "append_results",
     "box_iou",
+    "compare",
+    "contact_sheet",
     "evaluate",
     "get_suite",
     "open_dataset",
     "point_iou",
+    "published_rows",
     "read_results",
     "untrained",
     "write_results",

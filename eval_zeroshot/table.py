@@ -133,6 +133,7 @@ def group_grid(group: Group) -> Grid:
     names = {name for result in results for name in result.extra if name != "agreement"}
     extras = [name for name in ORDER if name in names] + sorted(names - set(ORDER))
     sizes = [size for size in SIZES if any(size in result.breakdown for result in results)]
+    differ = len({result.n for result in results}) > 1
     references = list(dict.fromkeys(result.reference for result in results if "agreement" in result.extra))
     header = [
         "model",
@@ -141,7 +142,7 @@ def group_grid(group: Group) -> Grid:
         *sizes,
         *(_title(group.suite, name) for name in extras),
         *(f"agrees with {reference}" for reference in references),
-        "n",
+        *(["n"] if differ else []),
     ]
     rows = []
     for result in results:
@@ -153,11 +154,12 @@ def group_grid(group: Group) -> Grid:
                 _number(result.value),
                 _number(result.standard_error),
                 *(_mean(estimate) for estimate in [*further, *agreements]),
-                str(result.n),
+                *([str(result.n)] if differ else []),
             ]
         )
     caption = f"Protocol {group.suite} {group.version}: {group.protocol}. {_left_out(results)}"
-    return Grid(title=f"{group.suite} on {group.dataset}", header=header, rows=rows, caption=caption)
+    count = "" if differ else f", n = {results[0].n}"
+    return Grid(title=f"{group.suite} on {group.dataset}{count}", header=header, rows=rows, caption=caption)
 
 
 def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
