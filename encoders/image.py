@@ -27,7 +27,10 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
                 wide = np.asarray(upright, np.float32)
                 upright = Image.fromarray((wide / 257).clip(0, 255).astype(np.uint8))
             return np.array(upright.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:  # its message holds a memory address, so it differs from run to run
+        start = data[:8].hex(" ")
+        raise InputError(f"{name}: not a readable image (no known format; {len(data)} bytes, first {start})") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: not a readable image ({type(error).__name__}: {error})") from error
 
 

@@ -40,14 +40,17 @@ def to_rle(segmentation: Any, *, shape: Shape) -> Rle:
             return _from_polygons(segmentation, shape)
         size = tuple(int(side) for side in segmentation["size"])
         counts = segmentation["counts"]
-        runs = np.asarray(counts, np.int64) if isinstance(counts, list) else run_lengths(counts)
+        runs = _integers(counts) if isinstance(counts, list) else run_lengths(counts)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(f"malformed segmentation ({type(error).__name__}: {error})") from error
     if size != tuple(shape):
         raise InputError(f"segmentation is of an image of {size}, this image is {tuple(shape)} (height, width)")
     if runs.ndim != 1 or runs.size == 0 or (runs < 0).any() or runs.sum() != size[0] * size[1]:
         pixels = size[0] * size[1]
-        raise InputError(f"malformed segmentation: its runs (shortest {runs.min(initial=0)}) cover {runs.sum()} of {pixels} pixels")
+        shortest = runs.min(initial=0)
+        raise InputError(
+            f"malformed segmentation: its runs (shortest {shortest}) cover {runs.sum()} of {pixels} pixels"
+        )
     if isinstance(counts, list):
         return _as_json(coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size))
     return _as_json({"size": size, "counts": counts})
@@ -87,6 +90,14 @@ def _from_polygons(polygons: list[Any], shape: Shape) -> Rle:
             raise ValueError("a polygon lies far outside its image")
     merged = coco_mask.merge(coco_mask.frPyObjects([array.tolist() for array in arrays], *shape))
     return _as_json(merged)
+
+
+def _integers(counts: list[Any]) -> np.ndarray:
+    """Uncompressed counts as int64; numpy would cut fractions off."""
+    runs = np.asarray(counts)
+    if runs.dtype.kind not in "iu":
+        raise ValueError("uncompressed counts must be a list of whole numbers")
+    return runs.astype(np.int64)
 
 
 def _as_json(rle: dict[str, Any]) -> Rle:

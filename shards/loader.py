@@ -114,6 +114,7 @@ class ShardLoader:
             collate_fn=_same,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else each iterator draws from the global one, and resuming would shift it
         )
         for batch in loader:
             if isinstance(batch, InputError):

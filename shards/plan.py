@@ -103,4 +103,6 @@ def lane_start(lane: int, samples: int) -> int:
 
 def shuffled(count: int, *words: int) -> np.ndarray:
     """A permutation of 0 .. count - 1 that depends on the words alone. numpy keeps RandomState's stream (NEP 19)."""
+    if count < 2:
+        return np.zeros(count, np.int64)
     return np.random.RandomState([word % SEED_LIMIT for word in words]).permutation(count)

@@ -31,9 +31,7 @@ class FolderSource(Source):
     def read_photo(self, item: Item) -> Photo:
         """Read one photo; it has no annotations."""
         name, _ = item.locator
-        return Photo(
-            key=item.key, image=read_image(self.folder / name), meta={"source": self.name, "file_name": name}
-        )
+        return Photo(key=item.key, image=read_image(self.folder / name), meta={"source": self.name, "file_name": name})
 
 
 def relative_photos(folder: Path) -> list[str]:

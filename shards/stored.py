@@ -73,9 +73,7 @@ def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
         "meta": photo.meta,
         "annotations": photo.annotations,
     }
-    return StoredPhoto(
-        key=photo.key, where=where, jpeg=jpeg, pixels=decode_image(jpeg, name=photo.key), facts=facts
-    )
+    return StoredPhoto(key=photo.key, where=where, jpeg=jpeg, pixels=decode_image(jpeg, name=photo.key), facts=facts)
 
 
 def store_item(source: Source, item: Item, *, image_size: int) -> StoredPhoto | BadSample:
