@@ -1,0 +1,36 @@
+"""What an image embedding is and who can make one: students, teachers, their weights, and the predictor."""
+
+from encoders.checkpoint import (
+    init_from_imagenet,
+    load,
+    official_state_dict,
+    save_run_weights,
+    save_sam,
+    weights_sha256,
+)
+from encoders.errors import InputError, MissingExtra, NonFiniteLoss
+from encoders.fusion import fuse
+from encoders.predictor import Prediction, Predictor
+from encoders.registry import build_image_encoder, build_sam, list_models
+from encoders.sam import Sam
+from encoders.sample import Sample
+
+__all__ = [
+    "InputError",
+    "MissingExtra",
+    "NonFiniteLoss",
+    "Prediction",
+    "Predictor",
+    "Sam",
+    "Sample",
+    "build_image_encoder",
+    "build_sam",
+    "fuse",
+    "init_from_imagenet",
+    "list_models",
+    "load",
+    "official_state_dict",
+    "save_run_weights",
+    "save_sam",
+    "weights_sha256",
+]

@@ -47,6 +47,7 @@ class Sam(nn.Module):
         super().__init__()
         self.arch = arch
         self.image_size = check_image_size(image_size)
+        self.fused = False  # True after `encoders.fuse`: the image encoder's parameter names differ
         self.image_encoder = image_encoder
         self.prompt_encoder = build_prompt_encoder(image_size)
         self.mask_decoder = build_mask_decoder()

@@ -1,0 +1,197 @@
+"""Weights in and out: the one reader of run folders, our files and the original projects' checkpoints."""
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from encoders.contract import IMAGE_SIZE
+from encoders.errors import InputError
+from encoders.files import atomic_path, sha256_file
+from encoders.fusion import fuse
+from encoders.keymaps import check_state, identify, key_table
+from encoders.keymaps.repvit import repvit_prefixes, upgrade_legacy
+from encoders.keymaps.table import rename
+from encoders.registry import BUILDERS, SHIPPED_WEIGHTS, build_sam, list_models, unknown_model
+from encoders.repvit import RepVitEncoder
+from encoders.sam import Sam
+from encoders.weights_file import FORMAT, RUN_FILES, WeightsFile, read_weights, weight_paths
+
+
+def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int | None = None) -> Sam:
+    """A SAM with its weights, in eval mode, float32 on the CPU. Loading is strict: every name and shape must fit.
+
+    Args:
+        path_or_name: a run folder, a safetensors file of ours, an original project's checkpoint (`repvit_sam.pt` and
+            the same at other widths, `mobile_sam.pt`, `sam_vit_{b,l,h}.pth`), or a registry name that ships weights.
+        arch: registry name; needed only where the file does not tell it.
+        image_size: S in pixels; None takes the file's own, 1024 for an original checkpoint.
+
+    Raises:
+        InputError: nothing there, a damaged file, no checkpoint, or one of another architecture: the message names the
+            first unexpected and missing keys and what the file looks like.
+    """
+    if arch is not None and arch not in BUILDERS:
+        raise unknown_model(arch)
+    file = read_weights(resolve(path_or_name))
+    if file.is_ours:
+        return _load_ours(file, arch=arch, image_size=image_size)
+    if arch is None:
+        looks = identify({key: tensor.shape for key, tensor in file.tensors.items()})
+        if looks is None or not looks.loadable:
+            text = looks.text if looks else "no model known here"
+            raise InputError(f"{file.name} looks like {text}; expected one of {', '.join(list_models())}")
+        arch = looks.arch
+    assert arch is not None
+    return _load_official(file, arch=arch, image_size=image_size or IMAGE_SIZE)
+
+
+def resolve(path_or_name: Path | str) -> Path:
+    """The path of a registry name's shipped weights, or the given path.
+
+    Raises:
+        InputError: a name that ships no weights, or whose weights are not there, or neither a name nor a path.
+    """
+    path, name = Path(path_or_name), str(path_or_name)
+    if path.exists():
+        return path
+    if name in SHIPPED_WEIGHTS:
+        if not SHIPPED_WEIGHTS[name].is_file():
+            raise InputError(f"the weights of {name} are not installed: {SHIPPED_WEIGHTS[name]} does not exist")
+        return SHIPPED_WEIGHTS[name]
+    shipped = ", ".join(SHIPPED_WEIGHTS)
+    if name in BUILDERS:
+        raise InputError(f"{name} ships no weights (only {shipped} does); give its checkpoint, with arch={name!r}")
+    near = difflib.get_close_matches(name, BUILDERS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"{name} does not exist; expected a run folder, a checkpoint file or a name that ships weights "
+                     f"({shipped}){hint}")
+
+
+def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -> Sam:
+    named = file.metadata.get("arch", "")
+    if arch is not None and arch != named:
+        raise InputError(f"{file.name} holds {named}, not {arch}; leave arch out or say arch={named!r}")
+    if named not in BUILDERS:
+        raise InputError(f"{file.name}: {unknown_model(named)}")
+    sam = build_sam(named, image_size=image_size or int(file.metadata["image_size"]))
+    if file.metadata.get("fused") == "true":
+        sam = fuse(sam)
+    expected = {key: tensor.shape for key, tensor in sam.state_dict().items()}
+    check_state(_shapes(file.tensors), expected, name=file.name, wanted=f"{named} at image size {sam.image_size}")
+    sam.load_state_dict(dict(file.tensors))
+    return sam
+
+
+def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
+    sam = build_sam(arch, image_size=image_size)
+    table = key_table(arch)
+    ours = sam.state_dict()
+    names = {table.official(key): key for key in ours}
+    found = {key: tensor for key, tensor in file.tensors.items() if key not in table.unused}
+    expected = {theirs: ours[key].shape for theirs, key in names.items()}
+    check_state(_shapes(found), expected, name=file.name, wanted=f"{table.source}, {arch} at image size {image_size}")
+    sam.load_state_dict({key: found[theirs] for theirs, key in names.items()})
+    return sam
+
+
+def official_state_dict(sam: Sam) -> dict[str, Tensor]:
+    """The weights under the original project's names, as its own builder loads them strictly.
+
+    RepViT: `repvit_sam.pt` (for `repvit_m2_3` the released file's 1,598 keys). TinyViT: `mobile_sam.pt`, whose unused
+    ImageNet head is filled with zeros. SAM ViT: `sam_vit_*.pth`.
+
+    Raises:
+        InputError: a fused model, whose parameters no original has.
+    """
+    if sam.fused:
+        raise InputError("the model is fused, which cannot be undone; give the one it was fused from")
+    table = key_table(sam.arch)
+    state = {table.official(key): tensor for key, tensor in sam.state_dict().items()}
+    return state | {key: torch.zeros(shape) for key, shape in table.unused.items()}
+
+
+def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
+    """Start a RepViT encoder from an ImageNet checkpoint, in place; the neck keeps its initialisation.
+
+    Reads the original's `.pth` (dict with `model`, current or legacy RepVGGDW form) and timm's RepViT files. The
+    classification heads are dropped.
+
+    Args:
+        model: a Sam with a RepViT encoder, or the encoder.
+        path: the checkpoint.
+
+    Raises:
+        InputError: the encoder is no RepViT, or the file does not hold one of this size.
+    """
+    encoder = model.image_encoder if isinstance(model, Sam) else model
+    if not isinstance(encoder, RepVitEncoder):
+        raise InputError(f"only RepViT encoders start from a RepViT checkpoint, this is a {type(encoder).__name__}")
+    file = read_weights(Path(path))
+    found = upgrade_legacy({k: v for k, v in file.tensors.items() if not k.startswith(("classifier.", "head."))})
+    ours = {key: tensor for key, tensor in encoder.state_dict().items() if not key.startswith("neck.")}
+    prefixes = {} if any(key.startswith("stem.") for key in found) else dict(repvit_prefixes(encoder.name))
+    names = {rename(key, prefixes): key for key in ours}
+    expected = {theirs: ours[key].shape for theirs, key in names.items()}
+    check_state(_shapes(found), expected, name=file.name, wanted=f"{encoder.name} of ImageNet")
+    encoder.load_state_dict({key: found[theirs] for theirs, key in names.items()}, strict=False)
+
+
+def save_sam(
+    sam: Sam, path: Path | str, *, dtype: torch.dtype = torch.float32, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a whole Sam as one safetensors file that `load` reads without being told anything.
+
+    Args:
+        sam: any Sam of the registry, fused or not.
+        path: of the file; it is replaced atomically.
+        dtype: of the floating-point tensors in the file.
+        metadata: further facts, kept beside `format`, `arch`, `image_size` and `fused`.
+    """
+    _save(sam, sam.state_dict(), Path(path), dtype=dtype, metadata=metadata)
+
+
+def save_run_weights(
+    sam: Sam, folder: Path | str, *, dtype: torch.dtype = torch.float32, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `encoder.safetensors` (image encoder) and `decoder.safetensors` (the rest) into a run folder.
+
+    The decoder comes first: a run counts as finished when both are there.
+    """
+    state = sam.state_dict()
+    encoder = {key: tensor for key, tensor in state.items() if key.startswith("image_encoder.")}
+    decoder = {key: tensor for key, tensor in state.items() if key not in encoder}
+    for name, part in reversed(list(zip(RUN_FILES, (encoder, decoder), strict=True))):
+        _save(sam, part, Path(folder) / name, dtype=dtype, metadata=metadata)
+
+
+def _save(
+    sam: Sam, state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str] | None
+) -> None:
+    facts = {"format": FORMAT, "arch": sam.arch, "image_size": str(sam.image_size), "fused": str(sam.fused).lower()}
+    tensors = {key: _plain(tensor, dtype) for key, tensor in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={**(metadata or {}), **facts})
+
+
+def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().cpu()
+    return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+
+
+def weights_sha256(path_or_name: Path | str) -> str:
+    """sha256 in hex of the file that holds the weights; of the two files' checksums for a run folder.
+
+    Raises:
+        InputError: as `load`, where there is nothing to read.
+    """
+    sums = [sha256_file(path) for path in weight_paths(resolve(path_or_name))]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in tensors.items()}

@@ -1,0 +1,35 @@
+"""Re-parameterisation: BatchNorm and parallel branches folded into single convolutions."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from encoders.sam import Sam
+
+
+def fuse(sam: Sam) -> Sam:
+    """A new Sam in eval mode whose image encoder computes the same with fewer operations; `sam` is left as it is.
+
+    RepViT and TinyViT are folded. An encoder with nothing to fold, or one that is folded already, is copied.
+    """
+    fused = copy.deepcopy(sam).eval()
+    fuse_module(fused.image_encoder)
+    fused.fused = True
+    return fused
+
+
+@torch.no_grad()
+def fuse_module(module: nn.Module) -> None:
+    """Replace every part that has a `fuse` method (timm's reparameterisable blocks) by what it returns, in place.
+
+    timm's `fuse` makes its convolution in float32, some also on the CPU; the part's dtype and device are kept here.
+    """
+    for name, child in module.named_children():
+        fuse_child: Any = getattr(child, "fuse", None)
+        if callable(fuse_child):
+            like = next(child.parameters())
+            setattr(module, name, fuse_child().to(device=like.device, dtype=like.dtype))
+        else:
+            fuse_module(child)
