@@ -1,13 +1,14 @@
 """Files that are whole or absent: temporary name, fsync, rename; and lines that are appended whole."""
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from encoders.files import atomic_path
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -20,25 +21,8 @@ def to_line(value: Any) -> bytes:
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """Write `path` under a temporary name; it appears, complete and on disk, when the block ends without an error."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    fsync_folder(path.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Bring a rename in `folder` to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -66,12 +50,3 @@ def _ends_whole(file: IO[bytes]) -> bool:
         whole = file.read(1) == b"\n"
     file.seek(0)
     return whole
-
-
-def sha256_file(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
+from encoders.files import sha256_file
 from encoders.sam import Sam
 from shards.codec import encode_embedding, get_codec
-from shards.files import sha256_file
 from shards.identity import CacheIdentity
 from shards.manifest import Manifest, ShardEntry, append_entry, read_entries, write_manifest
 from shards.ordered import ordered_map

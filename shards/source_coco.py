@@ -5,9 +5,9 @@ from pathlib import Path
 
 from encoders.coco import CocoDataset, file_name
 from encoders.errors import InputError
+from encoders.files import sha256_file
 from encoders.image import read_image
 from shards.annotations import normalize_annotations
-from shards.files import sha256_file
 from shards.source import Item, Photo, Source, safe_key
 
 

@@ -18,10 +18,10 @@ from shards_photos import jpeg, make_masks, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
+from encoders.files import sha256_file
 from encoders.geometry import resize_image
 from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.rle import decode_segmentation
-from shards.files import sha256_file
 
 KEPT = ("cache.json", "manifest.jsonl", "quarantine.jsonl")
 
