@@ -13,10 +13,10 @@ Shape = tuple[int, int]
 
 
 def resized_shape(shape: Shape, *, image_size: int) -> Shape:
-    """(height, width) after the long side is brought to `image_size`, rounded as SAM does."""
+    """(height, width) after the long side is brought to `image_size`, rounded as SAM does, at least 1 pixel each."""
     height, width = shape
     scale = image_size / max(height, width)
-    return int(height * scale + 0.5), int(width * scale + 0.5)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
 def resize_image(image: np.ndarray, *, image_size: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def resize_image(image: np.ndarray, *, image_size: int) -> np.ndarray:
     height, width = resized_shape(image.shape[:2], image_size=image_size)
     if (height, width) == image.shape[:2]:
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def scale_points(points: np.ndarray, *, shape: Shape, image_size: int) -> np.ndarray:

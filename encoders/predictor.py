@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.contract import MASK_THRESHOLD, STRIDE
+from encoders.contract import MASK_STRIDE, MASK_THRESHOLD, STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, resize_image, scale_boxes, scale_points
 from encoders.preprocess import normalize_padded, pad_to_square
@@ -108,7 +108,7 @@ class Predictor:
             chunk = {name: value[start : start + PROMPT_CHUNK] for name, value in prompts.items()}
             parts.append([part.cpu().numpy() for part in self.predict_torch(**chunk, multimask=multimask)])
         if not parts:
-            channels, side = (3 if multimask else 1), self.image_size // 4
+            channels, side = (3 if multimask else 1), self.image_size // MASK_STRIDE
             return Prediction(
                 np.zeros((0, channels, *self.shape), bool),
                 np.zeros((0, channels), np.float32),
@@ -139,8 +139,9 @@ class Predictor:
         """Check shapes and bring the prompts into the input frame, as tensors on the model's device."""
         scaled: dict[str, np.ndarray] = {}
         if points is not None:
-            if labels is None or np.shape(points) != (*np.shape(labels), 2):
-                raise InputError(f"points {np.shape(points)} need labels {np.shape(points)[:-1]}, got {np.shape(labels)}")
+            given = None if labels is None else np.shape(labels)
+            if np.ndim(points) != 3 or np.shape(points)[2] != 2 or given != np.shape(points)[:2]:
+                raise InputError(f"points must be (P, N, 2) with labels (P, N), got {np.shape(points)} and {given}")
             scaled["points"] = scale_points(points, shape=self.shape, image_size=self.image_size)
             scaled["labels"] = np.asarray(labels, np.int64)
         if boxes is not None:
@@ -148,6 +149,9 @@ class Predictor:
                 raise InputError(f"boxes must be (P, 4) xyxy, got {np.shape(boxes)}")
             scaled["boxes"] = scale_boxes(boxes, shape=self.shape, image_size=self.image_size)
         if masks is not None:
+            side = self.image_size // MASK_STRIDE
+            if np.ndim(masks) != 4 or np.shape(masks)[1:] != (1, side, side):
+                raise InputError(f"masks must be (P, 1, {side}, {side}) logits, got {np.shape(masks)}")
             scaled["masks"] = np.asarray(masks, np.float32)
         if not scaled:
             raise InputError("no prompt given; pass points with labels, boxes, or masks")
