@@ -20,6 +20,7 @@ TITLES = {
     ("point", "click_3"): "3 clicks",
     ("point", "click_5"): "5 clicks",
 }
+PUBLISHED_HEADING = "Published numbers, each under its own protocol; not comparable with the tables above"
 ORDER = ("click_3", "click_5", "most_confident", "oracle")  # further numbers follow by name, agreement last
 
 
@@ -70,7 +71,7 @@ class Comparison:
         parts = [grid_to_markdown(grid) for grid in self._measured()]
         parts += [f"Note: {note}." for note in self.notes]
         if self.published:
-            parts.append("### Published numbers, each under its own protocol; not comparable with the tables above")
+            parts.append(f"### {PUBLISHED_HEADING}")
             parts += [grid_to_markdown(grid) for grid in map(published_grid, self.published)]
         return "\n\n".join(parts) + "\n"
 
@@ -82,7 +83,7 @@ class Comparison:
         for note in self.notes:
             console.print(f"Note: {note}.", style="yellow", markup=False)
         if self.published:
-            console.rule("Published numbers, each under its own protocol; not comparable with the tables above")
+            console.print(f"{PUBLISHED_HEADING}\n", style="bold magenta", markup=False)
             for group in self.published:
                 print_grid(published_grid(group), console=console)
 

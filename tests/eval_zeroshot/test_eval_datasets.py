@@ -1,0 +1,63 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoders.errors import InputError
+from eval_zeroshot import FillBox, box_iou, open_dataset
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three 8 x 6 photos; the second has no annotations, the third a crowd."""
+    root = tmp_path / "pets"
+    (root / "images").mkdir(parents=True)
+    images = []
+    for number in (3, 1, 2):
+        Image.fromarray(np.full((6, 8, 3), number, np.uint8)).save(root / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 8, "height": 6})
+    square = {"bbox": [2, 1, 4, 2], "segmentation": [[2, 1, 4, 1, 4, 3, 2, 3]], "area": 4, "category_id": 1}
+    annotations = [
+        square | {"id": 10, "image_id": 1, "iscrowd": 0},
+        square | {"id": 11, "image_id": 3, "iscrowd": 1, "segmentation": {"size": [6, 8], "counts": [8, 4, 36]}},
+    ]
+    (root / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return root
+
+
+def test_photos_come_by_id_and_are_named_by_their_folder(folder):
+    dataset = open_dataset(folder)
+    assert (dataset.name, len(dataset)) == ("pets", 3)
+    assert [sample.key for sample in dataset] == ["1", "2", "3"]
+    assert box_iou.run(FillBox(), dataset).value == 0.5
+
+
+def test_a_limit_takes_the_first_and_is_part_of_the_name(folder):
+    dataset = open_dataset(folder / "instances.json", limit=2)
+    assert (dataset.name, len(dataset)) == ("pets[:2]", 2)
+    assert [sample.key for sample in dataset] == ["1", "2"]
+    assert open_dataset(folder, limit=99).name == "pets"
+    with pytest.raises(InputError, match="limit 0"):
+        open_dataset(folder, limit=0)
+
+
+def test_a_json_with_a_name_of_its_own_gives_it_to_the_data_set(folder):
+    (folder / "instances.json").rename(folder / "instances_val2017.json")
+    assert open_dataset(folder).name == "instances_val2017"
+    assert open_dataset(folder, name="COCO val2017").name == "COCO val2017"
+
+
+def test_a_missing_data_set_comes_with_instructions(tmp_path):
+    with pytest.raises(InputError, match=r"does not exist.*cocodataset\.org"):
+        open_dataset(tmp_path / "instances_val2017.json")
+    with pytest.raises(InputError, match="0 json files"):
+        open_dataset(tmp_path)
+
+
+def test_missing_photos_are_counted_before_anything_runs(folder):
+    (folder / "images" / "2.png").unlink()
+    with pytest.raises(InputError, match=r"1 of 3 photos .* 2\.png first"):
+        open_dataset(folder)
+    with pytest.raises(InputError, match=r"3 of 3 photos"):
+        open_dataset(folder, images=folder)

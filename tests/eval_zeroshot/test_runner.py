@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+
+from encoders.errors import InputError
+from encoders.predictor import Prediction
+from eval_zeroshot import Disc, FillBox, ModelFacts, box_iou, evaluate, point_iou
+
+
+class Shifted(FillBox):
+    """A filled box, moved 2 px to the right."""
+
+    role = "student"
+    images = 0
+
+    def set_image(self, image, /):
+        super().set_image(image)
+        self.images += 1
+
+    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+        found = super().predict(points, labels, boxes, masks, multimask)
+        return Prediction(np.roll(found.masks, 2, axis=-1), found.scores, found.logits)
+
+
+@pytest.fixture
+def samples(make_sample):
+    return [
+        make_sample((1, 1, 9, 4), (12, 3, 18, 7), key="a", mark=1),
+        make_sample(key="b", mark=2),
+        make_sample((5, 2, 9, 19), key="c", mark=3),
+    ]
+
+
+def test_agreement_with_the_reference_by_hand(samples):
+    results = evaluate(
+        {"ours": Shifted(), "teacher": FillBox()}, suites=[box_iou], samples=samples, reference="teacher", dataset="d"
+    )
+    ours, teacher = results
+    # boxes 8, 6 and 4 px wide, moved by 2: 6 / 10, 4 / 8, 2 / 6
+    assert ours.extra["agreement"].value == pytest.approx((0.6 + 0.5 + 1 / 3) / 3)
+    assert ours.extra["agreement"].n == 3
+    assert teacher.extra["agreement"].value == 1.0
+    assert (ours.reference, ours.role, teacher.role, ours.dataset) == ("teacher", "student", "teacher", "d")
+
+
+def test_agreement_does_not_depend_on_the_truth(samples, oracle):
+    agree = evaluate({"a": Shifted(), "b": Shifted()}, suites=[box_iou, point_iou], samples=samples, reference="b")
+    assert [result.extra["agreement"].value for result in agree] == [1.0] * 4
+    assert agree[0].value < 1.0
+
+
+def test_results_come_by_suite_then_model_and_equal_those_of_single_runs(samples):
+    models = {"fill": FillBox(), "shifted": Shifted()}
+    results = evaluate(models, suites=[box_iou, point_iou], samples=samples)
+    assert [(result.suite, result.model) for result in results] == [
+        ("box", "fill"),
+        ("box", "shifted"),
+        ("point", "fill"),
+        ("point", "shifted"),
+    ]
+    alone = point_iou.run(Shifted(), samples)
+    assert (results[3].value, results[3].extra) == (alone.value, alone.extra)
+
+
+def test_each_photo_is_read_once_and_set_once_for_all_suites(samples):
+    read = []
+    model = Shifted()
+    seen = []
+    evaluate(
+        {"a": model, "b": FillBox()},
+        suites=[box_iou, point_iou],
+        samples=(read.append(sample.key) or sample for sample in samples),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert read == ["a", "b", "c"]
+    assert model.images == 3
+    assert seen == [(1, None), (2, None), (3, None)]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_the_same_call_continues_where_it_was_stopped(samples, tmp_path):
+    def stop(done, total):
+        if done == 2:
+            raise Killed
+
+    arguments = {"suites": [box_iou, point_iou], "samples": samples, "reference": "teacher", "state": tmp_path}
+    with pytest.raises(Killed):
+        evaluate({"teacher": FillBox(), "ours": Shifted()}, progress=stop, **arguments)
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes() + b'{"key": "c", "ar')  # as a kill in the middle of a line leaves it
+    ours = Shifted()
+    with pytest.warns(UserWarning, match="unfinished"):
+        resumed = evaluate({"teacher": FillBox(), "ours": ours}, **arguments)
+    assert ours.images == 1  # only photo c
+    del arguments["state"]
+    assert resumed == evaluate({"teacher": FillBox(), "ours": Shifted()}, **arguments)
+
+
+def test_a_second_model_does_not_ask_the_reference_again(samples, tmp_path):
+    teacher = Shifted()
+    for name in ("one", "two"):
+        arguments = {"suites": [box_iou], "samples": samples, "reference": "teacher", "state": tmp_path}
+        evaluate({"teacher": teacher, name: FillBox()}, **arguments)
+    assert teacher.images == 3
+
+
+def test_other_weights_start_afresh(samples, tmp_path):
+    results = []
+    for sha256, model in (("1" * 64, FillBox()), ("2" * 64, Shifted())):
+        facts = {"m": ModelFacts(sha256=sha256)}
+        results += evaluate({"m": model}, suites=[box_iou], samples=samples, state=tmp_path, facts=facts)
+    assert results[0].value == 1.0 > results[1].value
+    assert [result.model_sha256 for result in results] == ["1" * 64, "2" * 64]
+
+
+def test_annotations_that_changed_under_their_name_are_refused(samples, make_sample, tmp_path):
+    evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)
+    changed = [make_sample((1, 1, 9, 4), key="a", annotation_ids=[77])]
+    with pytest.raises(InputError, match="the annotations have changed, so delete this file"):
+        evaluate({"m": FillBox()}, suites=[box_iou], samples=changed, state=tmp_path)
+
+
+def test_a_model_without_identity_cannot_be_resumed(samples, tmp_path):
+    class Anonymous:
+        set_image, predict = FillBox.set_image, FillBox.predict
+
+    with pytest.raises(InputError, match="identity"):
+        evaluate({"m": Anonymous()}, suites=[box_iou], samples=samples, state=tmp_path)
+
+
+def test_an_unknown_reference_gets_a_hint(samples):
+    with pytest.raises(InputError, match="did you mean teacher"):
+        evaluate({"teacher": Disc()}, suites=[box_iou], samples=samples, reference="teachr")
+
+
+def test_two_photos_of_one_key_are_refused(samples):
+    with pytest.raises(InputError, match="unique"):
+        evaluate({"fill": FillBox()}, suites=[box_iou], samples=[samples[0], samples[0]])
