@@ -37,7 +37,7 @@ def pad_to_square(image: np.ndarray, *, image_size: int) -> Tensor:
     """(h, w, 3) uint8 with h, w <= S -> (3, S, S) uint8 tensor, the image at the top left, 0 elsewhere."""
     height, width = image.shape[:2]
     frame = torch.zeros(3, image_size, image_size, dtype=torch.uint8)
-    frame[:, :height, :width] = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    frame[:, :height, :width] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     return frame
 
 

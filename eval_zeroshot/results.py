@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.errors import InputError
+from encoders.files import atomic_path
 from eval_zeroshot.metrics import mean_and_error
 
 Direction = Literal["higher", "lower"]
@@ -80,12 +81,8 @@ def write_results(path: Path | str, results: Iterable[Result]) -> None:
     """Write results in stable order under a temporary name, then rename: the file is whole or absent."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(result.to_line() for result in sorted(results, key=lambda result: result.sort_key))
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def append_results(path: Path | str, results: Iterable[Result]) -> None:

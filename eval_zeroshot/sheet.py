@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from encoders.errors import InputError
+from encoders.files import atomic_path
 from encoders.sample import Sample
 from eval_zeroshot.clicks import centre_point
 from eval_zeroshot.metrics import mask_iou
@@ -71,9 +72,8 @@ def contact_sheet(
     header = _header([f"photo and {prompt}", "truth", *predictors], width=panel_pixels)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
-    _stack([header, *rows]).save(temporary, format="PNG", optimize=True)
-    temporary.replace(out)
+    with atomic_path(out) as temporary:
+        _stack([header, *rows]).save(temporary, format="PNG", optimize=True)
     return out
 
 
