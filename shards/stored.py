@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from encoders.errors import InputError
-from encoders.geometry import resize_image, resized_shape
+from encoders.geometry import resize_image
 from encoders.image import decode_image
 from shards.files import to_line
 from shards.source import Item, Photo, Source
@@ -53,13 +53,8 @@ def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
 
     The facts are `key`, `height` and `width` of the original, `stored_height` and `stored_width`, `meta`, and
     `annotations` (COCO instances in pixels of the original; see `shards.annotations`).
-
-    Raises:
-        InputError: the photo is so narrow that nothing of it would be left.
     """
     height, width = photo.image.shape[:2]
-    if min(resized_shape((height, width), image_size=image_size)) < 1:
-        raise InputError(f"a photo of {width} x {height} px vanishes when its long side becomes {image_size} px")
     resized = resize_image(photo.image, image_size=image_size)
     buffer = io.BytesIO()
     Image.fromarray(resized).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=SUBSAMPLING_444)
