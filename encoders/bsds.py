@@ -27,7 +27,8 @@ class BsdsDataset:
         self.split = split
         self.paths = sorted((self.folder / "images" / split).glob("*.jpg"))
         if not self.paths:
-            raise InputError(f"{self.folder} has no images/{split}/*.jpg; expected BSDS500's folder of images/ and groundTruth/")
+            wanted = "expected BSDS500's folder of images/ and groundTruth/"
+            raise InputError(f"{self.folder} has no images/{split}/*.jpg; {wanted}")
 
     def __len__(self) -> int:
         return len(self.paths)

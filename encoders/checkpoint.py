@@ -78,7 +78,7 @@ def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -
         raise InputError(f"{file.name} holds {named}, not {arch}; leave arch out or say arch={named!r}")
     if named not in BUILDERS:
         raise InputError(f"{file.name}: {unknown_model(named)}")
-    sam = build_sam(named, image_size=image_size or int(file.metadata["image_size"]))
+    sam = build_sam(named, image_size=image_size or int(file.metadata.get("image_size", IMAGE_SIZE)))
     if file.metadata.get("fused") == "true":
         sam = fuse(sam)
     expected = {key: tensor.shape for key, tensor in sam.state_dict().items()}

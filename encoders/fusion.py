@@ -14,10 +14,10 @@ def fuse(sam: Sam) -> Sam:
 
     RepViT and TinyViT are folded. An encoder with nothing to fold, or one that is folded already, is copied.
     """
-    fused = copy.deepcopy(sam).eval()
+    fused = copy.deepcopy(sam)
     fuse_module(fused.image_encoder)
     fused.fused = True
-    return fused
+    return fused.eval()
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def fuse_module(module: nn.Module) -> None:
     for name, child in module.named_children():
         fuse_child: Any = getattr(child, "fuse", None)
         if callable(fuse_child):
-            like = next(child.parameters())
+            like = next(child.parameters(), torch.empty(0))  # an absent head has no parameters
             setattr(module, name, fuse_child().to(device=like.device, dtype=like.dtype))
         else:
             fuse_module(child)

@@ -80,7 +80,8 @@ class Predictor:
         """Use a stored embedding, (1, 256, S/16, S/16), of an image of `shape` (height, width)."""
         side = self.image_size // STRIDE
         if tuple(embedding.shape[-2:]) != (side, side):
-            raise InputError(f"embedding is {tuple(embedding.shape)}, image size {self.image_size} needs {side} x {side}")
+            given = tuple(embedding.shape)
+            raise InputError(f"embedding is {given}, image size {self.image_size} needs {side} x {side}")
         self._embedding = embedding.to(self.sam.device)
         self._shape = shape
 

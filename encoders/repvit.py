@@ -27,7 +27,7 @@ class RepVitSize:
 
     @property
     def rows(self) -> int:
-        """Entries of the original's table: the blocks, and for each of three downsamples itself and the block before."""
+        """Entries of the original's table: blocks, and two a downsample: itself and the block before it."""
         return sum(self.depths) + 2 * (len(self.widths) - 1)
 
 
@@ -59,7 +59,7 @@ class RepVitEncoder(nn.Module):
     Args:
         name: a key of `REPVIT_SIZES`.
         image_size: S in pixels, a multiple of 64; no parameter depends on it.
-        last_stride: stride of the last downsample. 1 keeps the last stage at stride 16, 2 is the classification network.
+        last_stride: stride of the last downsample. 1 keeps the last stage at stride 16, 2 classifies.
 
     Raises:
         InputError: S is not a positive multiple of 64.

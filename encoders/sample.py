@@ -35,11 +35,12 @@ class Sample:
 
     def __post_init__(self) -> None:
         count = len(self.masks)
+        numbers = range(count) if self.annotation_ids is None else self.annotation_ids
         values: dict[str, np.ndarray] = {
             "boxes": np.asarray(self.boxes, np.float32).reshape(-1, 4),
             "areas": np.asarray([mask.sum() for mask in self.masks] if self.areas is None else self.areas, np.float32),
             "category_ids": np.asarray(np.zeros(count) if self.category_ids is None else self.category_ids, np.int64),
-            "annotation_ids": np.asarray(range(count) if self.annotation_ids is None else self.annotation_ids, np.int64),
+            "annotation_ids": np.asarray(numbers, np.int64),
             "crowd": np.asarray(np.zeros(count) if self.crowd is None else self.crowd, bool),
         }
         for name, value in values.items():

@@ -1,5 +1,7 @@
 """Any timm backbone that gives multi-scale features, with a neck that brings them to SAM's embedding."""
 
+from typing import Any
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -24,13 +26,14 @@ class TimmFeaturesEncoder(nn.Module):
     def __init__(self, backbone: str, *, image_size: int, min_stride: int = 4) -> None:
         super().__init__()
         self.image_size = check_image_size(image_size)
-        probe = timm.create_model(backbone, pretrained=False, features_only=True)
+        probe: Any = timm.create_model(backbone, pretrained=False, features_only=True)
         self.strides = [stride for stride in probe.feature_info.reduction() if stride >= min_stride]
         indices = [i for i, stride in enumerate(probe.feature_info.reduction()) if stride >= min_stride]
-        self.backbone = timm.create_model(backbone, pretrained=False, features_only=True, out_indices=indices)
+        features: Any = timm.create_model(backbone, pretrained=False, features_only=True, out_indices=indices)
+        self.backbone = features
         self.laterals = nn.ModuleList(
             nn.Conv2d(channels * max(1, STRIDE // stride) ** 2, EMBED_DIM, kernel_size=1)
-            for channels, stride in zip(self.backbone.feature_info.channels(), self.strides, strict=True)
+            for channels, stride in zip(features.feature_info.channels(), self.strides, strict=True)
         )
         self.neck = SamNeck(EMBED_DIM)
 

@@ -1,5 +1,6 @@
 """From a file or a run folder to named tensors: safetensors, or PyTorch files read without running their code."""
 
+import argparse
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,7 +98,8 @@ def _read_safetensors(path: Path) -> WeightsFile:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values: RepViT's script saves its own
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise InputError(

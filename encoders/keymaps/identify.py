@@ -70,7 +70,7 @@ def _sam_vit(shapes: Shapes, pos_embed: str) -> Looks:
 _SIGNATURES: dict[str, Callable[[Shapes, str], Looks]] = {
     "image_encoder.features.0.2.c.weight": _repvit_sam,
     "features.0.2.c.weight": _repvit_imagenet,
-    "image_encoder.patch_embed.seq.0.c.weight": lambda *_: Looks("MobileSAM (tiny_vit)", arch="tiny_vit", loadable=True),
+    "image_encoder.patch_embed.seq.0.c.weight": lambda *_: Looks("MobileSAM (tiny_vit)", "tiny_vit", loadable=True),
     "image_encoder.pos_embed": _sam_vit,
     "image_encoder.trunk.pos_embed": lambda *_: Looks("SAM 2, which is not supported"),
     "image_encoder.stem.conv2.c.weight": lambda *_: Looks("our own RepViT weights without their metadata"),

@@ -3,6 +3,7 @@
 Source: THU-MIG/RepViT, `model/repvit.py`; the same names with `image_encoder.` before them in `repvit_sam.pt`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -23,6 +24,7 @@ _DOWNSAMPLE = {
     "ffn.conv2": "channel_mixer.m.2",
 }
 _STEM = {"stem.conv1": "features.0.0", "stem.conv2": "features.0.2"}
+_LEGACY = re.compile(r"\.token_mixer\.(0\.)?conv1\.(c|bn)\.")  # the original's names or timm's
 _NECK = {"neck.reduce": "neck.0", "neck.norm1": "neck.1", "neck.smooth": "neck.2", "neck.norm2": "neck.3"}
 
 
@@ -32,9 +34,9 @@ def repvit_prefixes(name: str) -> Iterator[tuple[str, str]]:
     row = 1
     for stage, depth in enumerate(REPVIT_SIZES[name].depths):
         if stage:  # two rows lead into a stage: the block before the downsample, and the downsample
-            for part, names in ((f"stages.{stage}.downsample.pre_block", _BLOCK), (f"stages.{stage}.downsample", _DOWNSAMPLE)):
-                yield from _row(part, row, names)
-                row += 1
+            yield from _row(f"stages.{stage}.downsample.pre_block", row, _BLOCK)
+            yield from _row(f"stages.{stage}.downsample", row + 1, _DOWNSAMPLE)
+            row += 2
         for block in range(depth):
             yield from _row(f"stages.{stage}.blocks.{block}", row, _BLOCK)
             row += 1
@@ -53,17 +55,15 @@ def upgrade_legacy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     `bn(conv(x) + conv1(x) + x)` with a plain biased `conv1`. In eval mode the two are equal when conv1's BatchNorm is
     folded into it and the outer one is made the identity.
     """
-    upgraded = {key: value for key, value in state.items() if ".conv1.c." not in key and ".conv1.bn." not in key}
+    upgraded = {key: value for key, value in state.items() if not _LEGACY.search(key)}
     eps = torch.nn.BatchNorm2d(1).eps
-    for key, kernel in state.items():
-        if not key.endswith(".conv1.c.weight"):
-            continue
+    for key in [key for key in state if _LEGACY.search(key) and key.endswith(".c.weight")]:
         mixer = key.removesuffix("conv1.c.weight")
         weight, bias, mean, variance = (
             state[f"{mixer}conv1.bn.{name}"].float() for name in ("weight", "bias", "running_mean", "running_var")
         )
         scale = weight / torch.sqrt(variance + eps)
-        upgraded[f"{mixer}conv1.weight"] = kernel.float() * scale[:, None, None, None]
+        upgraded[f"{mixer}conv1.weight"] = state[key].float() * scale[:, None, None, None]
         upgraded[f"{mixer}conv1.bias"] = bias - mean * scale
         upgraded[f"{mixer}bn.weight"] = torch.full_like(scale, (1 + eps) ** 0.5)
         upgraded[f"{mixer}bn.bias"] = torch.zeros_like(scale)

@@ -25,7 +25,9 @@ def test_models_come_in_eval_mode():
     assert (sam.arch, sam.image_size, sam.image_encoder.image_size) == ("repvit_m0_6", 128, 128)
 
 
-@pytest.mark.parametrize("name, near", [("repvit_m23", "repvit_m2_3"), ("sam_vit_huge", "sam_vit_h"), ("tinyvit", "tiny_vit")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("repvit_m23", "repvit_m2_3"), ("sam_vit_huge", "sam_vit_h"), ("tinyvit", "tiny_vit")]
+)
 def test_an_unknown_name_lists_near_misses(name, near):
     with pytest.raises(encoders.InputError, match=near):
         encoders.build_sam(name)

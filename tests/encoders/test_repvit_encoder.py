@@ -16,7 +16,14 @@ COUNTS = {
     "repvit_m1_5": (14_130_408, 14_049_992),
     "repvit_m2_3": (23_046_512, 22_926_792),
 }
-ROWS = {"repvit_m0_6": 17, "repvit_m0_9": 26, "repvit_m1_0": 26, "repvit_m1_1": 24, "repvit_m1_5": 42, "repvit_m2_3": 54}
+ROWS = {
+    "repvit_m0_6": 17,
+    "repvit_m0_9": 26,
+    "repvit_m1_0": 26,
+    "repvit_m1_1": 24,
+    "repvit_m1_5": 42,
+    "repvit_m2_3": 54,
+}
 
 
 def count(module):

@@ -44,10 +44,10 @@ def test_embedding_equals_segment_anything(predictors):
 POINTS = np.array([[100.0, 20.5], [12.0, 80.0]])
 BOX = np.array([30.0, 10.0, 125.0, 62.0])
 PROMPTS = {
-    "point": dict(points=POINTS[:1], labels=[1]),
-    "points": dict(points=POINTS, labels=[1, 0]),
-    "box": dict(boxes=BOX),
-    "box and points": dict(boxes=BOX, points=POINTS, labels=[0, 1]),
+    "point": {"points": POINTS[:1], "labels": [1]},
+    "points": {"points": POINTS, "labels": [1, 0]},
+    "box": {"boxes": BOX},
+    "box and points": {"boxes": BOX, "points": POINTS, "labels": [0, 1]},
 }
 
 

@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoders import InputError
+from encoders.coco import CocoDataset
+from encoders.rle import encode_mask
+
+SQUARE = np.zeros((20, 30), bool)
+SQUARE[4:9, 12:22] = True  # 5 rows x 10 columns
+
+
+@pytest.fixture
+def content():
+    """Photo 9 has a polygon and a crowd, photo 3 nothing; the file lists 9 first."""
+    return {
+        "images": [
+            {"id": 9, "file_name": "b.png", "width": 30, "height": 20, "license": 4},
+            {"id": 3, "coco_url": "http://images.cocodataset.org/val2017/a.png", "width": 10, "height": 20},
+        ],
+        "annotations": [
+            {"id": 77, "image_id": 9, "category_id": 18, "iscrowd": 0, "bbox": [12, 4, 10, 5], "area": 48.5,
+             "segmentation": [[12, 4, 22, 4, 22, 9, 12, 9]]},
+            {"id": 78, "image_id": 9, "category_id": 1, "iscrowd": 1, "bbox": [12, 4, 10, 5], "area": 50,
+             "segmentation": encode_mask(SQUARE)},
+        ],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, content):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(tmp_path / "images" / "b.png")
+    Image.new("RGB", (10, 20)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_photos_come_in_order_of_their_ids(folder):
+    data = CocoDataset(folder / "instances.json")
+    assert len(data) == 2
+    assert [sample.key for sample in data] == ["a", "b"]
+    assert data.categories == {18: "dog", 1: "person"}
+
+
+def test_boxes_become_corners_and_masks_pixels(folder):
+    sample = CocoDataset(folder / "instances.json")[1]
+    assert sample.boxes.tolist() == [[12, 4, 22, 9]] * 2
+    assert all(np.array_equal(mask, SQUARE) for mask in sample.masks)
+    assert sample.areas.tolist() == [48.5, 50]  # as stated, not as counted
+    assert sample.category_ids.tolist() == [18, 1]
+    assert sample.annotation_ids.tolist() == [77, 78]
+    assert sample.crowd.tolist() == [False, True]
+    assert sample.meta == {"image_id": 9, "file_name": "b.png", "license": 4}
+
+
+def test_a_photo_without_objects_and_with_only_a_url(folder):
+    sample = CocoDataset(folder / "instances.json")[0]
+    assert sample.shape == (20, 10)
+    assert sample.masks == []
+    assert sample.meta["file_name"] == "a.png"
+
+
+def test_photos_may_lie_elsewhere(folder, tmp_path):
+    (folder / "images").rename(tmp_path / "photos")
+    assert len(CocoDataset(folder / "instances.json", images=tmp_path / "photos")[1].masks) == 2
+
+
+def test_an_annotation_of_another_photo_size_is_refused(folder):
+    Image.new("RGB", (20, 30)).save(folder / "images" / "b.png")
+    with pytest.raises(InputError, match="this image is"):
+        CocoDataset(folder / "instances.json")[1]
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "not valid json"), ("[]", "no list of 'images'"), ("{}", "images")])
+def test_other_files_are_refused(tmp_path, text, reason):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=reason):
+        CocoDataset(tmp_path / "x.json")
+
+
+def test_a_missing_file_and_a_missing_photo_are_named(folder):
+    with pytest.raises(InputError, match="absent.json does not exist"):
+        CocoDataset(folder / "absent.json")
+    (folder / "images" / "a.png").unlink()
+    with pytest.raises(InputError, match="a.png does not exist"):
+        CocoDataset(folder / "instances.json")[0]
