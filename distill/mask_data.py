@@ -44,6 +44,7 @@ class MaskBatch:
         image_index: (P,) int64, the photo of each prompt.
         is_box: (P,) bool; boxes: (P, 4) float32 xyxy; points: (P, 1, 2) float32 xy. Only one of the two is the prompt.
         target: (P, S/4, S/4) float32, the share of each cell that is object.
+        seeds: (P,) int64, for what is drawn during the step (the click of the second round).
     """
 
     keys: list[str]
@@ -54,6 +55,7 @@ class MaskBatch:
     boxes: Tensor
     points: Tensor
     target: Tensor
+    seeds: Tensor
 
     def image(self, device: torch.device | str) -> Tensor:
         """(B, 3, S, S) float32, normalised and padded, on `device`."""
@@ -140,6 +142,7 @@ class PromptedPhotos(Dataset[MaskBatch]):
             boxes=torch.from_numpy(boxes),
             points=torch.from_numpy(points),
             target=coverage[torch.from_numpy(order)],
+            seeds=torch.from_numpy(rng.integers(0, 2**62, count)),
         )
 
 
@@ -162,6 +165,7 @@ def merge(batches: Sequence[MaskBatch]) -> MaskBatch:
         boxes=torch.cat([batch.boxes for batch in batches]),
         points=torch.cat([batch.points for batch in batches]),
         target=torch.cat([batch.target for batch in batches]),
+        seeds=torch.cat([batch.seeds for batch in batches]),
     )
 
 

@@ -4,7 +4,7 @@ Source: SAM paper, appendix A (minimum over the multimask outputs, an error clic
 head trained by squared error), with BCE + dice where focal + dice learns too slowly from few photos (docs/log.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class Prompts:
     image_index: Tensor
     target: Tensor
     valid: Tensor
+    seeds: Tensor
     boxes: Tensor | None = None
     points: Tensor | None = None
     labels: Tensor | None = None
@@ -47,7 +48,7 @@ class PromptedSam(nn.Module):
                 module.eval()
         return self
 
-    def forward(self, batch: MaskBatch, *, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: MaskBatch) -> dict[str, Tensor]:
         """Means over the batch's prompts: the weighted terms `mask`, `multimask`, `iou`, `refine`; weight 0 is left out."""
         device = self.sam.device
         embeddings = self.sam.image_encoder(batch.image(device))
@@ -55,11 +56,11 @@ class PromptedSam(nn.Module):
         totals: dict[str, Tensor] = {}
         for prompts in split_prompts(batch, device=device):
             share = len(prompts.image_index) / count
-            for name, loss in self._rounds(embeddings, prompts, generator=generator).items():
+            for name, loss in self._rounds(embeddings, prompts).items():
                 totals[name] = totals.get(name, 0.0) + loss * share
         return totals
 
-    def _rounds(self, embeddings: Tensor, prompts: Prompts, *, generator: torch.Generator) -> dict[str, Tensor]:
+    def _rounds(self, embeddings: Tensor, prompts: Prompts) -> dict[str, Tensor]:
         weights = self.weights
         logits, scores = self._decode(embeddings, prompts, masks=None)
         mask_loss = self._mask_loss(logits, prompts)
@@ -71,17 +72,18 @@ class PromptedSam(nn.Module):
             losses["iou"] = weights.iou * (scores - iou).square().mean()
         if weights.refine:
             best = logits[:, 0] if prompts.boxes is not None else _best(logits[:, 1:], scores[:, 1:])
-            losses["refine"] = weights.refine * self._refine(embeddings, prompts, best.detach(), generator=generator)
+            losses["refine"] = weights.refine * self._refine(embeddings, prompts, best.detach())
         return losses
 
-    def _refine(self, embeddings: Tensor, prompts: Prompts, earlier: Tensor, *, generator: torch.Generator) -> Tensor:
+    def _refine(self, embeddings: Tensor, prompts: Prompts, earlier: Tensor) -> Tensor:
         """One more round on the single mask, with a click where the `earlier` logits (G, S/4, S/4) are wrong."""
         wrong = (earlier > 0) & prompts.valid
-        points, labels = error_clicks(wrong, (prompts.target > 0.5) & prompts.valid, stride=MASK_STRIDE, generator=generator)
+        truth = (prompts.target > 0.5) & prompts.valid
+        points, labels = error_clicks(wrong, truth, stride=MASK_STRIDE, seeds=prompts.seeds)
         if prompts.points is not None and prompts.labels is not None:
             points = torch.cat([prompts.points, points], dim=1)
             labels = torch.cat([prompts.labels, labels], dim=1)
-        refined = Prompts(prompts.image_index, prompts.target, prompts.valid, prompts.boxes, points, labels)
+        refined = replace(prompts, points=points, labels=labels)
         logits, scores = self._decode(embeddings, refined, masks=earlier[:, None])
         iou = mask_iou(logits[:, :1], prompts.target, prompts.valid)
         return (self._mask_loss(logits[:, :1], prompts) + self.weights.iou * (scores[:, :1] - iou).square()).mean()
@@ -121,6 +123,7 @@ def split_prompts(batch: MaskBatch, *, device: torch.device) -> list[Prompts]:
                 image_index=batch.image_index[rows].to(device),
                 target=batch.target[rows].to(device),
                 valid=valid[rows].to(device),
+                seeds=batch.seeds[rows],
                 boxes=batch.boxes[rows].to(device) if is_box else None,
                 points=None if is_box else points.to(device),
                 labels=None if is_box else torch.ones(points.shape[:2], dtype=torch.long, device=device),

@@ -38,11 +38,12 @@ def point_inside(mask: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
     return np.asarray([column, row], np.float32)
 
 
-def error_clicks(prediction: Tensor, target: Tensor, *, stride: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def error_clicks(prediction: Tensor, target: Tensor, *, stride: int, seeds: Tensor) -> tuple[Tensor, Tensor]:
     """One uniform random click in the error region of each prediction.
 
     Args:
         prediction, target: (P, h, w) bool, at `stride` pixels of the input frame a cell.
+        seeds: (P,) int64, one for each prompt, so that a click does not depend on what else is in the batch.
 
     Returns:
         points (P, 1, 2) float xy in the input frame, cell centres; labels (P, 1): 1 where the target was missed, 0 where
@@ -50,7 +51,8 @@ def error_clicks(prediction: Tensor, target: Tensor, *, stride: int, generator: 
     """
     count, _, width = prediction.shape
     error = (prediction ^ target).flatten(1)
-    weights = torch.rand(error.shape, generator=generator).to(error.device) * error
+    noise = torch.stack([torch.rand(error.shape[1], generator=torch.Generator().manual_seed(s)) for s in seeds.tolist()])
+    weights = (1 + noise).to(error.device) * error
     cell = weights.argmax(dim=1)
     rows, columns = cell // width, cell % width
     points = torch.stack([columns, rows], dim=-1).float() * stride + (stride - 1) / 2

@@ -10,6 +10,7 @@ from shards.progress import PrecomputeProgress
 from shards.reader import ShardReader, StoredSample
 from shards.source import Item, Photo, Source
 from shards.sources import open_source
+from shards.views import ViewSource
 
 __all__ = [
     "CODECS",
@@ -26,6 +27,7 @@ __all__ = [
     "ShardReader",
     "Source",
     "StoredSample",
+    "ViewSource",
     "decode_embedding",
     "encode_embedding",
     "make_batch",

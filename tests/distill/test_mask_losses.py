@@ -20,6 +20,13 @@ def test_bce_by_hand_ignores_padding():
     assert bce_loss(*case()).item() == pytest.approx(-math.log(0.75))
 
 
+def test_bce_weighs_a_small_object_by_its_neighbourhood_not_by_the_frame():
+    logits, target = torch.zeros(1, 1, 32, 48), torch.zeros(1, 32, 48)
+    target[0, 4:7, 30:40] = 1.0  # 3 x 10 cells, doubled each way: 120 of 1,536
+    loss = bce_loss(logits, target, torch.ones(1, 32, 48, dtype=torch.bool))
+    assert loss.item() == pytest.approx(math.log(2) * 1536 / 120)
+
+
 def test_focal_by_hand_ignores_padding():
     assert focal_loss(*case()).item() == pytest.approx(-math.log(0.75) * 0.25**2)
 

@@ -102,7 +102,7 @@ def test_photos_without_objects_are_named_as_unusable():
 
 def test_losses_are_finite_and_reach_every_part_but_batchnorm_statistics():
     model = PromptedSam(tiny_sam(), weights=MaskLossConfig(focal=1.0, refine=0.5)).train()
-    losses = model(merge([data()[0, 0], data()[0, 1]]), generator=torch.Generator().manual_seed(0))
+    losses = model(merge([data()[0, 0], data()[0, 1]]))
     assert set(losses) == {"mask", "multimask", "iou", "refine"}
     sum(losses.values()).backward()
     for part in ("image_encoder", "prompt_encoder", "mask_decoder"):
@@ -112,7 +112,7 @@ def test_losses_are_finite_and_reach_every_part_but_batchnorm_statistics():
 
 def test_a_weight_of_zero_is_not_computed():
     model = PromptedSam(tiny_sam(), weights=MaskLossConfig(iou=0.0, multimask=0.0))
-    assert set(model(data()[0, 0], generator=torch.Generator())) == {"mask"}
+    assert set(model(data()[0, 0])) == {"mask"}
 
 
 def test_a_few_steps_on_one_photo_lower_its_loss():
@@ -123,7 +123,7 @@ def test_a_few_steps_on_one_photo_lower_its_loss():
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     values = []
     for _ in range(12):
-        loss = sum(model(batch, generator=torch.Generator().manual_seed(0)).values())
+        loss = sum(model(batch).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

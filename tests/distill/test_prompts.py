@@ -48,7 +48,7 @@ def test_error_clicks_are_positive_on_missed_and_negative_on_spilled_cells():
     prediction = torch.zeros(3, 4, 8, dtype=torch.bool)
     target[0, 1, 6] = True  # missed: row 1, column 6
     prediction[1, 3, 2] = True  # spilled: row 3, column 2
-    points, labels = error_clicks(prediction, target, stride=4, generator=torch.Generator().manual_seed(0))
+    points, labels = error_clicks(prediction, target, stride=4, seeds=torch.arange(3))
     assert points[:2, 0].tolist() == [[25.5, 5.5], [9.5, 13.5]]
     assert labels[:, 0].tolist() == [1, 0, -1]  # the third prompt has no error, so no click
 
@@ -56,5 +56,5 @@ def test_error_clicks_are_positive_on_missed_and_negative_on_spilled_cells():
 def test_error_clicks_reach_every_wrong_cell():
     target = torch.zeros(400, 2, 3, dtype=torch.bool)
     target[:, 0, 1] = target[:, 1, 2] = True
-    points, _ = error_clicks(torch.zeros_like(target), target, stride=4, generator=torch.Generator().manual_seed(1))
+    points, _ = error_clicks(torch.zeros_like(target), target, stride=4, seeds=torch.arange(400))
     assert {tuple(p) for p in points[:, 0].tolist()} == {(5.5, 1.5), (9.5, 5.5)}
