@@ -68,7 +68,7 @@ def paste(view: View, donor: View, *, count: int, min_pixels: int, rng: np.rando
     """Lay up to `count` objects of the donor over the view where they were in the donor; cover what lies behind."""
     height, width = (min(a, b) for a, b in zip(view.image.shape[:2], donor.image.shape[:2], strict=True))
     image, masks = view.image.copy(), view.masks.copy()
-    pasted = []
+    pasted: list[np.ndarray] = []
     for index in rng.permutation(len(donor.masks))[:count]:
         mask = np.zeros(view.image.shape[:2], bool)
         mask[:height, :width] = donor.masks[index][:height, :width]

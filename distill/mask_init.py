@@ -45,6 +45,7 @@ def _fold_normalisation(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Let a convolution trained on (x - 127) / 128 take (x - mean) / std; exact except where it sees padding."""
     std, mean = torch.tensor(PIXEL_STD), torch.tensor(PIXEL_MEAN)
     offset = (mean - LITE_MEAN) / LITE_STD
+    assert norm.running_mean is not None
     norm.running_mean -= (conv.weight.sum(dim=(2, 3)) * offset).sum(dim=1)
     conv.weight *= (std / LITE_STD).view(1, 3, 1, 1)
 

@@ -26,7 +26,7 @@ def views(folder: Path, *, seed: int = 0) -> tuple[ViewSource, list[tuple[Item, 
 
 
 def test_every_photo_comes_whole_first_then_as_crops_of_itself(folder: Path):
-    source, found = views(folder)
+    _, found = views(folder)
     assert [item.key for item, _ in found] == [f"{name}-v{k}" for name in ("tall", "wide") for k in range(5)]
     whole = found[0][1].image
     for _, photo in found[1:5]:

@@ -1,0 +1,34 @@
+# make quickstart   set up .venv and run the main job on the shipped sample
+# make test         set up .venv, then lint, types, import contract and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: quickstart test lint slow clean
+
+quickstart: $(READY)
+	$(BIN)/repvit-sam quickstart
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# torch first: DeepSpeed's setup looks for it. setuptools and wheel: DeepSpeed is built from source without isolation.
+$(READY): setup.cfg pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt setuptools wheel ninja numpy torch torchvision
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt --no-build-isolation deepspeed
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt --no-build-isolation -e '.[eval,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info
