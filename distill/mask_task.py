@@ -28,6 +28,8 @@ class MaskTask:
         batch_size: photos a step of this rank.
     """
 
+    batchnorm_learns = False
+
     def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
         assert config.mask_data is not None  # the config of a mask run is checked when it is read
         self.config = config
@@ -69,11 +71,6 @@ class MaskTask:
         sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
         sam.load_state_dict({name.removeprefix("sam."): value for name, value in state_dict.items()})
         encoders.save_run_weights(sam, folder)
-
-
-def build_mask_task(config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> MaskTask:
-    """The task of a run whose stage is "mask"."""
-    return MaskTask(config, batch_size=batch_size, rank=rank, world_size=world_size)
 
 
 def starting_sam(config: DistillConfig) -> encoders.Sam:

@@ -18,7 +18,7 @@ def result(model: str, suite: str = "box", role: str = "student", **facts) -> Re
         "dataset": "coco",
         "images": 188,
         "skipped": {"crowd": 20, "empty": 0},
-        "breakdown": {size: estimate for size in ("small", "medium", "large")},
+        "breakdown": dict.fromkeys(("small", "medium", "large"), estimate),
         "extra": {"agreement": Estimate(value=0.75, n=1672), "oracle": Estimate(value=0.875, n=1672)},
         "reference": "sam_demo",
     }

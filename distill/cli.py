@@ -1,0 +1,30 @@
+"""The command line: `repvit-sam`, also `python -m distill`."""
+
+import sys
+
+import typer
+
+from distill import commands_data, commands_eval, commands_train
+from encoders.errors import InputError, MissingExtra, NonFiniteLoss
+
+app = typer.Typer(
+    name="repvit-sam",
+    help="Distil SAM's image encoder into RepViT encoders, and prove the result.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (commands_train, commands_data, commands_eval):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line: 0 on success, 2 on bad input, 1 on failure; errors go to stderr."""
+    try:
+        app()
+    except (InputError, MissingExtra) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NonFiniteLoss as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

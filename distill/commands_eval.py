@@ -1,0 +1,177 @@
+"""Commands that measure: eval, compare."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import encoders
+from distill.sample_data import resolve_data
+from encoders.errors import InputError
+from encoders.files import atomic_path
+from eval_zeroshot import (
+    Disc,
+    FillBox,
+    ModelFacts,
+    Result,
+    evaluate,
+    get_suite,
+    open_dataset,
+    read_results,
+    untrained,
+    write_results,
+)
+from eval_zeroshot import (
+    compare as compare_results,
+)
+from eval_zeroshot.protocol import PredictorLike
+
+DATA_HELP = "COCO-format json, a folder with instances.json, or sample:train / sample:val."
+
+
+def eval_(
+    model: Annotated[
+        list[str], typer.Option("--model", "-m", help="Run folder, weights, or name; NAME=MODEL. Repeatable.")
+    ],
+    suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    images: Annotated[Optional[Path], typer.Option(help="Folder of the photos; images/ beside the json.")] = None,  # noqa: UP045
+    arch: Annotated[Optional[str], typer.Option(help="Architecture of foreign checkpoint files.")] = None,  # noqa: UP045
+    reference: Annotated[Optional[str], typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,  # noqa: UP045
+    untrained_: Annotated[
+        list[str] | None,
+        typer.Option("--untrained", help="Architecture to run untrained, with the reference's decoder. Repeatable."),
+    ] = None,  # noqa: UP045, E501
+    baselines: Annotated[bool, typer.Option("--baselines", help="Add fill-the-box and the disc.")] = False,
+    limit: Annotated[Optional[int], typer.Option(help="Only the first photos.")] = None,  # noqa: UP045
+    image_size: Annotated[Optional[int], typer.Option(help="Another input size, where a model allows it.")] = None,  # noqa: UP045
+    out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path(
+        "results.jsonl"
+    ),
+    json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
+) -> None:
+    """Zero-shot suites on COCO-format data; run it again to continue.
+
+    Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
+    """
+    models = dict(name_and_model(text) for text in model)
+    results = run_eval(
+        models,
+        suites=suite,
+        data=data,
+        images=images,
+        arch=arch,
+        reference=reference,
+        untrained_archs=untrained_ or [],
+        baselines=baselines,
+        limit=limit,
+        image_size=image_size,
+        out=out,
+    )
+    if json_:
+        print("\n".join(result.to_line().strip() for result in results))
+    else:
+        compare_results(results, published=False).terminal()
+
+
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="Result files of eval.")],
+    format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown or json.")] = "terminal",
+    published: Annotated[bool, typer.Option(help="Show published rows, apart, with citation and protocol.")] = True,
+    out: Annotated[Optional[Path], typer.Option(help="Write here instead of stdout.")] = None,  # noqa: UP045
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """The table: teacher, students, MobileSAM's architecture, baselines, and published rows apart.
+
+    Example: repvit-sam compare results.jsonl --format markdown --out table.md
+    """
+    if format_ not in ("terminal", "markdown", "json"):
+        raise InputError(f"--format {format_}: expected terminal, markdown or json")
+    comparison = compare_results([r for path in results for r in read_results(path)], published=published)
+    if json_ or format_ == "json":
+        text = json.dumps(comparison.json())
+    elif format_ == "markdown":
+        text = comparison.markdown()
+    else:
+        comparison.terminal()
+        return
+    if out is None:
+        print(text)
+    else:
+        with atomic_path(out) as temporary:
+            temporary.write_text(text)
+
+
+def run_eval(
+    models: Mapping[str, str],
+    *,
+    suites: Sequence[str],
+    data: str,
+    out: Path,
+    images: Path | None = None,
+    arch: str | None = None,
+    reference: str | None = None,
+    untrained_archs: Sequence[str] = (),
+    baselines: bool = False,
+    limit: int | None = None,
+    image_size: int | None = None,
+) -> list[Result]:
+    """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state."""
+    chosen = [get_suite(name) for name in suites]
+    dataset = open_dataset(resolve_data(data), images=images, limit=limit)
+    predictors: dict[str, PredictorLike] = {}
+    facts: dict[str, ModelFacts] = {}
+    for name, model in models.items():
+        sam = encoders.load(model, arch=arch, image_size=image_size)
+        predictors[name] = encoders.Predictor(sam)
+        facts[name] = ModelFacts(role="teacher" if name == reference else "student", arch=sam.arch, sha256=encoders.weights_sha256(model))
+    if reference is not None and reference not in predictors:
+        raise InputError(f"--reference {reference!r} is not among the models {', '.join(predictors)}")
+    teacher = predictors.get(reference) if reference else None
+    for name in untrained_archs:
+        size = image_size or next(p.image_size for p in predictors.values() if isinstance(p, encoders.Predictor))
+        decoder = teacher.sam if isinstance(teacher, encoders.Predictor) else None
+        predictors[f"untrained {name}"] = untrained(name, image_size=size, decoder_of=decoder)
+        facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)
+    if baselines:
+        predictors |= {"fill the box": FillBox(), "disc": Disc()}
+    results = evaluate(
+        predictors,
+        suites=chosen,
+        samples=dataset,
+        reference=reference,
+        facts=facts,
+        state=out.with_suffix(".state"),
+        progress=photo_progress(),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_results(out, results)
+    return results
+
+
+def photo_progress(every_seconds: float = 5.0) -> Callable[[int, int | None], None]:
+    """A callback that prints how many photos are done, every few seconds, to stderr."""
+    last = [time.monotonic()]
+
+    def show(done: int, total: int | None) -> None:
+        if time.monotonic() - last[0] >= every_seconds or done == total:
+            last[0] = time.monotonic()
+            print(f"photo {done}/{total}", file=sys.stderr, flush=True)
+
+    return show
+
+
+def name_and_model(text: str) -> tuple[str, str]:
+    """ "NAME=MODEL" -> both; a bare model is named by its last part."""
+    name, separator, model = text.partition("=")
+    return (name, model) if separator else (Path(text).name, text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("eval")(eval_)
+    app.command()(compare)

@@ -1,0 +1,239 @@
+"""A run is one YAML file, checked key by key. Relative data paths are taken from the working directory."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from distill.mask_config import MaskDataConfig, MaskLossConfig, TrainableConfig
+from encoders.contract import IMAGE_SIZE
+from encoders.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Frozen(BaseModel):
+    """A section: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelConfig(Frozen):
+    """The student (or, in the mask stage, the whole SAM): registry name, S, where its weights start."""
+
+    arch: str
+    image_size: Positive = IMAGE_SIZE
+    init: str | None = None  # a checkpoint, RepViT ImageNet weights, "efficientnet_lite0" (mask stage), or nothing
+
+
+class TeacherConfig(Frozen):
+    """Who made the embeddings: a registry name, a run folder, or a checkpoint file with `arch`."""
+
+    model: str
+    arch: str | None = None
+    image_size: Positive | None = None
+
+
+class EmbeddingDataConfig(Frozen):
+    """A cache that `precompute` made."""
+
+    cache: str
+    num_workers: Count = 2
+
+
+class EmbeddingLossConfig(Frozen):
+    """Weights of the embedding loss terms; a term of weight 0 is not computed."""
+
+    mse: Weight = 1.0
+    cosine: Weight = 0.0
+
+
+class OptimConfig(Frozen):
+    """AdamW; no weight decay on biases and norms."""
+
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Weight = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_grad_norm: Weight = 1.0  # 0: no clipping
+
+
+class ScheduleConfig(Frozen):
+    """Linear warm-up, then cosine down to `min_lr_ratio`; the length in steps or in epochs."""
+
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    warmup_steps: Count = 0
+    min_lr_ratio: Share = 0.0
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "ScheduleConfig":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+class EmaConfig(Frozen):
+    """Exponential moving average of the weights; it is what is exported. 0 keeps the raw weights."""
+
+    decay: Share = 0.999
+
+
+class CheckpointConfig(Frozen):
+    """How often, and how many of the latest are kept."""
+
+    every_steps: Positive = 500
+    keep: Positive = 2
+
+
+class LogConfig(Frozen):
+    """How often a line goes to metrics.jsonl and TensorBoard."""
+
+    every_steps: Positive = 20
+
+
+class DistillConfig(Frozen):
+    """One training run. Stage "embedding" needs `teacher` and `data`; stage "mask" needs `mask_data`."""
+
+    name: str
+    out: str | None = None  # runs/NAME
+    seed: int = 0
+    stage: Literal["embedding", "mask"] = "embedding"
+    model: ModelConfig
+    teacher: TeacherConfig | None = None
+    data: EmbeddingDataConfig | None = None
+    loss: EmbeddingLossConfig = EmbeddingLossConfig()
+    mask_data: MaskDataConfig | None = None
+    mask_loss: MaskLossConfig = MaskLossConfig()
+    trainable: TrainableConfig = TrainableConfig()
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig
+    global_batch: Positive = 8
+    ema: EmaConfig = EmaConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
+    deepspeed: str = "zero0"  # a name in configs/deepspeed, or a path
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.out) if self.out else Path("runs") / self.name
+
+    @model_validator(mode="after")
+    def _stage_has_its_sections(self) -> "DistillConfig":
+        needed = {"embedding": ("teacher", "data"), "mask": ("mask_data",)}[self.stage]
+        missing = [section for section in needed if getattr(self, section) is None]
+        if missing:
+            raise ValueError(f"stage {self.stage} needs the section {' and '.join(missing)}")
+        return self
+
+
+class SourceConfig(Frozen):
+    """Photos: a folder, SA-1B tars (file, folder or glob), or a COCO json with its folder of images."""
+
+    path: str
+    images: str | None = None
+    views: Positive = 1  # more than 1 adds random crops of each photo
+
+
+class PrecomputeConfig(Frozen):
+    """One pass of a teacher over photos."""
+
+    source: SourceConfig
+    teacher: TeacherConfig
+    out: str
+    codec: str = "int8"
+    samples_per_shard: Positive = 1000
+    batch_size: Positive = 4
+    max_bad_fraction: Share = 0.01
+    seed: int = 0
+
+
+Config = TypeVar("Config", DistillConfig, PrecomputeConfig)
+
+
+def read_config(path: str | Path, kind: type[Config], *, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file, apply `key.sub=value` overrides (values in YAML), and check it.
+
+    Raises:
+        InputError: no such file, no mapping, an unknown key (near misses are named), a value of the wrong type.
+    """
+    file = find_config(path)
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds {type(content).__name__}; expected a mapping of settings")
+    for override in overrides:
+        _apply(content, override)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{file}: " + "; ".join(_explain(dict(e), kind) for e in error.errors())) from error
+
+
+def write_config(config: BaseModel, path: Path) -> None:
+    """Write the resolved config as YAML."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def find_config(path: str | Path) -> Path:
+    """A path that exists, or the name of a shipped config, with or without .yaml."""
+    shipped = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("**/*.yaml"))
+    for candidate in (Path(path), CONFIGS / path, CONFIGS / f"{path}.yaml"):
+        if candidate.is_file():
+            return candidate
+    near = difflib.get_close_matches(str(path), shipped, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"config {path} does not exist{hint} (shipped: {', '.join(shipped)})")
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override!r}: expected key=value, e.g. --set optim.lr=1e-3")
+    *parents, last = key.split(".")
+    section = content
+    for name in parents:
+        section[name] = section.get(name) if isinstance(section.get(name), dict) else {}
+        section = section[name]
+    section[last] = _number(yaml.safe_load(text))
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as a string; take it as the number that is meant."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _explain(error: Mapping[str, Any], kind: type[BaseModel]) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        given = "" if error["type"] == "missing" else f" (given: {error['input']!r})"
+        return f"{path or 'config'}: {error['msg']}{given}"
+    *parents, name = error["loc"]
+    allowed = _fields(kind, parents)
+    near = difflib.get_close_matches(str(name), allowed, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
+    return f"unknown key {path}; {hint}"
+
+
+def _fields(kind: type[BaseModel], parents: Sequence[Any]) -> list[str]:
+    """Keys of the section that `parents` lead to; empty where a union hides it."""
+    section: Any = kind
+    for name in parents:
+        field = section.model_fields.get(name) if hasattr(section, "model_fields") else None
+        if field is None:
+            return []
+        options = [field.annotation, *get_args(field.annotation)]
+        section = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return list(section.model_fields) if section is not None else []

@@ -1,0 +1,90 @@
+"""The embedding stage as a task: a student regresses the cached embeddings of its teacher."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import encoders
+from distill.config import DistillConfig
+from distill.losses import embedding_losses
+from encoders.errors import InputError
+from shards import Batch, Manifest, ShardLoader
+
+
+class EmbeddingTask:
+    """Distil an image encoder.
+
+    Args:
+        config: a run whose stage is "embedding".
+        batch_size: photos a step of this rank.
+
+    Raises:
+        InputError: the cache is missing or was made by another teacher or at another image size.
+    """
+
+    batchnorm_learns = True
+
+    def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
+        assert config.data is not None and config.teacher is not None  # checked when the config is read
+        self.config = config
+        self.manifest = Manifest.read(Path(config.data.cache))
+        teacher = config.teacher
+        self.teacher_sha256 = encoders.weights_sha256(teacher.model)
+        self.manifest.require(teacher_sha256=self.teacher_sha256, image_size=config.model.image_size)
+        self.loader = ShardLoader(
+            Path(config.data.cache),
+            batch_size=batch_size,
+            rank=rank,
+            world_size=world_size,
+            seed=config.seed,
+            num_workers=config.data.num_workers,
+        )
+        self.steps_per_epoch = self.loader.steps_per_epoch
+        torch.manual_seed(config.seed)
+        self.module = starting_student(config)
+
+    def batches(self, *, start_step: int) -> Iterator[Batch]:
+        """This rank's batches, endless, from that global step on."""
+        return iter(self.loader.batches(start_step))
+
+    def losses(self, engine: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Named, weighted loss terms of one batch."""
+        on_device = batch.to_device(next(engine.parameters()).device)
+        student = engine(on_device.image)
+        return embedding_losses(student, on_device.teacher, on_device.valid, weights=self.config.loss)
+
+    def parameter_groups(self, base_lr: float) -> list[dict[str, Any]]:
+        """All parameters at the base learning rate."""
+        return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
+
+    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
+        """Write the student's encoder with its teacher's prompt encoder and mask decoder."""
+        assert self.config.teacher is not None
+        teacher = encoders.load(self.config.teacher.model, arch=self.config.teacher.arch)
+        sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
+        sam.image_encoder.load_state_dict(dict(state_dict))
+        sam.mask_decoder.load_state_dict(teacher.mask_decoder.state_dict())
+        sam.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())
+        encoders.save_run_weights(sam, folder)
+
+
+def starting_student(config: DistillConfig) -> nn.Module:
+    """The encoder before its first step: fresh, RepViT ImageNet weights, or the encoder of a checkpoint."""
+    model = config.model
+    encoder = encoders.build_image_encoder(model.arch, image_size=model.image_size)
+    if model.init is None:
+        return encoder
+    try:
+        encoders.init_from_imagenet(encoder, model.init)
+        return encoder
+    except InputError as imagenet_error:
+        try:
+            return encoders.load(model.init, arch=model.arch, image_size=model.image_size).image_encoder
+        except InputError as error:
+            raise InputError(
+                f"model.init {model.init} fits {model.arch} neither as ImageNet weights ({imagenet_error}) "
+                f"nor as a SAM ({error})"
+            ) from error

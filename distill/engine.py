@@ -1,0 +1,105 @@
+"""DeepSpeed, on a GPU or without one."""
+
+import json
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill.config import CONFIGS, DistillConfig
+from distill.sync_batchnorm import synchronize_batchnorm
+from distill.task import Task
+from encoders.errors import InputError, MissingExtra
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the others."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+
+def join_world() -> World:
+    """Join the processes that a launcher started, or be alone. NCCL with a GPU each, else gloo on the CPU."""
+    cuda = torch.cuda.is_available()
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")
+    if "RANK" not in os.environ:  # without it DeepSpeed looks for MPI
+        os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    deepspeed = import_deepspeed()
+    deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
+    local = int(os.environ["LOCAL_RANK"])
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    return World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+
+
+def import_deepspeed() -> Any:
+    """DeepSpeed without its chatter; imported here because it takes seconds and probes the machine."""
+    for name in ("DeepSpeed", "deepspeed", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise MissingExtra("deepspeed", extra="dev") from error
+    deepspeed.utils.logger.setLevel(logging.ERROR)
+    return deepspeed
+
+
+def free_port() -> str:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
+    """The engine that trains `task.module`, with AdamW and without a scheduler (the loop sets the rate)."""
+    module = task.module.to(world.device)
+    if world.size > 1 and task.batchnorm_learns:
+        module = synchronize_batchnorm(module, device_type=world.device.type)
+    optimizer = torch.optim.AdamW(
+        decay_groups(task.parameter_groups(config.optim.lr), config=config), betas=config.optim.betas
+    )
+    settings = read_deepspeed_config(config.deepspeed) | {
+        "train_micro_batch_size_per_gpu": config.global_batch // world.size,
+        "gradient_clipping": config.optim.clip_grad_norm,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+    settings.setdefault("gradient_accumulation_steps", 1)
+    engine, *_ = import_deepspeed().initialize(model=module, optimizer=optimizer, config=settings)
+    return engine
+
+
+def decay_groups(groups: list[dict[str, Any]], *, config: DistillConfig) -> list[dict[str, Any]]:
+    """Split each group: matrices and kernels decay, biases, norms and other vectors do not."""
+    split = []
+    for group in groups:
+        for decays in (True, False):
+            parameters = [p for p in group["params"] if (p.ndim > 1) == decays]
+            if parameters:
+                decay = config.optim.weight_decay if decays else 0.0
+                lr = config.optim.lr * group["lr_factor"]
+                split.append({"params": parameters, "weight_decay": decay, "lr": lr, "lr_factor": group["lr_factor"]})
+    return split
+
+
+def read_deepspeed_config(name: str) -> dict[str, Any]:
+    """A DeepSpeed json: a path, or a name in configs/deepspeed."""
+    shipped = CONFIGS / "deepspeed" / f"{name}.json"
+    path = Path(name) if Path(name).is_file() else shipped
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.json")))
+        raise InputError(f"deepspeed config {name!r} is neither a file nor one of {names}")
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid json: {error}") from error

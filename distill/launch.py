@@ -1,0 +1,28 @@
+"""Several processes of one run, through DeepSpeed's own launcher."""
+
+import os
+import subprocess
+import sys
+
+import torch
+
+from distill.engine import free_port
+from encoders.errors import InputError
+
+
+def launch(arguments: list[str], *, num_processes: int) -> int:
+    """Run `repvit-sam ARGUMENTS` in `num_processes` processes on this machine; returns the exit code.
+
+    The same as `deepspeed --num_accelerators N --module distill ARGUMENTS`, with a free port, and the CPU where there is
+    no GPU.
+    """
+    if num_processes < 1:
+        raise InputError(f"--num-processes {num_processes}: expected at least 1")
+    cuda = torch.cuda.is_available()
+    if cuda and num_processes > torch.cuda.device_count():
+        raise InputError(f"--num-processes {num_processes}, but this machine has {torch.cuda.device_count()} GPUs")
+    environment = os.environ | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(num_processes)]
+    command += ["--master_port", free_port(), "--module", "distill", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode

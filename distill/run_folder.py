@@ -1,0 +1,71 @@
+"""A run folder: its config, where it came from, whether it may go on."""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.config import DistillConfig, write_config
+from encoders.errors import InputError
+from encoders.files import atomic_path
+
+MAY_CHANGE = ("log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
+PACKAGES = ("torch", "timm", "deepspeed", "segment-anything", "webdataset", "repvit-sam")
+
+
+def open_run(config: DistillConfig) -> None:
+    """Make the run folder, or check that it belongs to the same run.
+
+    Raises:
+        InputError: the folder holds a run of another config; the differing keys are named.
+    """
+    folder = config.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.yaml"
+    if file.exists():
+        before, now = _flat(yaml.safe_load(file.read_text())), _flat(config.model_dump(mode="json"))
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k) and not _may_change(k))
+        if changed:
+            listed = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in changed[:5])
+            raise InputError(
+                f"{folder} holds a run of another config ({listed}); use another name or out, or delete the folder"
+            )
+    with atomic_path(file) as temporary:
+        write_config(config, temporary)
+
+
+def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
+    """Write run.json: the given facts, versions and the git revision of the working directory if it has one."""
+    versions = {name: _version(name) for name in PACKAGES}
+    content = facts | {"versions": versions, "python": platform.python_version(), "git_revision": _git_revision()}
+    with atomic_path(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {key: v for name, sub in tree.items() for key, v in _flat(sub, f"{prefix}.{name}".lstrip(".")).items()}
+
+
+def _may_change(key: str) -> bool:
+    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

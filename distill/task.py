@@ -1,0 +1,35 @@
+"""What the training loop asks of a stage."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+class Task(Protocol):
+    """One stage: what is trained, from what, towards what.
+
+    Attributes:
+        module: what the DeepSpeed engine trains.
+        steps_per_epoch: global steps an epoch takes.
+        batchnorm_learns: whether BatchNorm statistics move, so that ranks must share them.
+    """
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    steps_per_epoch: int
+    batchnorm_learns: bool
+
+    def batches(self, *, start_step: int) -> Iterator[Any]:
+        """This rank's batches, endless, from a global step on. A batch has `keys`, the names of its samples."""
+
+    def losses(self, engine: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """Named, weighted loss terms; they are summed."""
+
+    def parameter_groups(self, base_lr: float) -> list[dict[str, Any]]:
+        """Groups of {"params", "lr_factor"}."""
+
+    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
+        """Write the run's weights from a state of `module`."""
