@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,11 +67,6 @@ def oracle() -> Callable[..., Oracle]:
 
 
 @pytest.fixture
-def coco_val() -> Path:
+def coco_val(shared_data: Path) -> Path:
     """Real COCO photos with annotations, where they are at hand."""
-    root = Path(__file__).resolve().parents[2]
-    shared = Path(os.environ.get("REPVIT_SAM_SHARED", root.parent / "shared"))
-    folder = shared / "data" / "coco_val2017"
-    if not folder.is_dir():
-        pytest.skip(f"no real photos at {folder}; set REPVIT_SAM_SHARED")
-    return folder
+    return shared_data / "coco_val2017"

@@ -1,6 +1,5 @@
 """Fixtures of the shards room."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,13 +29,3 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tar = write_tar(root / "sa_000007.tar", [member for number in range(23) for member in pair(number)])
     shards_standin.run(tar, root / "cache")
     return root / "cache"
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Real photos, where they are at hand."""
-    default = Path(__file__).resolve().parents[2].parent / "shared"
-    folder = Path(os.environ.get("REPVIT_SAM_SHARED", default)) / "data"
-    if not folder.is_dir():
-        pytest.skip("no shared data at hand; set REPVIT_SAM_SHARED")
-    return folder
