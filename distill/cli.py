@@ -1,6 +1,7 @@
 """The command line: `repvit-sam`, also `python -m distill`."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _options(local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = 0) -> None:
+    """Distil SAM's image encoder into RepViT encoders, and prove the result."""
+    # --local_rank: the deepspeed launcher puts it before the command; the environment says the same
+
+
 for module in (commands_train, commands_data, commands_eval):
     module.register(app)
 

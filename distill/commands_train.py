@@ -21,7 +21,6 @@ def distill(
     set_: SetOption = None,
     num_processes: Annotated[int, typer.Option(help="Processes on this machine: one a GPU.")] = 1,
     json_: JsonOption = False,
-    local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = 0,  # what the launcher passes
 ) -> None:
     """The DeepSpeed run; run it again to continue it.
 
@@ -34,12 +33,15 @@ def distill(
         arguments = ["distill", "--config", config]
         for override in set_ or []:
             arguments += ["--set", override]
-        raise typer.Exit(launch(arguments + (["--json"] if json_ else []), num_processes=num_processes))
-    from distill.loop import distill as run_distill
+        code = launch(arguments, num_processes=num_processes)
+        if code:
+            raise typer.Exit(code)
+    else:
+        from distill.loop import distill as run_distill
 
-    folder = run_distill(run)
+        run_distill(run)
     if _is_first():
-        print(json.dumps({"run": str(folder)}) if json_ else f"run: {folder}")
+        print(json.dumps({"run": str(run.folder)}) if json_ else f"run: {run.folder}")
 
 
 def quickstart(

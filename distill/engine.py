@@ -1,9 +1,11 @@
 """DeepSpeed, on a GPU or without one."""
 
+import contextlib
 import json
 import logging
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ def join_world() -> World:
         os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     deepspeed = import_deepspeed()
-    deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
     local = int(os.environ["LOCAL_RANK"])
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
@@ -46,10 +49,13 @@ def import_deepspeed() -> Any:
     for name in ("DeepSpeed", "deepspeed", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        import deepspeed
+        with contextlib.redirect_stdout(sys.stderr):  # its log handler keeps the stream of this moment
+            import deepspeed
     except ImportError as error:
         raise MissingExtra("deepspeed", extra="dev") from error
     deepspeed.utils.logger.setLevel(logging.ERROR)
+    # An all-reduce for inference on the CPU, which DeepSpeed would compile for half a minute; training never calls it.
+    getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
     return deepspeed
 
 
@@ -74,8 +80,14 @@ def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
-    settings.setdefault("gradient_accumulation_steps", 1)
-    engine, *_ = import_deepspeed().initialize(model=module, optimizer=optimizer, config=settings)
+    if settings.setdefault("gradient_accumulation_steps", 1) != 1:
+        raise InputError(
+            f"deepspeed config {config.deepspeed!r} sets gradient_accumulation_steps to "
+            f"{settings['gradient_accumulation_steps']}; a step here is one update on global_batch samples: leave it out"
+        )
+    deepspeed = import_deepspeed()
+    with contextlib.redirect_stdout(sys.stderr):
+        engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=settings)
     return engine
 
 

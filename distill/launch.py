@@ -13,8 +13,10 @@ from encoders.errors import InputError
 def launch(arguments: list[str], *, num_processes: int) -> int:
     """Run `repvit-sam ARGUMENTS` in `num_processes` processes on this machine; returns the exit code.
 
-    The same as `deepspeed --num_accelerators N --module distill ARGUMENTS`, with a free port, and the CPU where there is
-    no GPU.
+    All that they print goes to stderr.
+
+    The same as `deepspeed --num_accelerators N --module distill ARGUMENTS`, with a free port, and the CPU where there
+    is no GPU.
     """
     if num_processes < 1:
         raise InputError(f"--num-processes {num_processes}: expected at least 1")
@@ -24,5 +26,5 @@ def launch(arguments: list[str], *, num_processes: int) -> int:
     environment = os.environ | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
     command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(num_processes)]
-    command += ["--master_port", free_port(), "--module", "distill", *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode
+    command += ["--master_port", free_port(), "--no_local_rank", "--module", "distill", *arguments]
+    return subprocess.run(command, env=environment, check=False, stdout=sys.stderr).returncode

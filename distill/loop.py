@@ -1,6 +1,7 @@
 """The training loop: one for every stage."""
 
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,9 @@ def distill(config: DistillConfig) -> Path:
     ema = Ema(engine.module, decay=config.ema.decay)
     checkpoints = config.folder / "checkpoints"
     start = load_checkpoint(checkpoints, engine=engine, ema=ema)
+    if start and world.rank == 0:
+        state = "is finished" if start >= steps else "goes on"
+        print(f"{config.folder} {state}: {start} of {steps} steps are done", file=sys.stderr, flush=True)
     batches = task.batches(start_step=start) if start < steps else iter(())
     monitor = Monitor(
         config.folder,

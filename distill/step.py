@@ -1,10 +1,11 @@
 """One update."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distill.task import Task
 from encoders.errors import NonFiniteLoss
@@ -12,7 +13,7 @@ from encoders.errors import NonFiniteLoss
 
 @dataclass(frozen=True)
 class StepStats:
-    """What one update showed: each loss term of this rank, their sum, the gradient's norm before clipping."""
+    """What one update showed, over all ranks: each loss term, their sum, the gradient's norm before clipping."""
 
     losses: dict[str, float]
     total: float
@@ -28,17 +29,20 @@ def train_step(engine: Any, task: Task, batch: Any) -> StepStats:
     """
     losses = task.losses(engine, batch)
     total = torch.stack(list(losses.values())).sum()
-    values = {name: float(loss.detach()) for name, loss in losses.items()}
-    if not _finite_everywhere(total.detach()):
-        raise NonFiniteLoss(keys=list(batch.keys), losses=values)
+    here = torch.stack([*losses.values(), total]).detach().float()
+    names = [*losses, "total"]
+    everywhere = dict(zip(names, mean_over_ranks(here).tolist(), strict=True))
+    if not all(map(math.isfinite, everywhere.values())):
+        guilty = list(batch.keys) if not bool(here.isfinite().all()) else []
+        raise NonFiniteLoss(keys=keys_over_ranks(guilty), losses=everywhere)
     engine.backward(total)
     grad_norm = gradient_norm(engine)
-    if grad_norm is not None and not _finite_everywhere(torch.tensor(grad_norm, device=total.device)):
-        raise NonFiniteLoss(keys=list(batch.keys), losses=values | {"grad_norm": grad_norm})
+    if grad_norm is not None and not math.isfinite(grad_norm):  # the same number on every rank
+        raise NonFiniteLoss(keys=keys_over_ranks(list(batch.keys)), losses=everywhere | {"grad_norm": grad_norm})
     engine.step()
     if grad_norm is None:
         grad_norm = float(engine.get_global_grad_norm() or 0.0)
-    return StepStats(losses=values, total=float(total.detach()), grad_norm=grad_norm)
+    return StepStats(losses={name: everywhere[name] for name in losses}, total=everywhere["total"], grad_norm=grad_norm)
 
 
 def gradient_norm(engine: nn.Module) -> float | None:
@@ -49,9 +53,24 @@ def gradient_norm(engine: nn.Module) -> float | None:
     return float(torch.nn.utils.get_total_norm(gradients))
 
 
-def _finite_everywhere(value: torch.Tensor) -> bool:
-    """Whether `value` is finite on every rank, so that all ranks stop together."""
-    finite = torch.isfinite(value).float()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
-    return bool(finite)
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """Mean of each value over ranks, the same on all of them; NaN or infinite where one rank's value is."""
+    if not _several_ranks():
+        return values
+    total = values.clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()
+
+
+def keys_over_ranks(keys: list[str]) -> list[str]:
+    """The keys of all ranks in order of rank."""
+    if not _several_ranks():
+        return keys
+    gathered: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(gathered, keys)
+    return [key for rank in gathered for key in rank]
+
+
+def _several_ranks() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
