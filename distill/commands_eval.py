@@ -128,7 +128,9 @@ def run_eval(
     for name, model in models.items():
         sam = encoders.load(model, arch=arch, image_size=image_size)
         predictors[name] = encoders.Predictor(sam)
-        facts[name] = ModelFacts(role="teacher" if name == reference else "student", arch=sam.arch, sha256=encoders.weights_sha256(model))
+        facts[name] = ModelFacts(
+            role="teacher" if name == reference else "student", arch=sam.arch, sha256=encoders.weights_sha256(model)
+        )
     if reference is not None and reference not in predictors:
         raise InputError(f"--reference {reference!r} is not among the models {', '.join(predictors)}")
     teacher = predictors.get(reference) if reference else None
