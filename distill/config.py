@@ -1,6 +1,7 @@
 """A run is one YAML file, checked key by key. Relative data paths are taken from the working directory."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -22,7 +23,7 @@ Weight = Annotated[float, Field(ge=0)]
 class Frozen(BaseModel):
     """A section: immutable, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class ModelConfig(Frozen):
@@ -119,6 +120,7 @@ class DistillConfig(Frozen):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     deepspeed: str = "zero0"  # a name in configs/deepspeed, or a path
+    licences: dict[str, str] = {}  # of teacher, data, init: copied into run.json
 
     @property
     def folder(self) -> Path:
@@ -131,6 +133,10 @@ class DistillConfig(Frozen):
         missing = [section for section in needed if getattr(self, section) is None]
         if missing:
             raise ValueError(f"stage {self.stage} needs the section {' and '.join(missing)}")
+        section = {"embedding": "loss", "mask": "mask_loss"}[self.stage]
+        terms = ("mse", "cosine") if self.stage == "embedding" else ("focal", "bce", "dice", "iou")
+        if not any(getattr(getattr(self, section), term) for term in terms):
+            raise ValueError(f"every weight of {section} is 0, so there is nothing to learn from")
         return self
 
 
@@ -167,7 +173,7 @@ def read_config(path: str | Path, kind: type[Config], *, overrides: Sequence[str
     file = find_config(path)
     try:
         content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{file} holds {type(content).__name__}; expected a mapping of settings")
@@ -199,31 +205,39 @@ def _apply(content: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise InputError(f"--set {override!r}: expected key=value, e.g. --set optim.lr=1e-3")
+    try:
+        value = _number(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override!r}: {text!r} is not a YAML value; quote it") from error
     *parents, last = key.split(".")
-    section = content
-    for name in parents:
-        section[name] = section.get(name) if isinstance(section.get(name), dict) else {}
-        section = section[name]
-    section[last] = _number(yaml.safe_load(text))
+    section: Any = content
+    try:
+        for name in parents:
+            if isinstance(section, list):
+                section = section[int(name)]
+                continue
+            section[name] = section.get(name) if isinstance(section.get(name), dict | list) else {}
+            section = section[name]
+        section[int(last) if isinstance(section, list) else last] = value
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"--set {override!r}: no such key; entries of a list are numbered from 0") from error
 
 
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-3 as a string; take it as the number that is meant."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    exponent = isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value)
+    return float(value) if exponent else value
 
 
 def _explain(error: Mapping[str, Any], kind: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
-        given = "" if error["type"] == "missing" else f" (given: {error['input']!r})"
+        given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
         return f"{path or 'config'}: {error['msg']}{given}"
     *parents, name = error["loc"]
     allowed = _fields(kind, parents)
     near = difflib.get_close_matches(str(name), allowed, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
+    hint = f"did you mean {'.'.join([*map(str, parents), near[0]])}?" if near else f"allowed: {', '.join(allowed)}"
     return f"unknown key {path}; {hint}"
 
 

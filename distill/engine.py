@@ -85,6 +85,13 @@ def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
             f"deepspeed config {config.deepspeed!r} sets gradient_accumulation_steps to "
             f"{settings['gradient_accumulation_steps']}; a step here is one update on global_batch samples: leave it out"
         )
+    for name in ("fp16", "bf16"):
+        if settings.get(name, {}).get("enabled"):
+            raise InputError(
+                f"deepspeed config {config.deepspeed!r} enables {name}, which would cast BatchNorm statistics too; leave it out"
+            )
+    if settings.get("zero_optimization", {}).get("stage", 0) > 2:
+        raise InputError(f"deepspeed config {config.deepspeed!r}: ZeRO stages 0 to 2 work here; stage 3 scatters the weights")
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):
         engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=settings)

@@ -40,7 +40,8 @@ def distill(config: DistillConfig) -> Path:
     engine = initialize(task, config, world=world)
     ema = Ema(engine.module, decay=config.ema.decay)
     checkpoints = config.folder / "checkpoints"
-    start = load_checkpoint(checkpoints, engine=engine, ema=ema)
+    data_id = data_identity(task)
+    start = load_checkpoint(checkpoints, engine=engine, ema=ema, data_id=data_id)
     if start and world.rank == 0:
         state = "is finished" if start >= steps else "goes on"
         print(f"{config.folder} {state}: {start} of {steps} steps are done", file=sys.stderr, flush=True)
@@ -62,7 +63,13 @@ def distill(config: DistillConfig) -> Path:
             monitor.log(step + 1, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
             if (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
                 save_checkpoint(
-                    checkpoints, step=step + 1, engine=engine, ema=ema, keep=config.checkpoint.keep, rank=world.rank
+                    checkpoints,
+                    step=step + 1,
+                    engine=engine,
+                    ema=ema,
+                    data_id=data_id,
+                    keep=config.checkpoint.keep,
+                    rank=world.rank,
                 )
     if world.rank == 0:
         task.export(config.folder, state_dict=ema.shadow)
@@ -80,6 +87,12 @@ def build_task(config: DistillConfig, *, world: World) -> Task:
     from distill.embedding_task import EmbeddingTask
 
     return EmbeddingTask(config, batch_size=batch_size, rank=world.rank, world_size=world.size)
+
+
+def data_identity(task: Task) -> str | None:
+    """sha256 of the cache's manifest, None where a task reads no cache."""
+    manifest = getattr(task, "manifest", None)
+    return None if manifest is None else str(manifest.sha256)
 
 
 def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:
@@ -109,8 +122,15 @@ def run_facts(config: DistillConfig, task: Task, *, steps: int) -> dict[str, obj
         "init": config.model.init,
         "steps": steps,
         "seed": config.seed,
+        "licences": config.licences,
     }
     manifest = getattr(task, "manifest", None)
     if manifest is not None:
-        facts |= {"teacher_sha256": getattr(task, "teacher_sha256", None), "manifest_sha256": manifest.sha256}
+        facts |= {
+            "teacher": manifest.identity.teacher,
+            "teacher_sha256": manifest.identity.teacher_sha256,
+            "source": manifest.identity.source,
+            "codec": manifest.identity.codec,
+            "manifest_sha256": manifest.sha256,
+        }
     return facts

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from encoders.files import atomic_path
+
 METRICS, PROGRESS = "metrics.jsonl", "progress.jsonl"
 
 
@@ -37,7 +39,7 @@ class Monitor:
         truncate_after(folder / METRICS, step=start_step)
         self._metrics = (folder / METRICS).open("a")
         self._progress = folder / PROGRESS
-        self._board = SummaryWriter(str(folder), purge_step=start_step)
+        self._board = SummaryWriter(str(folder), purge_step=start_step + 1)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
         self._task = self._bar.add_task("distil", total=steps, completed=start_step)
@@ -92,4 +94,5 @@ def truncate_after(path: Path, *, step: int) -> None:
             continue
         if record["step"] <= step:
             kept.append(record)
-    path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))

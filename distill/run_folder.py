@@ -13,7 +13,7 @@ from distill.config import DistillConfig, write_config
 from encoders.errors import InputError
 from encoders.files import atomic_path
 
-MAY_CHANGE = ("log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
+MAY_CHANGE = ("licences", "log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
 PACKAGES = ("torch", "timm", "deepspeed", "segment-anything", "webdataset", "repvit-sam")
 
 
@@ -39,7 +39,7 @@ def open_run(config: DistillConfig) -> None:
 
 
 def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
-    """Write run.json: the given facts, versions and the git revision of the working directory if it has one."""
+    """Write run.json: the given facts, versions and the git revision of a source checkout."""
     versions = {name: _version(name) for name in PACKAGES}
     content = facts | {"versions": versions, "python": platform.python_version(), "git_revision": _git_revision()}
     with atomic_path(folder / "run.json") as temporary:
@@ -64,8 +64,15 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision() -> str | None:
+    """Revision of the checkout that this file is tracked in; None for an installed package, whatever folder it is in."""
     try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+        tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("rev-parse", "HEAD") if tracked else None
+    except (OSError, subprocess.TimeoutExpired):
         return None
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     return answer.stdout.strip() or None

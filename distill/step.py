@@ -25,7 +25,7 @@ def train_step(engine: Any, task: Task, batch: Any) -> StepStats:
 
     Raises:
         NonFiniteLoss: a loss or a gradient is NaN or infinite on some rank; no parameter has moved when it is raised
-            (under ZeRO-1 and above, where gradients are scattered, only the loss is checked before the update).
+            (ZeRO-1 and above, which scatter gradients, leave out the update by themselves and say so afterwards).
     """
     losses = task.losses(engine, batch)
     total = torch.stack(list(losses.values())).sum()
@@ -37,11 +37,13 @@ def train_step(engine: Any, task: Task, batch: Any) -> StepStats:
         raise NonFiniteLoss(keys=keys_over_ranks(guilty), losses=everywhere)
     engine.backward(total)
     grad_norm = gradient_norm(engine)
-    if grad_norm is not None and not math.isfinite(grad_norm):  # the same number on every rank
-        raise NonFiniteLoss(keys=keys_over_ranks(list(batch.keys)), losses=everywhere | {"grad_norm": grad_norm})
-    engine.step()
     if grad_norm is None:
+        engine.step()
         grad_norm = float(engine.get_global_grad_norm() or 0.0)
+    elif math.isfinite(grad_norm):
+        engine.step()
+    if not math.isfinite(grad_norm):  # the same number on every rank
+        raise NonFiniteLoss(keys=keys_over_ranks(list(batch.keys)), losses=everywhere | {"grad_norm": grad_norm})
     return StepStats(losses={name: everywhere[name] for name in losses}, total=everywhere["total"], grad_norm=grad_norm)
 
 

@@ -32,11 +32,12 @@ class CrossRankBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         count = input.new_tensor([input.numel() / input.shape[1]])
-        sums = _SumOverRanks.apply(torch.cat([input.sum(dim=(0, 2, 3)), input.square().sum(dim=(0, 2, 3)), count]))
-        channels = input.shape[1]
+        sums = _SumOverRanks.apply(torch.cat([input.sum(dim=(0, 2, 3)), count]))
         total = sums[-1].detach()
-        mean = sums[:channels] / total
-        variance = (sums[channels:-1] / total - mean.square()).clamp(min=0)
+        mean = sums[:-1] / total
+        # A second round for the squares: mean of squares minus square of mean loses digits where the mean is large.
+        squares = (input - mean.view(1, -1, 1, 1)).square().sum(dim=(0, 2, 3))
+        variance = _SumOverRanks.apply(squares) / total
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
