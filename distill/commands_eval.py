@@ -14,7 +14,6 @@ from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from eval_zeroshot import (
-    Disc,
     FillBox,
     ModelFacts,
     Result,
@@ -34,9 +33,7 @@ DATA_HELP = "COCO-format json, a folder with instances.json, or sample:train / s
 
 
 def eval_(
-    model: Annotated[
-        list[str], typer.Option("--model", "-m", help="Run folder, weights, or name; NAME=MODEL. Repeatable.")
-    ],
+    model: Annotated[list[str], typer.Option("--model", "-m", help="Run folder, weights, or name; NAME=MODEL. Repeatable.")],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     images: Annotated[Optional[Path], typer.Option(help="Folder of the photos; images/ beside the json.")] = None,  # noqa: UP045
@@ -49,9 +46,7 @@ def eval_(
     baselines: Annotated[bool, typer.Option("--baselines", help="Add fill-the-box and the disc.")] = False,
     limit: Annotated[Optional[int], typer.Option(help="Only the first photos.")] = None,  # noqa: UP045
     image_size: Annotated[Optional[int], typer.Option(help="Another input size, where a model allows it.")] = None,  # noqa: UP045
-    out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path(
-        "results.jsonl"
-    ),
+    out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
     """Zero-shot suites on COCO-format data; run it again to continue.
@@ -140,7 +135,7 @@ def run_eval(
         predictors[f"untrained {name}"] = untrained(name, image_size=size, decoder_of=decoder)
         facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)
     if baselines:
-        predictors |= {"fill the box": FillBox(), "disc": Disc()}
+        predictors["filled box or disc"] = FillBox()
     results = evaluate(
         predictors,
         suites=chosen,
