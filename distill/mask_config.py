@@ -30,6 +30,15 @@ class BsdsSet(_Frozen):
     repeat: Annotated[int, Field(ge=1)] = 1
 
 
+class ShapesSet(_Frozen):
+    """Drawn scenes with exact masks; see `distill.shapes`."""
+
+    kind: Literal["shapes"]
+    count: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=64)] = 512
+    seed: int = 0
+
+
 class MaskDataConfig(_Frozen):
     """Where photos come from, how a view and its prompts are drawn.
 
@@ -38,7 +47,7 @@ class MaskDataConfig(_Frozen):
     (`centre_share` of them at the centre, the rest anywhere inside).
     """
 
-    sets: Annotated[list[Annotated[CocoSet | BsdsSet, Field(discriminator="kind")]], Field(min_length=1)]
+    sets: Annotated[list[Annotated[CocoSet | BsdsSet | ShapesSet, Field(discriminator="kind")]], Field(min_length=1)]
     num_workers: Annotated[int, Field(ge=0)] = 1
     prompts_per_photo: Annotated[int, Field(ge=1)] = 16
     scale: tuple[float, float] = (1.0, 1.0)

@@ -10,10 +10,11 @@ from torch.utils.data import ConcatDataset
 
 import encoders
 from distill.config import DistillConfig
-from distill.mask_config import BsdsSet, MaskDataConfig
+from distill.mask_config import BsdsSet, MaskDataConfig, ShapesSet
 from distill.mask_data import MaskBatch, Photos, PromptedPhotos, StepSampler, mask_batches
 from distill.mask_init import load_efficientnet_lite0, start_at_the_prompt
 from distill.mask_model import PromptedSam
+from distill.shapes import Shapes
 from encoders.bsds import BsdsDataset
 from encoders.coco import CocoDataset
 from encoders.errors import InputError
@@ -94,6 +95,8 @@ def open_photos(config: MaskDataConfig) -> Photos:
     for entry in config.sets:
         if isinstance(entry, BsdsSet):
             sets += [BsdsDataset(entry.folder, split=entry.split)] * entry.repeat
+        elif isinstance(entry, ShapesSet):
+            sets.append(Shapes(count=entry.count, size=entry.size, seed=entry.seed))
         else:
             sets += [CocoDataset(entry.annotations, images=entry.images)] * entry.repeat
     return ConcatDataset(sets)
