@@ -59,7 +59,7 @@ def load_checkpoint(folder: Path, *, engine: Any, ema: Ema, data_id: str | None)
     path = folder / f"step_{steps[-1]}"
     try:
         state = torch.load(path / STATE, weights_only=True, map_location=engine.device)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it to go on from the one before") from error
     if state.get("data_id", data_id) != data_id:
         raise InputError(f"{path} was trained on data {state.get('data_id')}, the config now names {data_id}")

@@ -28,7 +28,10 @@ class World:
 
 
 def join_world() -> World:
-    """Join the processes that a launcher started, or be alone. NCCL with a GPU each, else gloo on the CPU."""
+    """Join the processes that a launcher started, or be alone. NCCL with a GPU each, else gloo on the CPU.
+
+    Alone, it leaves RANK, MASTER_PORT and the like in the environment, where DeepSpeed reads them.
+    """
     cuda = torch.cuda.is_available()
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")
     if "RANK" not in os.environ:  # without it DeepSpeed looks for MPI

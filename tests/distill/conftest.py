@@ -16,12 +16,11 @@ import encoders
 import shards
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 12
 SETTINGS: dict[str, Any] = {
     "name": "tiny",
     "model": {"arch": "repvit_m0_6", "image_size": 64},
     "teacher": {"model": "sam_demo"},
-    "schedule": {"steps": STEPS, "warmup_steps": 2, "min_lr_ratio": 0.1},
+    "schedule": {"steps": 12, "warmup_steps": 2, "min_lr_ratio": 0.1},
     "global_batch": 4,
     "checkpoint": {"every_steps": 4, "keep": 2},
     "log": {"every_steps": 1},
@@ -59,14 +58,19 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "cache"
 
 
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_cache: Path) -> dict[str, Any]:
+    """The config of a tiny run, without a folder."""
+    return SETTINGS | {"data": {"cache": str(tiny_cache), "num_workers": 0}}
+
+
 @pytest.fixture
-def config_file(tmp_path: Path, tiny_cache: Path) -> Callable[..., Path]:
-    """Writes the config of a tiny run into tmp_path; keyword arguments replace whole sections."""
+def config_file(tmp_path: Path, tiny_settings: dict[str, Any]) -> Callable[..., Path]:
+    """Writes the config of a tiny run in tmp_path/run; keyword arguments replace whole sections."""
 
     def write(**changes: Any) -> Path:
         path = tmp_path / "tiny.yaml"
-        data = {"cache": str(tiny_cache), "num_workers": 0}
-        path.write_text(yaml.safe_dump(SETTINGS | {"out": str(tmp_path / "run"), "data": data} | changes))
+        path.write_text(yaml.safe_dump(tiny_settings | {"out": str(tmp_path / "run")} | changes))
         return path
 
     return write

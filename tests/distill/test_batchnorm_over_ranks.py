@@ -1,0 +1,51 @@
+"""BatchNorm over ranks equals torch's own over the whole batch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from distill.sync_batchnorm import synchronize_batchnorm
+
+SCRIPT = Path(__file__).with_name("batchnorm_rank.py")
+
+
+def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(tmp_path):
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, 7) * torch.tensor([1.0, 0.1, 4.0]).view(3, 1, 1)
+    x[2:] += 1.5  # the ranks' own statistics differ
+    x[:, 1] += 100  # a mean far above the spread
+    upstream = torch.randn(4, 3, 5, 7)
+    norm = nn.BatchNorm2d(3).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    state = {name: v.float() if v.is_floating_point() else v for name, v in norm.state_dict().items()}
+    torch.save({"x": x, "upstream": upstream, "state": state}, tmp_path / "batch.pt")
+    files = [str(tmp_path / f"out{rank}.pt") for rank in (0, 1)]
+    ranks = [
+        subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(tmp_path / "meet"), str(tmp_path / "batch.pt"), file])
+        for rank, file in enumerate(files)
+    ]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+
+    whole = x.double().requires_grad_()
+    y = norm(whole)
+    (y * upstream).sum().backward()
+    seen = [torch.load(file, weights_only=True) for file in files]
+    close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
+    torch.testing.assert_close(torch.cat([s["y"] for s in seen]), y.detach(), **close)
+    torch.testing.assert_close(torch.cat([s["x_grad"] for s in seen]), whole.grad, **close)
+    gradients = torch.stack([norm.weight.grad, norm.bias.grad])
+    torch.testing.assert_close(seen[0]["weights"], gradients, rtol=1e-4, atol=2e-3, check_dtype=False)  # sums of 140
+    torch.testing.assert_close(dict(seen[0]["state"]), dict(norm.state_dict()), **close)
+
+
+def test_a_kind_of_batchnorm_that_would_stay_local_is_refused():
+    class WithActivation(nn.BatchNorm2d):
+        pass
+
+    with pytest.raises(TypeError, match="WithActivation"):
+        synchronize_batchnorm(nn.Sequential(WithActivation(3)), device_type="cpu")

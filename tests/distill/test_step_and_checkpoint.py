@@ -1,0 +1,149 @@
+"""The step, the optimizer's groups, and checkpoints, with a real DeepSpeed engine on a small module."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from distill.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from distill.config import DistillConfig
+from distill.ema import Ema
+from distill.engine import decay_groups, initialize, join_world
+from distill.monitor import truncate_after
+from distill.step import train_step
+from encoders.errors import InputError, NonFiniteLoss
+
+
+class SquareRoot:
+    """sum(sqrt(w x)): at x = 0 the loss is finite and its gradient is not."""
+
+    batchnorm_learns = False
+    steps_per_epoch = 1
+
+    def __init__(self) -> None:
+        self.module = nn.Sequential(nn.Linear(3, 2, bias=False))
+        nn.init.constant_(self.module[0].weight, 0.5)
+
+    def losses(self, engine, batch):
+        return {"root": engine(batch.x).sqrt().sum(), "square": engine(batch.x).square().sum()}
+
+    def parameter_groups(self, base_lr):
+        return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
+
+
+def batch(value: float) -> SimpleNamespace:
+    return SimpleNamespace(x=torch.full((2, 3), value), keys=["photo-a", "photo-b"])
+
+
+def config(**changes) -> DistillConfig:
+    base = {"name": "x", "model": {"arch": "none"}, "teacher": {"model": "none"}, "data": {"cache": "none"}}
+    return DistillConfig.model_validate(base | {"schedule": {"steps": 3}, "global_batch": 2} | changes)
+
+
+def engine_of(task, **changes):
+    return initialize(task, config(**changes), world=join_world())
+
+
+def parameters(engine) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in engine.module.parameters()]
+
+
+@pytest.mark.parametrize("deepspeed", ["zero0", "zero1"])
+@pytest.mark.parametrize(("value", "term"), [(float("nan"), "root=nan"), (0.0, "grad_norm=")])
+def test_a_non_finite_loss_or_gradient_moves_nothing_and_names_the_samples(deepspeed, value, term):
+    task = SquareRoot()
+    engine = engine_of(task, deepspeed=deepspeed)
+    train_step(engine, task, batch(1.0))
+    before = parameters(engine)
+    with pytest.raises(NonFiniteLoss, match=f"{term}.*photo-a, photo-b"):
+        train_step(engine, task, batch(value))
+    assert all(torch.equal(a, b) for a, b in zip(before, parameters(engine), strict=True))
+
+
+def test_a_step_reports_its_terms_and_the_gradient_before_clipping():
+    task = SquareRoot()
+    engine = engine_of(task, optim={"lr": 0.1, "clip_grad_norm": 1e-3})
+    stats = train_step(engine, task, batch(1.0))
+    # each of 4 outputs is 1.5: 4 sqrt(1.5) and 4 * 2.25; d/dy = 1 / (2 sqrt(1.5)) + 3, twice (two rows) in 6 weights
+    assert stats.losses == pytest.approx({"root": 4 * 1.5**0.5, "square": 9.0})
+    assert stats.total == pytest.approx(sum(stats.losses.values()))
+    assert stats.grad_norm == pytest.approx(6**0.5 * 2 * (0.5 / 1.5**0.5 + 3))
+
+
+def test_clipping_bounds_the_update_of_plain_descent():
+    task = SquareRoot()
+    engine = engine_of(task, optim={"lr": 0.1, "clip_grad_norm": 1e-3})
+    train_step(engine, task, batch(1.0))
+    moment = torch.cat([s["exp_avg"].flatten() for s in engine.optimizer.state_dict()["state"].values()])
+    assert float(moment.norm()) == pytest.approx(0.1 * 1e-3, rel=1e-3)  # (1 - beta1) times the clipped gradient
+
+
+def test_vectors_do_not_decay_and_parts_keep_their_rate():
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    groups = decay_groups([{"params": list(module.parameters()), "lr_factor": 0.25}], config=config())
+    assert [(g["weight_decay"], g["lr"], len(g["params"])) for g in groups] == [(0.01, 0.00025, 1), (0.0, 0.00025, 3)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ('{"gradient_accumulation_steps": 4}', "gradient_accumulation_steps to 4"),
+        ('{"bf16": {"enabled": true}}', "enables bf16"),
+        ('{"zero_optimization": {"stage": 3}}', "stage 3"),
+        ("{", "not valid json"),
+    ],
+)
+def test_deepspeed_settings_that_would_train_something_else_are_refused(tmp_path, settings, says):
+    (tmp_path / "own.json").write_text(settings)
+    with pytest.raises(InputError, match=says):
+        engine_of(SquareRoot(), deepspeed=str(tmp_path / "own.json"))
+
+
+@pytest.mark.parametrize("deepspeed", ["zero0", "zero1"])
+def test_a_checkpoint_brings_module_optimizer_and_average_back(tmp_path, deepspeed):
+    def fresh():
+        task = SquareRoot()
+        engine = engine_of(task, deepspeed=deepspeed, optim={"lr": 0.1})
+        return task, engine, Ema(engine.module, decay=0.9)
+
+    def updates(task, engine, ema, count):
+        for _ in range(count):
+            train_step(engine, task, batch(1.0))
+            ema.update(engine.module)
+
+    task, engine, ema = fresh()
+    updates(task, engine, ema, 2)
+    save_checkpoint(tmp_path, step=2, engine=engine, ema=ema, data_id="cache", keep=2, rank=0)
+    updates(task, engine, ema, 2)
+    task_b, engine_b, ema_b = fresh()
+    assert load_checkpoint(tmp_path, engine=engine_b, ema=ema_b, data_id="cache") == 2
+    updates(task_b, engine_b, ema_b, 2)
+    for there, here in zip(parameters(engine), parameters(engine_b), strict=True):
+        torch.testing.assert_close(here, there, rtol=1e-6, atol=0)
+    assert ema_b.updates == 4
+    torch.testing.assert_close(ema_b.shadow, ema.shadow, rtol=1e-6, atol=0)
+
+
+def test_only_whole_checkpoints_of_the_same_data_count_and_old_ones_go(tmp_path):
+    task = SquareRoot()
+    engine = engine_of(task)
+    ema = Ema(engine.module, decay=0.0)
+    assert load_checkpoint(tmp_path, engine=engine, ema=ema, data_id="cache") == 0
+    for step in (90, 100, 110):
+        save_checkpoint(tmp_path, step=step, engine=engine, ema=ema, data_id="cache", keep=2, rank=0)
+    (tmp_path / "step_120.tmp").mkdir()  # what a kill leaves
+    assert list_checkpoints(tmp_path) == [100, 110]
+    with pytest.raises(InputError, match="trained on data cache, the config now names other"):
+        load_checkpoint(tmp_path, engine=engine, ema=ema, data_id="other")
+    state = tmp_path / "step_110" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-200])
+    with pytest.raises(InputError, match="step_110 cannot be read.*the one before"):
+        load_checkpoint(tmp_path, engine=engine, ema=ema, data_id="cache")
+
+
+def test_metrics_after_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 3}\n{"step": 4}\n{"step": 5}\n{"step": 6, "lo')
+    truncate_after(path, step=4)
+    assert path.read_text() == '{"step": 3}\n{"step": 4}\n'
