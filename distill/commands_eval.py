@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 import encoders
+from distill.launch import this_place
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path
@@ -120,8 +121,9 @@ def run_eval(
     dataset = open_dataset(resolve_data(data), images=images, limit=limit)
     predictors: dict[str, PredictorLike] = {}
     facts: dict[str, ModelFacts] = {}
+    device = this_place().device
     for name, model in models.items():
-        sam = encoders.load(model, arch=arch, image_size=image_size)
+        sam = encoders.load(model, arch=arch, image_size=image_size).to(device)
         predictors[name] = encoders.Predictor(sam)
         facts[name] = ModelFacts(
             role="teacher" if name == reference else "student", arch=sam.arch, sha256=encoders.weights_sha256(model)
@@ -132,7 +134,9 @@ def run_eval(
     for name in untrained_archs:
         size = image_size or next(p.image_size for p in predictors.values() if isinstance(p, encoders.Predictor))
         decoder = teacher.sam if isinstance(teacher, encoders.Predictor) else None
-        predictors[f"untrained {name}"] = untrained(name, image_size=size, decoder_of=decoder)
+        fresh = untrained(name, image_size=size, decoder_of=decoder)
+        fresh.sam.to(device)
+        predictors[f"untrained {name}"] = fresh
         facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)
     if baselines:
         predictors["filled box or disc"] = FillBox()

@@ -1,0 +1,67 @@
+"""`precompute` by several processes that share the work, and what a launcher tells a process of its place."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from distill.launch import Place, launch, this_place
+from encoders.errors import InputError
+from shards import Manifest
+
+
+@pytest.fixture
+def job(tiny_cache: Path, tmp_path: Path) -> Path:
+    """A precompute config of the same photos as the tiny cache, two to a shard, into tmp_path/cache."""
+    source = {"path": str(tiny_cache.parent / "photos")}
+    path = tmp_path / "job.yaml"
+    settings = {"source": source, "teacher": {"model": "sam_demo", "image_size": 64}, "out": str(tmp_path / "cache")}
+    path.write_text(yaml.safe_dump(settings | {"samples_per_shard": 2, "batch_size": 2}))
+    return path
+
+
+def test_two_processes_make_one_cache(job, start, tiny_cache, tmp_path):
+    process = start("precompute", "--config", job, "--num-processes", 2, "--json")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    facts = json.loads(out)
+    assert facts["photos"] == 14 and facts["shards"] == 7 and facts["quarantined"] == 0 and facts["complete"]
+    together = Manifest.read(tmp_path / "cache")
+    alone = [key for entry in Manifest.read(tiny_cache).entries for key in entry.keys]
+    assert [key for entry in together.entries for key in entry.keys] == alone
+    assert yaml.safe_load((tmp_path / "cache" / "config.yaml").read_text())["codec"] == "int8"
+
+
+@pytest.mark.slow
+def test_an_error_in_the_processes_is_the_commands_own(job, start, tmp_path):
+    process = start("precompute", "--config", job, "--num-processes", 2, "--set", f"source.path={tmp_path}/none")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 2 and out == ""
+    assert f"{tmp_path}/none does not exist" in err and "Traceback" not in err
+
+
+def test_a_launcher_says_where_this_process_is():
+    assert this_place({}) == Place(rank=0, world_size=1, local_rank=0)
+    assert this_place({"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1"}) == Place(9, 16, 1)
+
+
+@pytest.mark.parametrize("environment", [{"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "1"}, {"WORLD_SIZE": "two"}])
+def test_a_place_that_cannot_be_is_refused(environment):
+    with pytest.raises(InputError, match="WORLD_SIZE"):
+        this_place(environment)
+
+
+def test_the_accelerator_can_be_kept_to_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    assert Place(local_rank=5).device == torch.device("cpu")
+    monkeypatch.delenv("DS_ACCELERATOR")
+    assert Place(local_rank=5).device == torch.device("cuda", 1)
+
+
+def test_fewer_than_one_process_is_refused():
+    with pytest.raises(InputError, match="expected at least 1"):
+        launch([], num_processes=0)
