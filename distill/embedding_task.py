@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import encoders
-from distill.config import DistillConfig
+from distill.config import DistillConfig, TeacherConfig
 from distill.losses import embedding_losses
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
@@ -22,7 +22,8 @@ class EmbeddingTask:
         batch_size: photos a step of this rank.
 
     Raises:
-        InputError: the cache is missing or was made by another teacher or at another image size.
+        InputError: the cache is missing or was made by another teacher or at another image size, or the teacher cannot
+            be loaded.
     """
 
     batchnorm_learns = True
@@ -32,6 +33,8 @@ class EmbeddingTask:
         self.config = config
         self.manifest = Manifest.read(Path(config.data.cache))
         teacher = config.teacher
+        # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
+        self._decoder = teacher_decoder(teacher) if rank == 0 else None
         self.teacher_sha256 = encoders.weights_sha256(teacher.model)
         self.manifest.require(teacher_sha256=self.teacher_sha256, image_size=config.model.image_size)
         self.loader = ShardLoader(
@@ -62,13 +65,19 @@ class EmbeddingTask:
 
     def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
         """Write the student's encoder with its teacher's prompt encoder and mask decoder."""
-        assert self.config.teacher is not None
-        teacher = encoders.load(self.config.teacher.model, arch=self.config.teacher.arch)
+        assert self._decoder is not None  # the first rank exports
+        mask_decoder, prompt_encoder = self._decoder
         sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
         sam.image_encoder.load_state_dict(dict(state_dict))
-        sam.mask_decoder.load_state_dict(teacher.mask_decoder.state_dict())
-        sam.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())
+        sam.mask_decoder.load_state_dict(mask_decoder)
+        sam.prompt_encoder.load_state_dict(prompt_encoder)
         encoders.save_run_weights(sam, folder)
+
+
+def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """State of a teacher's mask decoder and prompt encoder; its encoder is let go."""
+    sam = encoders.load(teacher.model, arch=teacher.arch, image_size=teacher.image_size)
+    return sam.mask_decoder.state_dict(), sam.prompt_encoder.state_dict()
 
 
 def starting_student(config: DistillConfig) -> nn.Module:

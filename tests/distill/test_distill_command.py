@@ -149,6 +149,14 @@ def test_a_cache_of_another_teacher_is_refused(config_file, undisturbed, monkeyp
     assert (code, out) == (2, "") and "was made by teacher sam_demo" in err
 
 
+def test_a_teacher_file_without_its_architecture_is_refused_before_training(config_file, tmp_path, monkeypatch, capsys):
+    torch.save(encoders.load("sam_demo").state_dict(), tmp_path / "teacher.pth")
+    teacher = ("--set", f"teacher.model={tmp_path / 'teacher.pth'}")
+    code, out, err = cli(monkeypatch, capsys, "distill", "--config", config_file(), *teacher)
+    assert (code, out) == (2, "") and "teacher.pth looks like" in err and "expected one of repvit_m0_6" in err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_another_config_in_the_same_folder_is_refused(undisturbed, monkeypatch, capsys):
     changed = ("--set", "optim.lr=0.5")
     code, _, err = cli(monkeypatch, capsys, "distill", "--config", undisturbed / "config.yaml", *changed)
