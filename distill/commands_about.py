@@ -49,7 +49,7 @@ def machine_facts() -> dict[str, Any]:
     """Versions, devices, engine and what is missing; JSON types only."""
     import torch
 
-    from distill.launch import cuda_wanted
+    from distill.place import cuda_wanted
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {

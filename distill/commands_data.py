@@ -12,7 +12,8 @@ import typer
 import encoders
 from distill.commands_train import ConfigOption, JsonOption, SetOption
 from distill.config import PrecomputeConfig, read_config, write_config
-from distill.launch import Place, launch, this_place
+from distill.launch import launch
+from distill.place import Place, this_place
 from distill.sample_data import resolve_data
 from encoders.files import atomic_path
 from shards import Manifest, PrecomputeProgress, PrecomputeSummary, ViewSource, open_source

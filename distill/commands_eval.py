@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 import encoders
-from distill.launch import this_place
+from distill.place import this_place
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from distill.config import CONFIGS, DistillConfig
+from distill.place import cuda_wanted, this_place
 from distill.sync_batchnorm import synchronize_batchnorm
 from distill.task import Task
 from encoders.errors import InputError, MissingExtra
@@ -30,18 +31,19 @@ class World:
 def join_world() -> World:
     """Join the processes that a launcher started, or be alone. NCCL with a GPU each, else gloo on the CPU.
 
+    DS_ACCELERATOR=cpu in the environment keeps a machine with GPUs to the CPU.
+
     Alone, it leaves RANK, MASTER_PORT and the like in the environment, where DeepSpeed reads them.
     """
-    cuda = torch.cuda.is_available()
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")
+    cuda = cuda_wanted()
+    os.environ["DS_ACCELERATOR"] = "cuda" if cuda else "cpu"
     if "RANK" not in os.environ:  # without it DeepSpeed looks for MPI
         os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
-    local = int(os.environ["LOCAL_RANK"])
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    device = this_place().device
     if cuda:
         torch.cuda.set_device(device)
     return World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
@@ -70,31 +72,24 @@ def free_port() -> str:
 
 
 def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
-    """The engine that trains `task.module`, with AdamW and without a scheduler (the loop sets the rate)."""
+    """The engine that trains `task.module`, with AdamW and without a scheduler (the loop sets the rate).
+
+    Raises:
+        InputError: the DeepSpeed config asks for what would not train the run as it is described.
+    """
+    settings = read_deepspeed_config(config.deepspeed)
     module = task.module.to(world.device)
     if world.size > 1 and task.batchnorm_learns:
         module = synchronize_batchnorm(module, device_type=world.device.type)
     optimizer = torch.optim.AdamW(
         decay_groups(task.parameter_groups(config.optim.lr), config=config), betas=config.optim.betas
     )
-    settings = read_deepspeed_config(config.deepspeed) | {
-        "train_micro_batch_size_per_gpu": config.global_batch // world.size,
+    settings |= {
+        "train_micro_batch_size_per_gpu": micro_batch(config, world=world),
         "gradient_clipping": config.optim.clip_grad_norm,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
-    if settings.setdefault("gradient_accumulation_steps", 1) != 1:
-        raise InputError(
-            f"deepspeed config {config.deepspeed!r} sets gradient_accumulation_steps to "
-            f"{settings['gradient_accumulation_steps']}; a step here is one update on global_batch samples: leave it out"
-        )
-    for name in ("fp16", "bf16"):
-        if settings.get(name, {}).get("enabled"):
-            raise InputError(
-                f"deepspeed config {config.deepspeed!r} enables {name}, which would cast BatchNorm statistics too; leave it out"
-            )
-    if settings.get("zero_optimization", {}).get("stage", 0) > 2:
-        raise InputError(f"deepspeed config {config.deepspeed!r}: ZeRO stages 0 to 2 work here; stage 3 scatters the weights")
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):
         engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=settings)
@@ -122,6 +117,50 @@ def read_deepspeed_config(name: str) -> dict[str, Any]:
         names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.json")))
         raise InputError(f"deepspeed config {name!r} is neither a file nor one of {names}")
     try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid json: {error}") from error
+        settings = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is not valid json of settings: {error}") from error
+    for cast in ("fp16", "bf16"):
+        if settings.get(cast, {}).get("enabled"):
+            raise InputError(
+                f"deepspeed config {name!r} enables {cast}, which would cast BatchNorm statistics too; "
+                "use torch_autocast with bfloat16, as deepspeed: bf16 does"
+            )
+    autocast = settings.get("torch_autocast", {})
+    if autocast.get("enabled") and autocast.get("dtype") != "bfloat16":
+        raise InputError(
+            f"deepspeed config {name!r} casts to {autocast.get('dtype')}; expected bfloat16: float16 needs its loss "
+            "scaled, and its gradients may overflow by design"
+        )
+    if settings.get("zero_optimization", {}).get("stage", 0) > 2:
+        raise InputError(f"deepspeed config {name!r}: ZeRO stages 0 to 2 work here; stage 3 scatters the weights")
+    return settings
+
+
+def accumulation(config: DistillConfig) -> int:
+    """Micro-batches of an update: `gradient_accumulation_steps` of the DeepSpeed config, 1 where it says nothing.
+
+    Raises:
+        InputError: it is no positive whole number.
+    """
+    steps = read_deepspeed_config(config.deepspeed).get("gradient_accumulation_steps", 1)
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError(
+            f"deepspeed config {config.deepspeed!r} sets gradient_accumulation_steps to {steps!r}; expected a positive number"
+        )
+    return steps
+
+
+def micro_batch(config: DistillConfig, *, world: World) -> int:
+    """Samples that one process takes at a time.
+
+    Raises:
+        InputError: the global batch does not divide among processes and micro-batches.
+    """
+    parts = world.size * accumulation(config)
+    if config.global_batch % parts:
+        raise InputError(
+            f"global_batch {config.global_batch} does not divide among {world.size} processes with "
+            f"{accumulation(config)} micro-batches each"
+        )
+    return config.global_batch // parts

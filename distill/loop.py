@@ -2,6 +2,7 @@
 
 import random
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,12 @@ import torch
 from distill.checkpoint import load_checkpoint, save_checkpoint
 from distill.config import DistillConfig
 from distill.ema import Ema
-from distill.engine import World, initialize, join_world
+from distill.engine import World, accumulation, initialize, join_world, micro_batch
 from distill.monitor import Monitor
 from distill.run_folder import open_run, write_run_json
 from distill.schedule import lr_factor
 from distill.step import train_step
 from distill.task import Task
-from encoders.errors import InputError
 
 
 def distill(config: DistillConfig) -> Path:
@@ -30,13 +30,12 @@ def distill(config: DistillConfig) -> Path:
         NonFiniteLoss: training diverged; the last checkpoint is untouched.
     """
     world = join_world()
-    if config.global_batch % world.size:
-        raise InputError(f"global_batch {config.global_batch} does not divide among {world.size} processes")
+    batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
     if world.rank == 0:
         open_run(config)
     seed_everything(config.seed)
-    task = build_task(config, world=world)
-    steps = config.schedule.steps or (config.schedule.epochs or 0) * task.steps_per_epoch
+    task = build_task(config, world=world, batch_size=batch_size)
+    steps = config.schedule.steps or (config.schedule.epochs or 0) * -(-task.steps_per_epoch // micro_batches)
     engine = initialize(task, config, world=world)
     ema = Ema(engine.module, decay=config.ema.decay)
     checkpoints = config.folder / "checkpoints"
@@ -45,7 +44,7 @@ def distill(config: DistillConfig) -> Path:
     if start and world.rank == 0:
         state = "is finished" if start >= steps else "goes on"
         print(f"{config.folder} {state}: {start} of {steps} steps are done", file=sys.stderr, flush=True)
-    batches = task.batches(start_step=start) if start < steps else iter(())
+    batches = task.batches(start_step=start * micro_batches) if start < steps else iter(())
     monitor = Monitor(
         config.folder,
         start_step=start,
@@ -58,7 +57,7 @@ def distill(config: DistillConfig) -> Path:
     with monitor:
         for step in range(start, steps):
             lr = set_lr(engine, config, step=step, steps=steps)
-            stats = train_step(engine, task, next(batches))
+            stats = train_step(engine, task, list(islice(batches, micro_batches)))
             ema.update(engine.module)
             monitor.log(step + 1, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
             if (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
@@ -77,9 +76,8 @@ def distill(config: DistillConfig) -> Path:
     return config.folder
 
 
-def build_task(config: DistillConfig, *, world: World) -> Task:
-    """The task of the config's stage, for this rank."""
-    batch_size = config.global_batch // world.size
+def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
+    """The task of the config's stage, for this rank, `batch_size` samples at a time."""
     if config.stage == "mask":
         from distill.mask_task import MaskTask
 

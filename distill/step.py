@@ -1,6 +1,7 @@
 """One update."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,22 +21,23 @@ class StepStats:
     grad_norm: float
 
 
-def train_step(engine: Any, task: Task, batch: Any) -> StepStats:
-    """Move the module one update along the sum of the task's losses.
+def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
+    """Move the module one update along the sum of the task's losses, averaged over micro-batches and ranks.
+
+    Args:
+        engine: DeepSpeed's, whose `gradient_accumulation_steps` is the number of `batches`.
+        batches: this rank's micro-batches of one update, of equal size.
 
     Raises:
         NonFiniteLoss: a loss or a gradient is NaN or infinite on some rank; no parameter has moved when it is raised
             (ZeRO-1 and above, which scatter gradients, leave out the update by themselves and say so afterwards).
     """
-    losses = task.losses(engine, batch)
-    total = torch.stack(list(losses.values())).sum()
-    here = torch.stack([*losses.values(), total]).detach().float()
-    names = [*losses, "total"]
-    everywhere = dict(zip(names, mean_over_ranks(here).tolist(), strict=True))
-    if not all(map(math.isfinite, everywhere.values())):
-        guilty = list(batch.keys) if not bool(here.isfinite().all()) else []
-        raise NonFiniteLoss(keys=keys_over_ranks(guilty), losses=everywhere)
-    engine.backward(total)
+    seen = []
+    for number, batch in enumerate(batches, start=1):
+        seen.append(backward(engine, task, batch))
+        if number < len(batches):
+            engine.step()  # counts the micro-batch; nothing moves before the last
+    losses = {name: sum(terms[name] for terms in seen) / len(seen) for name in seen[0]}
     grad_norm = gradient_norm(engine)
     if grad_norm is None:
         engine.step()
@@ -43,8 +45,27 @@ def train_step(engine: Any, task: Task, batch: Any) -> StepStats:
     elif math.isfinite(grad_norm):
         engine.step()
     if not math.isfinite(grad_norm):  # the same number on every rank
-        raise NonFiniteLoss(keys=keys_over_ranks(list(batch.keys)), losses=everywhere | {"grad_norm": grad_norm})
-    return StepStats(losses={name: everywhere[name] for name in losses}, total=everywhere["total"], grad_norm=grad_norm)
+        keys = [key for batch in batches for key in batch.keys]
+        raise NonFiniteLoss(keys=keys_over_ranks(keys), losses=losses | {"grad_norm": grad_norm})
+    total = losses.pop("total")
+    return StepStats(losses=losses, total=total, grad_norm=grad_norm)
+
+
+def backward(engine: Any, task: Task, batch: Any) -> dict[str, float]:
+    """Add the gradients of one micro-batch; returns the mean over ranks of each loss term, and of their sum, "total".
+
+    Raises:
+        NonFiniteLoss: a loss is NaN or infinite on some rank; its samples are named, and no gradient was added.
+    """
+    losses = task.losses(engine, batch)
+    total = torch.stack(list(losses.values())).sum()
+    here = torch.stack([*losses.values(), total]).detach().float()
+    everywhere = dict(zip([*losses, "total"], mean_over_ranks(here).tolist(), strict=True))
+    if not all(map(math.isfinite, everywhere.values())):
+        guilty = [] if bool(here.isfinite().all()) else list(batch.keys)
+        raise NonFiniteLoss(keys=keys_over_ranks(guilty), losses=everywhere)
+    engine.backward(total)
+    return everywhere
 
 
 def gradient_norm(engine: nn.Module) -> float | None:
@@ -52,7 +73,7 @@ def gradient_norm(engine: nn.Module) -> float | None:
     gradients = [p.grad for p in engine.parameters() if p.grad is not None]
     if not gradients:
         return None
-    return float(torch.nn.utils.get_total_norm(gradients))
+    return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
 
 
 def mean_over_ranks(values: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 
 
@@ -27,9 +28,12 @@ class CrossRankBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose training statistics are those of the global batch; the same parameters and state."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """(B, C, H, W) -> the same shape and dtype; statistics are float32, also where autocast hands in bfloat16."""
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(input)
+        return self._normalise(input.float()).to(input.dtype)
+
+    def _normalise(self, input: Tensor) -> Tensor:
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         count = input.new_tensor([input.numel() / input.shape[1]])
         sums = _SumOverRanks.apply(torch.cat([input.sum(dim=(0, 2, 3)), count]))
@@ -50,16 +54,34 @@ class CrossRankBatchNorm2d(nn.BatchNorm2d):
         return input * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
 
 
+class CrossRankBatchNormAct2d(CrossRankBatchNorm2d):
+    """timm's BatchNormAct2d, BatchNorm with dropout and an activation behind it, over all ranks."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        activated: Tensor = self.act(self.drop(super().forward(input)))
+        return activated
+
+
+KINDS: dict[type, type[CrossRankBatchNorm2d]] = {
+    nn.BatchNorm2d: CrossRankBatchNorm2d,
+    BatchNormAct2d: CrossRankBatchNormAct2d,
+}
+
+
 def synchronize_batchnorm(module: nn.Module, *, device_type: str) -> nn.Module:
     """Make every BatchNorm2d use the global batch: torch's SyncBatchNorm on CUDA, `CrossRankBatchNorm2d` elsewhere.
 
-    Subclasses that add an activation (timm's BatchNormAct2d) keep it. Call before `deepspeed.initialize`.
+    timm's BatchNormAct2d keeps its activation. Call before `deepspeed.initialize`.
     """
     if device_type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return convert_sync_batchnorm(module)  # timm's: torch's own would drop BatchNormAct2d's activation
     for child in module.modules():
-        if type(child) is nn.BatchNorm2d:
-            child.__class__ = CrossRankBatchNorm2d
+        if type(child) in KINDS:
+            child.__class__ = KINDS[type(child)]
         elif isinstance(child, nn.BatchNorm2d) and not isinstance(child, CrossRankBatchNorm2d):
             raise TypeError(f"{type(child).__name__} has no version that works across ranks without a GPU")
     return module

@@ -12,7 +12,7 @@ class Task(Protocol):
 
     Attributes:
         module: what the DeepSpeed engine trains.
-        steps_per_epoch: global steps an epoch takes.
+        steps_per_epoch: steps of `batches` an epoch takes.
         batchnorm_learns: whether BatchNorm statistics move, so that ranks must share them.
     """
 
@@ -23,7 +23,10 @@ class Task(Protocol):
     batchnorm_learns: bool
 
     def batches(self, *, start_step: int) -> Iterator[Any]:
-        """This rank's batches, endless, from a global step on. A batch has `keys`, the names of its samples."""
+        """This rank's batches, endless, from a step on. A batch has `keys`, the names of its samples.
+
+        Where gradients accumulate, an update takes several such steps.
+        """
 
     def losses(self, engine: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Named, weighted loss terms; they are summed."""

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -14,7 +15,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     given = torch.load(batch, weights_only=True)
-    norm = nn.BatchNorm2d(3)
+    norm = BatchNormAct2d(3, act_layer=nn.SiLU) if given["activation"] else nn.BatchNorm2d(3)
     norm.load_state_dict(given["state"])
     norm = synchronize_batchnorm(norm, device_type="cpu")
     x = given["x"].chunk(2)[rank].clone().requires_grad_()

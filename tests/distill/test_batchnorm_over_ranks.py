@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from distill.sync_batchnorm import synchronize_batchnorm
@@ -13,17 +14,18 @@ from distill.sync_batchnorm import synchronize_batchnorm
 SCRIPT = Path(__file__).with_name("batchnorm_rank.py")
 
 
-def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(tmp_path):
+@pytest.mark.parametrize("activation", [False, True])
+def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(tmp_path, activation):
     torch.manual_seed(0)
     x = torch.randn(4, 3, 5, 7) * torch.tensor([1.0, 0.1, 4.0]).view(3, 1, 1)
     x[2:] += 1.5  # the ranks' own statistics differ
     x[:, 1] += 100  # a mean far above the spread
     upstream = torch.randn(4, 3, 5, 7)
-    norm = nn.BatchNorm2d(3).double()
+    norm = (BatchNormAct2d(3, act_layer=nn.SiLU) if activation else nn.BatchNorm2d(3)).double()
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     state = {name: v.float() if v.is_floating_point() else v for name, v in norm.state_dict().items()}
-    torch.save({"x": x, "upstream": upstream, "state": state}, tmp_path / "batch.pt")
+    torch.save({"x": x, "upstream": upstream, "state": state, "activation": activation}, tmp_path / "batch.pt")
     files = [str(tmp_path / f"out{rank}.pt") for rank in (0, 1)]
     ranks = [
         subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(tmp_path / "meet"), str(tmp_path / "batch.pt"), file])
@@ -41,6 +43,25 @@ def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(tmp_path):
     gradients = torch.stack([norm.weight.grad, norm.bias.grad])
     torch.testing.assert_close(seen[0]["weights"], gradients, rtol=1e-4, atol=2e-3, check_dtype=False)  # sums of 140
     torch.testing.assert_close(dict(seen[0]["state"]), dict(norm.state_dict()), **close)
+
+
+def test_statistics_of_bfloat16_input_are_those_of_its_values_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))  # a twin with the same batch
+    torch.manual_seed(0)
+    x = (torch.randn(3, 2, 31, 17) * 2 + 9).bfloat16()
+    norm = synchronize_batchnorm(nn.BatchNorm2d(2), device_type="cpu")
+    y = norm(x)
+    assert y.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32
+    torch.testing.assert_close(norm.running_mean, 0.1 * x.float().mean(dim=(0, 2, 3)))
+    expected = nn.functional.batch_norm(x.float(), None, None, training=True)
+    torch.testing.assert_close(y.float(), expected, rtol=0.01, atol=0.01)
+
+
+def test_on_a_gpu_activations_behind_batchnorm_are_kept():
+    norm = synchronize_batchnorm(BatchNormAct2d(3, act_layer=nn.SiLU), device_type="cuda")
+    assert isinstance(norm, nn.SyncBatchNorm) and isinstance(norm.act, nn.SiLU)
 
 
 def test_a_kind_of_batchnorm_that_would_stay_local_is_refused():

@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from distill.launch import Place, launch, this_place
+from distill.launch import launch
+from distill.place import Place, this_place
 from encoders.errors import InputError
 from shards import Manifest
 

@@ -103,7 +103,7 @@ def test_deepspeed_settings_by_name_by_path_or_an_error(tmp_path):
     assert read_deepspeed_config("zero1")["zero_optimization"]["stage"] == 1
     (tmp_path / "own.json").write_text(json.dumps({"zero_optimization": {"stage": 2}}))
     assert read_deepspeed_config(str(tmp_path / "own.json")) == {"zero_optimization": {"stage": 2}}
-    with pytest.raises(InputError, match="'zero7' is neither a file nor one of zero0, zero1"):
+    with pytest.raises(InputError, match="'zero7' is neither a file nor one of bf16, bf16_accumulate8, zero0, zero1"):
         read_deepspeed_config("zero7")
 
 

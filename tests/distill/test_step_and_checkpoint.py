@@ -54,17 +54,17 @@ def parameters(engine) -> list[torch.Tensor]:
 def test_a_non_finite_loss_or_gradient_moves_nothing_and_names_the_samples(deepspeed, value, term):
     task = SquareRoot()
     engine = engine_of(task, deepspeed=deepspeed)
-    train_step(engine, task, batch(1.0))
+    train_step(engine, task, [batch(1.0)])
     before = parameters(engine)
     with pytest.raises(NonFiniteLoss, match=f"{term}.*photo-a, photo-b"):
-        train_step(engine, task, batch(value))
+        train_step(engine, task, [batch(value)])
     assert all(torch.equal(a, b) for a, b in zip(before, parameters(engine), strict=True))
 
 
 def test_a_step_reports_its_terms_and_the_gradient_before_clipping():
     task = SquareRoot()
     engine = engine_of(task, optim={"lr": 0.1, "clip_grad_norm": 1e-3})
-    stats = train_step(engine, task, batch(1.0))
+    stats = train_step(engine, task, [batch(1.0)])
     # each of 4 outputs is 1.5: 4 sqrt(1.5) and 4 * 2.25; d/dy = 1 / (2 sqrt(1.5)) + 3, twice (two rows) in 6 weights
     assert stats.losses == pytest.approx({"root": 4 * 1.5**0.5, "square": 9.0})
     assert stats.total == pytest.approx(sum(stats.losses.values()))
@@ -74,7 +74,7 @@ def test_a_step_reports_its_terms_and_the_gradient_before_clipping():
 def test_clipping_bounds_the_update_of_plain_descent():
     task = SquareRoot()
     engine = engine_of(task, optim={"lr": 0.1, "clip_grad_norm": 1e-3})
-    train_step(engine, task, batch(1.0))
+    train_step(engine, task, [batch(1.0)])
     moment = torch.cat([s["exp_avg"].flatten() for s in engine.optimizer.state_dict()["state"].values()])
     assert float(moment.norm()) == pytest.approx(0.1 * 1e-3, rel=1e-3)  # (1 - beta1) times the clipped gradient
 
@@ -88,7 +88,9 @@ def test_vectors_do_not_decay_and_parts_keep_their_rate():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ('{"gradient_accumulation_steps": 4}', "gradient_accumulation_steps to 4"),
+        ('{"gradient_accumulation_steps": 4}', "global_batch 2 does not divide among 1 processes with 4 micro-batches"),
+        ('{"gradient_accumulation_steps": "auto"}', "gradient_accumulation_steps to 'auto'"),
+        ('{"torch_autocast": {"enabled": true, "dtype": "float16"}}', "casts to float16; expected bfloat16"),
         ('{"bf16": {"enabled": true}}', "enables bf16"),
         ('{"zero_optimization": {"stage": 3}}', "stage 3"),
         ("{", "not valid json"),
@@ -109,7 +111,7 @@ def test_a_checkpoint_brings_module_optimizer_and_average_back(tmp_path, deepspe
 
     def updates(task, engine, ema, count):
         for _ in range(count):
-            train_step(engine, task, batch(1.0))
+            train_step(engine, task, [batch(1.0)])
             ema.update(engine.module)
 
     task, engine, ema = fresh()
