@@ -1,8 +1,10 @@
 """Several processes of one command, through DeepSpeed's own launcher."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import torch
 
@@ -28,4 +30,17 @@ def launch(arguments: list[str], *, num_processes: int) -> int:
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
     command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(num_processes)]
     command += ["--master_port", free_port(), "--no_local_rank", "--module", "distill", *arguments]
-    return subprocess.run(command, env=environment, check=False, stdout=sys.stderr).returncode
+    return run_group(command, environment=environment)
+
+
+def run_group(command: list[str], *, environment: Mapping[str, str]) -> int:
+    """Run a command, its output to stderr; if this process is told to stop (SIGTERM, Ctrl-C), all it started stops too."""
+    process = subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+        signal.signal(signal.SIGTERM, before)

@@ -13,7 +13,7 @@ from distill.config import DistillConfig
 from distill.ema import Ema
 from distill.engine import World, accumulation, initialize, join_world, micro_batch
 from distill.monitor import Monitor
-from distill.run_folder import open_run, write_run_json
+from distill.run_folder import only_process, open_run, write_run_json
 from distill.schedule import lr_factor
 from distill.step import train_step
 from distill.task import Task
@@ -30,9 +30,16 @@ def distill(config: DistillConfig) -> Path:
         NonFiniteLoss: training diverged; the last checkpoint is untouched.
     """
     world = join_world()
-    batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
-    if world.rank == 0:
+    if world.rank != 0:
+        return train(config, world=world)
+    with only_process(config.folder):
         open_run(config)
+        return train(config, world=world)
+
+
+def train(config: DistillConfig, *, world: World) -> Path:
+    """This rank's part of a run whose folder is open; see `distill`."""
+    batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
     seed_everything(config.seed)
     task = build_task(config, world=world, batch_size=batch_size)
     steps = config.schedule.steps or (config.schedule.epochs or 0) * -(-task.steps_per_epoch // micro_batches)

@@ -1,9 +1,13 @@
 """A run folder: its config, where it came from, whether it may go on."""
 
+import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,32 @@ from distill.config import DistillConfig, write_config
 from encoders.errors import InputError
 from encoders.files import atomic_path
 
+LOCK = "run.lock"
 MAY_CHANGE = ("licences", "log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
 PACKAGES = ("torch", "timm", "deepspeed", "segment-anything", "webdataset", "repvit-sam")
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; it is free again when the process ends, however it ends.
+
+    Raises:
+        InputError: another process holds it, e.g. one that lost its terminal.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip()
+            raise InputError(f"{folder} is in use: process {holder} trains there; wait for it, or end it") from error
+        except OSError:  # a file system without locks
+            pass
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
 
 
 def open_run(config: DistillConfig) -> None:
