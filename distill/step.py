@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from distill.task import Task
 from encoders.errors import NonFiniteLoss
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
         seen.append(backward(engine, task, batch))
         if number < len(batches):
             engine.step()  # counts the micro-batch; nothing moves before the last
-    losses = {name: sum(terms[name] for terms in seen) / len(seen) for name in seen[0]}
+    losses = mean_of_terms(seen)
     grad_norm = gradient_norm(engine)
     if grad_norm is None:
         engine.step()
@@ -45,8 +47,8 @@ def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
     elif math.isfinite(grad_norm):
         engine.step()
     if not math.isfinite(grad_norm):  # the same number on every rank
-        keys = [key for batch in batches for key in batch.keys]
-        raise NonFiniteLoss(keys=keys_over_ranks(keys), losses=losses | {"grad_norm": grad_norm})
+        keys = keys_over_ranks([key for batch in batches for key in batch.keys])
+        raise NonFiniteLoss(keys=keys, losses=losses | {"grad_norm": grad_norm})
     total = losses.pop("total")
     return StepStats(losses=losses, total=total, grad_norm=grad_norm)
 
@@ -59,10 +61,10 @@ def backward(engine: Any, task: Task, batch: Any) -> dict[str, float]:
     """
     losses = task.losses(engine, batch)
     total = torch.stack(list(losses.values())).sum()
-    here = torch.stack([*losses.values(), total]).detach().float()
-    everywhere = dict(zip([*losses, "total"], mean_over_ranks(here).tolist(), strict=True))
+    here = {name: float(loss.detach()) for name, loss in losses.items()} | {"total": float(total.detach())}
+    everywhere = mean_of_terms(gather_over_ranks(here))
     if not all(map(math.isfinite, everywhere.values())):
-        guilty = [] if bool(here.isfinite().all()) else list(batch.keys)
+        guilty = [] if all(map(math.isfinite, here.values())) else list(batch.keys)
         raise NonFiniteLoss(keys=keys_over_ranks(guilty), losses=everywhere)
     engine.backward(total)
     return everywhere
@@ -76,24 +78,25 @@ def gradient_norm(engine: nn.Module) -> float | None:
     return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
 
 
-def mean_over_ranks(values: Tensor) -> Tensor:
-    """Mean of each value over ranks, the same on all of them; NaN or infinite where one rank's value is."""
-    if not _several_ranks():
-        return values
-    total = values.clone()
-    torch.distributed.all_reduce(total)
-    return total / torch.distributed.get_world_size()
+def mean_of_terms(batches: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean of each term over ranks or micro-batches; one that has nothing for a term adds 0 to it, as to the sum.
+
+    Batches differ in their terms: without point prompts the mask stage has no `multimask`.
+    """
+    names = dict.fromkeys(name for terms in batches for name in terms)
+    return {name: sum(terms.get(name, 0.0) for terms in batches) / len(batches) for name in names}
 
 
 def keys_over_ranks(keys: list[str]) -> list[str]:
     """The keys of all ranks in order of rank."""
-    if not _several_ranks():
-        return keys
-    gathered: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, keys)
-    return [key for rank in gathered for key in rank]
+    return [key for rank in gather_over_ranks(keys) for key in rank]
 
 
-def _several_ranks() -> bool:
+def gather_over_ranks(value: Value) -> list[Value]:
+    """What each rank gave, in order of rank, on every rank."""
     distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return [value]
+    gathered: list[Value] = [value] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, value)
+    return gathered

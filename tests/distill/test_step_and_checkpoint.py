@@ -11,7 +11,7 @@ from distill.config import DistillConfig
 from distill.ema import Ema
 from distill.engine import decay_groups, initialize, join_world
 from distill.monitor import truncate_after
-from distill.step import train_step
+from distill.step import mean_of_terms, train_step
 from encoders.errors import InputError, NonFiniteLoss
 
 
@@ -149,3 +149,8 @@ def test_metrics_after_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
     path.write_text('{"step": 3}\n{"step": 4}\n{"step": 5}\n{"step": 6, "lo')
     truncate_after(path, step=4)
     assert path.read_text() == '{"step": 3}\n{"step": 4}\n'
+
+
+def test_a_term_that_only_one_rank_has_counts_as_nothing_on_the_other():
+    ranks = [{"mask": 2.0, "multimask": 3.0, "total": 5.0}, {"mask": 1.0, "total": 1.0}]
+    assert mean_of_terms(ranks) == {"mask": 1.5, "multimask": 1.5, "total": 3.0}
