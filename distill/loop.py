@@ -13,7 +13,7 @@ from distill.config import DistillConfig
 from distill.ema import Ema
 from distill.engine import World, accumulation, initialize, join_world, micro_batch
 from distill.monitor import Monitor
-from distill.run_folder import only_process, open_run, write_run_json
+from distill.run_folder import is_finished, only_process, open_run, write_run_json
 from distill.schedule import lr_factor
 from distill.step import train_step
 from distill.task import Task
@@ -43,14 +43,16 @@ def train(config: DistillConfig, *, world: World) -> Path:
     seed_everything(config.seed)
     task = build_task(config, world=world, batch_size=batch_size)
     steps = config.schedule.steps or (config.schedule.epochs or 0) * -(-task.steps_per_epoch // micro_batches)
+    if is_finished(config.folder, steps=steps):
+        say(f"{config.folder} is finished: {steps} of {steps} steps are done", world=world)
+        return config.folder
     engine = initialize(task, config, world=world)
     ema = Ema(engine.module, decay=config.ema.decay)
     checkpoints = config.folder / "checkpoints"
     data_id = data_identity(task)
     start = load_checkpoint(checkpoints, engine=engine, ema=ema, data_id=data_id)
-    if start and world.rank == 0:
-        state = "is finished" if start >= steps else "goes on"
-        print(f"{config.folder} {state}: {start} of {steps} steps are done", file=sys.stderr, flush=True)
+    if start:
+        say(f"{config.folder} goes on: {start} of {steps} steps are done", world=world)
     batches = task.batches(start_step=start * micro_batches) if start < steps else iter(())
     monitor = Monitor(
         config.folder,
@@ -81,6 +83,12 @@ def train(config: DistillConfig, *, world: World) -> Path:
         task.export(config.folder, state_dict=ema.shadow)
         write_run_json(config.folder, run_facts(config, task, steps=steps))
     return config.folder
+
+
+def say(text: str, *, world: World) -> None:
+    """A line on stderr, from the first rank."""
+    if world.rank == 0:
+        print(text, file=sys.stderr, flush=True)
 
 
 def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:

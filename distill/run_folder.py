@@ -16,6 +16,7 @@ import yaml
 from distill.config import DistillConfig, write_config
 from encoders.errors import InputError
 from encoders.files import atomic_path
+from encoders.weights_file import RUN_FILES
 
 LOCK = "run.lock"
 MAY_CHANGE = ("licences", "log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
@@ -64,6 +65,14 @@ def open_run(config: DistillConfig) -> None:
             )
     with atomic_path(file) as temporary:
         write_config(config, temporary)
+
+
+def is_finished(folder: Path, *, steps: int) -> bool:
+    """Whether a run of so many steps has left its weights: run.json is the last thing it writes."""
+    file = folder / "run.json"
+    if not file.is_file() or not all((folder / name).is_file() for name in RUN_FILES):
+        return False
+    return bool(json.loads(file.read_text()).get("steps") == steps)
 
 
 def write_run_json(folder: Path, facts: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -121,6 +122,14 @@ def test_a_finished_run_says_so(undisturbed, monkeypatch, capsys):
     assert (code, json.loads(out)) == (0, {"run": str(undisturbed)})
     assert "is finished: 12 of 12 steps are done" in err
     assert metrics(undisturbed) == before
+
+
+def test_a_finished_run_without_its_checkpoints_is_not_trained_again(undisturbed, tmp_path, monkeypatch, capsys):
+    shutil.copytree(undisturbed, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    command = ("distill", "--config", undisturbed / "config.yaml", "--set", f"out={tmp_path / 'run'}")
+    code, _, err = cli(monkeypatch, capsys, *command)
+    assert code == 0 and "is finished: 12 of 12 steps are done" in err
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
