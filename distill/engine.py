@@ -49,6 +49,13 @@ def join_world() -> World:
     return World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
 
 
+def leave_world() -> None:
+    """Leave the processes in order: gloo's threads may otherwise abort a process while it exits."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def import_deepspeed() -> Any:
     """DeepSpeed without its chatter; imported here because it takes seconds and probes the machine."""
     for name in ("DeepSpeed", "deepspeed", "torch.utils.cpp_extension"):

@@ -24,3 +24,5 @@ if __name__ == "__main__":
     weights = torch.stack([norm.weight.grad, norm.bias.grad])
     torch.distributed.all_reduce(weights)
     torch.save({"y": y.detach(), "x_grad": x.grad, "weights": weights, "state": norm.state_dict()}, out)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()  # else gloo's threads may abort the process while it exits
