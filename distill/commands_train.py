@@ -37,11 +37,9 @@ def distill(
         if code:
             raise typer.Exit(code)
     else:
-        from distill.engine import leave_world
         from distill.loop import distill as run_distill
 
         run_distill(run)
-        leave_world()
     if _is_first():
         print(json.dumps({"run": str(run.folder)}) if json_ else f"run: {run.folder}")
 

@@ -50,9 +50,8 @@ def join_world() -> World:
 
 
 def leave_world() -> None:
-    """Leave the processes in order: gloo's threads may otherwise abort a process while it exits."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    """Leave the other processes before this one exits: gloo's threads may otherwise abort it. DeepSpeed cannot come back."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
