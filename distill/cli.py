@@ -37,8 +37,3 @@ def main() -> None:
     except NonFiniteLoss as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    finally:
-        if "distill.engine" in sys.modules:  # only a command that trains has joined other processes
-            from distill.engine import leave_world
-
-            leave_world()

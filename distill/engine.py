@@ -1,5 +1,6 @@
 """DeepSpeed, on a GPU or without one."""
 
+import atexit
 import contextlib
 import json
 import logging
@@ -40,6 +41,7 @@ def join_world() -> World:
     if "RANK" not in os.environ:  # without it DeepSpeed looks for MPI
         os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    atexit.register(leave_world)
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
