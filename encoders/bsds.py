@@ -1,14 +1,19 @@
 """BSDS500 photos with their human segmentations, as samples. Source: BIDS/BSDS500, `groundTruth/*.mat`."""
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import scipy.io
+from scipy.io.matlab import MatReadError
 
 from encoders.errors import InputError
 from encoders.image import read_image
 from encoders.sample import Sample
+
+# What scipy raises for a .mat file that is cut off, holds something else, or is none.
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MatReadError, zlib.error)
 
 
 class BsdsDataset:
@@ -53,10 +58,19 @@ class BsdsDataset:
         )
 
     def segmentations(self, stem: str) -> list[np.ndarray]:
-        """Region labels of each annotator, (H, W) uint16."""
+        """Region labels of each annotator, (H, W) uint16.
+
+        Raises:
+            InputError: the file is missing, damaged or no BSDS500 ground truth.
+        """
         path = self.folder / "groundTruth" / self.split / f"{stem}.mat"
-        cells = scipy.io.loadmat(str(path))["groundTruth"]
-        return [cell["Segmentation"][0, 0] for cell in cells[0]]
+        if not path.is_file():
+            raise InputError(f"{path} does not exist; expected the human segmentations of {stem}.jpg")
+        try:
+            cells = scipy.io.loadmat(str(path))["groundTruth"]
+            return [cell["Segmentation"][0, 0] for cell in cells[0]]
+        except _UNREADABLE as error:
+            raise InputError(f"{path} holds no BSDS500 ground truth ({type(error).__name__}: {error})") from error
 
 
 def mask_box(mask: np.ndarray) -> np.ndarray:

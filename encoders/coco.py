@@ -13,6 +13,8 @@ from encoders.image import read_image
 from encoders.rle import decode_segmentation
 from encoders.sample import Sample
 
+FIELDS = ("id", "bbox", "area", "segmentation")  # what every instance must state
+
 
 class CocoDataset:
     """Photos with their instances; indexable, read lazily, one photo at a time.
@@ -22,7 +24,7 @@ class CocoDataset:
         images: folder of the photos; `images/` beside the json when None.
 
     Raises:
-        InputError: the file is missing, is no json, or has no `images`.
+        InputError: the file is missing, is no json, has no `images`, or a record lacks its id, name or image.
     """
 
     def __init__(self, annotations: Path | str, *, images: Path | str | None = None) -> None:
@@ -36,11 +38,17 @@ class CocoDataset:
             raise InputError(f"{self.path} is not valid json: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise InputError(f"{self.path} has no list of 'images'; expected COCO format")
-        self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
-        self.records: list[dict[str, Any]] = sorted(content["images"], key=lambda record: record["id"])
         self._instances: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in content.get("annotations", []):
-            self._instances[annotation["image_id"]].append(annotation)
+        try:
+            self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
+            self.records: list[dict[str, Any]] = sorted(content["images"], key=lambda record: record["id"])
+            for record in self.records:
+                file_name(record)
+            for annotation in content.get("annotations", []):
+                self._instances[annotation["image_id"]].append(annotation)
+        except (KeyError, TypeError) as error:
+            reason = f"a record without {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{self.path} is not in COCO format ({reason})") from error
 
     def __len__(self) -> int:
         return len(self.records)
@@ -64,8 +72,18 @@ def file_name(record: dict[str, Any]) -> str:
 
 
 def sample_from_coco(record: dict[str, Any], instances: list[dict[str, Any]], *, image: np.ndarray) -> Sample:
-    """One image record, its annotations and its pixels as a sample."""
+    """One image record, its annotations and its pixels as a sample.
+
+    Raises:
+        InputError: an annotation lacks one of `FIELDS`, or its segmentation is malformed or of another image size.
+    """
     name = file_name(record)
+    for instance in instances:
+        if absent := [field for field in FIELDS if field not in instance]:
+            raise InputError(
+                f"{name}: annotation {instance.get('id', '(no id)')} has no {' and no '.join(absent)}; "
+                "expected instances, as in COCO's instances_*.json"
+            )
     shape = (image.shape[0], image.shape[1])
     boxes = np.asarray([a["bbox"] for a in instances], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]  # COCO stores x, y, width, height

@@ -88,3 +88,27 @@ def test_a_missing_file_and_a_missing_photo_are_named(folder):
     (folder / "images" / "a.png").unlink()
     with pytest.raises(InputError, match="a.png does not exist"):
         CocoDataset(folder / "instances.json")[0]
+
+
+@pytest.mark.parametrize("field", ["id", "bbox", "area", "segmentation"])
+def test_an_annotation_that_is_no_instance_is_named(folder, content, field):
+    """COCO's captions and keypoints have the same layout, but no masks."""
+    del content["annotations"][1][field]
+    (folder / "instances.json").write_text(json.dumps(content))
+    name = r"\(no id\)" if field == "id" else "78"
+    with pytest.raises(InputError, match=rf"b\.png: annotation {name} has no {field}; expected instances"):
+        CocoDataset(folder / "instances.json")[1]
+
+
+@pytest.mark.parametrize(("kind", "field"), [("images", "id"), ("images", "coco_url"), ("annotations", "image_id")])
+def test_a_record_that_cannot_be_placed_is_refused(folder, content, kind, field):
+    del content[kind][-1][field]
+    (folder / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"instances.json is not in COCO format .a record without '{field}'"):
+        CocoDataset(folder / "instances.json")
+
+
+def test_a_list_of_names_is_no_coco_file(folder):
+    (folder / "instances.json").write_text(json.dumps({"images": ["a.png", "b.png"]}))
+    with pytest.raises(InputError, match="not in COCO format"):
+        CocoDataset(folder / "instances.json")
