@@ -1,6 +1,7 @@
 """Photos as upright RGB arrays, whatever their file says."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     except UnidentifiedImageError as error:  # its message holds a memory address, so it differs from run to run
         start = data[:8].hex(" ")
         raise InputError(f"{name}: not a readable image (no known format; {len(data)} bytes, first {start})") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:  # struct: EXIF
         raise InputError(f"{name}: not a readable image ({type(error).__name__}: {error})") from error
 
 

@@ -94,6 +94,15 @@ def test_a_truncated_jpeg_is_an_error_with_its_name_not_grey_pixels(keep):
         decode_image(data[: keep or None] if keep else b"", name="sa_7.jpg")
 
 
+def test_a_photo_whose_exif_cannot_be_read_is_an_error_with_its_name():
+    """To turn a photo, PIL writes its EXIF anew; here a tag that must be a number (width, 0x0100) holds text."""
+    width = b"\x01\x00" + b"\x00\x02" + b"\x00\x00\x00\x06" + b"\x00\x00\x00\x26"  # tag, text, 6 bytes, at 38
+    turned = b"\x01\x12" + b"\x00\x03" + b"\x00\x00\x00\x01" + b"\x00\x06\x00\x00"
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02" + width + turned + b"\x00\x00\x00\x00maker\x00"
+    with pytest.raises(InputError, match="broken.jpg: not a readable image"):
+        decode_image(encoded(Image.fromarray(UPRIGHT), kind="JPEG", exif=exif), name="broken.jpg")
+
+
 def test_text_is_no_image():
     with pytest.raises(InputError, match="not a readable image"):
         decode_image(b"<html>404</html>", name="x")
