@@ -47,7 +47,7 @@ def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int |
             raise InputError(f"{file.name} looks like {text}; expected one of {', '.join(list_models())}")
         arch = looks.arch
     assert arch is not None
-    return _load_official(file, arch=arch, image_size=image_size or IMAGE_SIZE)
+    return _load_official(file, arch=arch, image_size=IMAGE_SIZE if image_size is None else image_size)
 
 
 def resolve(path_or_name: Path | str) -> Path:
@@ -78,7 +78,9 @@ def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -
         raise InputError(f"{file.name} holds {named}, not {arch}; leave arch out or say arch={named!r}")
     if named not in BUILDERS:
         raise InputError(f"{file.name}: {unknown_model(named)}")
-    sam = build_sam(named, image_size=image_size or int(file.metadata.get("image_size", IMAGE_SIZE)))
+    if image_size is None:
+        image_size = int(file.metadata.get("image_size", IMAGE_SIZE))
+    sam = build_sam(named, image_size=image_size)
     if file.metadata.get("fused") == "true":
         sam = fuse(sam)
     expected = {key: tensor.shape for key, tensor in sam.state_dict().items()}
@@ -175,7 +177,10 @@ def _save(
     facts = {"format": FORMAT, "arch": sam.arch, "image_size": str(sam.image_size), "fused": str(sam.fused).lower()}
     tensors = {key: _plain(tensor, dtype) for key, tensor in state.items()}
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask says; safetensors lets the owner alone read its files
         save_file(tensors, temporary, metadata={**(metadata or {}), **facts})
+        temporary.chmod(mode)
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:

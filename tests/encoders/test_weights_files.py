@@ -84,6 +84,19 @@ def test_an_interrupted_write_leaves_the_old_file(sam, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_others_may_read_the_files_as_far_as_any_new_file_of_the_folder(sam, tmp_path):
+    (tmp_path / "plain").touch()
+    encoders.save_run_weights(sam, tmp_path)
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_image_size_of_zero_is_not_taken_for_none(sam, tmp_path):
+    encoders.save_sam(sam, tmp_path / "m.safetensors")
+    with pytest.raises(encoders.InputError, match="64"):
+        encoders.load(tmp_path / "m.safetensors", image_size=0)
+
+
 def test_the_checksum_is_the_files(sam, tmp_path):
     path = tmp_path / "m.safetensors"
     encoders.save_sam(sam, path)
@@ -107,6 +120,14 @@ def test_the_header_is_json_a_person_can_read(sam, tmp_path):
     data = (tmp_path / "m.safetensors").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert header["__metadata__"]["arch"] == NAME
+
+
+def test_the_shipped_demo_is_a_whole_model_of_at_most_16_mb():
+    demo = encoders.load("sam_demo")
+    assert (demo.arch, demo.fused, demo.training) == ("sam_demo", False, False)
+    assert demo.image_size == demo.image_encoder.image_size == 256
+    assert all(torch.isfinite(tensor).all() for tensor in demo.state_dict().values())
+    assert encoders.registry.SHIPPED_WEIGHTS["sam_demo"].stat().st_size <= 16_000_000
 
 
 def test_a_name_that_ships_weights_is_loaded_at_its_own_image_size(monkeypatch, tmp_path, randomise):
