@@ -10,12 +10,9 @@ from typing import Any
 import typer
 
 import encoders
-from distill.commands_train import JsonOption
-from encoders.errors import MissingExtra
+from distill.options import JsonOption
+from distill.versions import DISTRIBUTION, installed_version, reported_versions
 from encoders.registry import SHIPPED_WEIGHTS
-
-DISTRIBUTION = "repvit-sam"
-REPORTED = ("torch", "torchvision", "timm", "deepspeed", "segment-anything", "webdataset", DISTRIBUTION)
 
 
 def models(json_: JsonOption = False) -> None:
@@ -54,7 +51,7 @@ def machine_facts() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
-        "versions": {name: installed_version(name) or "not installed" for name in REPORTED},
+        "versions": {name: version or "not installed" for name, version in reported_versions().items()},
         "cpu cores": os.cpu_count(),
         "gpus": gpus or "none",
         "training": engine_state(f"{len(gpus)} x CUDA with NCCL" if cuda_wanted() else "the CPU with gloo"),
@@ -69,8 +66,6 @@ def engine_state(device: str) -> str:
 
     try:
         import_deepspeed()
-    except MissingExtra as error:
-        return str(error)
     except Exception as error:  # whatever a broken CUDA or compiler setup makes its import raise: that is the finding
         return f"DeepSpeed does not start: {type(error).__name__}: {error}"
     return f"DeepSpeed on {device}"
@@ -88,14 +83,6 @@ def missing_extras() -> dict[str, list[str]]:
         if name and extra and installed_version(name[0]) is None:
             missing.setdefault(extra[1], []).append(name[0])
     return missing
-
-
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, None where it is not."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def register(app: typer.Typer) -> None:

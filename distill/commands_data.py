@@ -1,18 +1,15 @@
 """Commands around data: precompute."""
 
 import json
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 import encoders
-from distill.commands_train import ConfigOption, JsonOption, SetOption
 from distill.config import PrecomputeConfig, read_config, write_config
-from distill.launch import launch
+from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption, every_few_seconds, in_processes
 from distill.place import Place, this_place
 from distill.sample_data import resolve_data
 from encoders.files import atomic_path
@@ -23,7 +20,7 @@ from shards import precompute as run_precompute
 def precompute(
     config: ConfigOption,
     set_: SetOption = None,
-    num_processes: Annotated[int, typer.Option(help="Processes on this machine that share the work.")] = 1,
+    num_processes: ProcessesOption = 1,
     json_: JsonOption = False,
 ) -> None:
     """One pass of the teacher over photos, into shards; run it again to continue.
@@ -32,11 +29,7 @@ def precompute(
     """
     job = read_config(config, PrecomputeConfig, overrides=set_ or [])
     if num_processes != 1:
-        arguments = ["precompute", "--config", config]
-        for override in set_ or []:
-            arguments += ["--set", override]
-        if code := launch(arguments, num_processes=num_processes):
-            raise typer.Exit(code)
+        in_processes("precompute", config=config, overrides=set_, num_processes=num_processes)
         facts = cache_facts(Path(job.out))
     else:
         place = this_place()
@@ -101,20 +94,15 @@ def cache_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def progress_line(every_seconds: float = 5.0) -> Callable[[PrecomputeProgress], None]:
+def progress_line() -> Callable[[PrecomputeProgress], None]:
     """A callback that says where the pass is, on stderr, every few seconds and at its end."""
-    last = [time.monotonic()]
+    say = every_few_seconds()
 
     def show(progress: PrecomputeProgress) -> None:
-        now = time.monotonic()
-        if now - last[0] < every_seconds and progress.photos < progress.photos_total:
-            return
-        last[0] = now
-        print(
+        say(
             f"photo {progress.photos}/{progress.photos_total}, {progress.quarantined} quarantined, "
             f"shard {progress.shards}/{progress.shards_total}, {progress.seconds:.0f} s",
-            file=sys.stderr,
-            flush=True,
+            last=progress.photos >= progress.photos_total,
         )
 
     return show

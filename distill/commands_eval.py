@@ -1,15 +1,14 @@
 """Commands that measure: eval, compare."""
 
 import json
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 import encoders
+from distill.options import every_few_seconds
 from distill.place import this_place
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
@@ -37,16 +36,16 @@ def eval_(
     model: Annotated[list[str], typer.Option("--model", "-m", help="Run folder, weights, or name; NAME=MODEL. Repeatable.")],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    images: Annotated[Optional[Path], typer.Option(help="Folder of the photos; images/ beside the json.")] = None,  # noqa: UP045
-    arch: Annotated[Optional[str], typer.Option(help="Architecture of foreign checkpoint files.")] = None,  # noqa: UP045
-    reference: Annotated[Optional[str], typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,  # noqa: UP045
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,
     untrained_: Annotated[
         list[str] | None,
         typer.Option("--untrained", help="Architecture to run untrained, with the reference's decoder. Repeatable."),
-    ] = None,  # noqa: UP045, E501
+    ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Add fill-the-box and the disc.")] = False,
-    limit: Annotated[Optional[int], typer.Option(help="Only the first photos.")] = None,  # noqa: UP045
-    image_size: Annotated[Optional[int], typer.Option(help="Another input size, where a model allows it.")] = None,  # noqa: UP045
+    limit: Annotated[int | None, typer.Option(help="Only the first photos.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Another input size, where a model allows it.")] = None,
     out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
@@ -78,7 +77,7 @@ def compare(
     results: Annotated[list[Path], typer.Argument(help="Result files of eval.")],
     format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown or json.")] = "terminal",
     published: Annotated[bool, typer.Option(help="Show published rows, apart, with citation and protocol.")] = True,
-    out: Annotated[Optional[Path], typer.Option(help="Write here instead of stdout.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """The table: teacher, students, MobileSAM's architecture, baselines, and published rows apart.
@@ -154,14 +153,12 @@ def run_eval(
     return results
 
 
-def photo_progress(every_seconds: float = 5.0) -> Callable[[int, int | None], None]:
-    """A callback that prints how many photos are done, every few seconds, to stderr."""
-    last = [time.monotonic()]
+def photo_progress() -> Callable[[int, int | None], None]:
+    """A callback that prints how many photos are done, every few seconds and at the end, to stderr."""
+    say = every_few_seconds()
 
     def show(done: int, total: int | None) -> None:
-        if time.monotonic() - last[0] >= every_seconds or done == total:
-            last[0] = time.monotonic()
-            print(f"photo {done}/{total}", file=sys.stderr, flush=True)
+        say(f"photo {done}/{total}", last=done == total)
 
     return show
 

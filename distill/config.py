@@ -7,23 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from distill.mask_config import MaskDataConfig, MaskLossConfig, TrainableConfig
+from distill.sections import Count, Frozen, Positive, Share, Weight
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-
-
-class Frozen(BaseModel):
-    """A section: immutable, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class ModelConfig(Frozen):

@@ -35,8 +35,7 @@ class EmbeddingTask:
         teacher = config.teacher
         # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
         self._decoder = teacher_decoder(teacher) if rank == 0 else None
-        self.teacher_sha256 = encoders.weights_sha256(teacher.model)
-        self.manifest.require(teacher_sha256=self.teacher_sha256, image_size=config.model.image_size)
+        self.manifest.require(teacher_sha256=encoders.weights_sha256(teacher.model), image_size=config.model.image_size)
         self.loader = ShardLoader(
             Path(config.data.cache),
             batch_size=batch_size,
@@ -59,7 +58,7 @@ class EmbeddingTask:
         student = engine(on_device.image)
         return embedding_losses(student, on_device.teacher, on_device.valid, weights=self.config.loss)
 
-    def parameter_groups(self, base_lr: float) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters at the base learning rate."""
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
 

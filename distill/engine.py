@@ -17,7 +17,7 @@ from distill.config import CONFIGS, DistillConfig
 from distill.place import cuda_wanted, this_place
 from distill.sync_batchnorm import synchronize_batchnorm
 from distill.task import Task
-from encoders.errors import InputError, MissingExtra
+from encoders.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def import_deepspeed() -> Any:
         with contextlib.redirect_stdout(sys.stderr):  # its log handler keeps the stream of this moment
             import deepspeed
     except ImportError as error:
-        raise MissingExtra("deepspeed", extra="dev") from error
+        raise InputError(f"deepspeed cannot be imported ({error}); reinstall it with: pip install deepspeed") from error
     deepspeed.utils.logger.setLevel(logging.ERROR)
     # An all-reduce for inference on the CPU, which DeepSpeed would compile for half a minute; training never calls it.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
@@ -90,7 +90,7 @@ def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
     if world.size > 1 and task.batchnorm_learns:
         module = synchronize_batchnorm(module, device_type=world.device.type)
     optimizer = torch.optim.AdamW(
-        decay_groups(task.parameter_groups(config.optim.lr), config=config), betas=config.optim.betas
+        decay_groups(task.parameter_groups(), config=config), betas=config.optim.betas
     )
     settings |= {
         "train_micro_batch_size_per_gpu": micro_batch(config, world=world),

@@ -2,44 +2,39 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from distill.sections import Count, Frozen, Positive, Share, Weight
 
 
-class CocoSet(_Frozen):
+class CocoSet(Frozen):
     """Photos with instance masks in COCO format."""
 
     kind: Literal["coco"]
     annotations: str
     images: str | None = None
-    repeat: Annotated[int, Field(ge=1)] = 1
+    repeat: Positive = 1
 
 
-class BsdsSet(_Frozen):
+class BsdsSet(Frozen):
     """BSDS500 photos; every region of every annotator is an object."""
 
     kind: Literal["bsds"]
     folder: str
     split: Literal["train", "val", "test"] = "train"
-    repeat: Annotated[int, Field(ge=1)] = 1
+    repeat: Positive = 1
 
 
-class ShapesSet(_Frozen):
+class ShapesSet(Frozen):
     """Drawn scenes with exact masks; see `distill.shapes`."""
 
     kind: Literal["shapes"]
-    count: Annotated[int, Field(ge=1)]
+    count: Positive
     size: Annotated[int, Field(ge=64)] = 512
     seed: int = 0
 
 
-class MaskDataConfig(_Frozen):
+class MaskDataConfig(Frozen):
     """Where photos come from, how a view and its prompts are drawn.
 
     `scale` is the range of the photo's long side after scaling, as a multiple of the image size; `paste_objects` come
@@ -48,20 +43,20 @@ class MaskDataConfig(_Frozen):
     """
 
     sets: Annotated[list[Annotated[CocoSet | BsdsSet | ShapesSet, Field(discriminator="kind")]], Field(min_length=1)]
-    num_workers: Annotated[int, Field(ge=0)] = 1
-    prompts_per_photo: Annotated[int, Field(ge=1)] = 16
+    num_workers: Count = 1
+    prompts_per_photo: Positive = 16
     scale: tuple[float, float] = (1.0, 1.0)
-    max_masks: Annotated[int, Field(ge=1)] = 16
-    min_pixels: Annotated[int, Field(ge=1)] = 48
+    max_masks: Positive = 16
+    min_pixels: Positive = 48
     paste_probability: Share = 0.0
-    paste_objects: Annotated[int, Field(ge=1)] = 3
+    paste_objects: Positive = 3
     colour: Share = 0.0
     box_share: Share = 0.5
     exact_box_share: Share = 0.5
     centre_share: Share = 0.5
 
 
-class MaskLossConfig(_Frozen):
+class MaskLossConfig(Frozen):
     """Weights of the loss terms; a term of weight 0 is not computed."""
 
     focal: Weight = 0.0
@@ -72,7 +67,7 @@ class MaskLossConfig(_Frozen):
     refine: Weight = 0.0  # a second round with a click in the error region and the first round's logits
 
 
-class TrainableConfig(_Frozen):
+class TrainableConfig(Frozen):
     """What learns: learning-rate factors by part; 0 freezes it. BatchNorm statistics of the backbone never move."""
 
     backbone: Weight = 1.0

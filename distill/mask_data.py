@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from distill.augment import View, jitter_colour, paste, random_view
 from distill.mask_config import MaskDataConfig
-from distill.prompts import centre_point, jitter_box, point_inside
-from encoders.bsds import mask_box
+from distill.prompts import jitter_box, point_inside
 from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
-from encoders.geometry import Shape
+from encoders.geometry import Shape, mask_box
 from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.sample import Sample
+from eval_zeroshot.clicks import centre_point
 
 Position = tuple[int, int]  # (epoch, position in the epoch)
 MAX_DRAWS = 50  # photos tried for one position before the data is called unusable
@@ -131,7 +131,7 @@ class PromptedPhotos(Dataset[MaskBatch]):
                 boxes[row] = box if exact else jitter_box(box, image_size=size, rng=rng)
             else:
                 centre = rng.random() < config.centre_share
-                points[row, 0] = centre_point(mask) if centre else point_inside(mask, rng=rng)
+                points[row, 0] = centre_point(mask)[:2] if centre else point_inside(mask, rng=rng)
         coverage = _coverage(view.masks, image_size=size)
         return MaskBatch(
             keys=[key],

@@ -59,7 +59,7 @@ class MaskTask:
         """Named, weighted loss terms of one batch."""
         return engine(batch)
 
-    def parameter_groups(self, base_lr: float) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters by part, each with its learning-rate factor."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.module.sam.named_parameters():

@@ -5,10 +5,7 @@ Everything is in pixels of the input frame (S x S), xy and xyxy; randomness come
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
-
-from encoders.bsds import mask_box
 
 BOX_JITTER = 0.1  # standard deviation as a share of the side; SAM paper, appendix A
 BOX_JITTER_MAX = 20.0  # pixels at image size 1024; SAM paper, appendix A
@@ -21,14 +18,6 @@ def jitter_box(box: np.ndarray, *, image_size: int, rng: np.random.Generator) ->
     shift = np.clip(rng.normal(0.0, BOX_JITTER * sides), -limit, limit)
     x0, y0, x1, y1 = np.clip(box + shift, 0, image_size)
     return np.asarray([min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)], np.float32)
-
-
-def centre_point(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool, not empty -> (2,) float32 xy of the pixel farthest from the boundary (SAM paper, section 7.1)."""
-    x0, y0, x1, y1 = mask_box(mask).astype(int)
-    inside = np.pad(mask[y0:y1, x0:x1], 1)
-    row, column = np.unravel_index(ndimage.distance_transform_edt(inside).argmax(), inside.shape)
-    return np.asarray([column - 1 + x0, row - 1 + y0], np.float32)
 
 
 def point_inside(mask: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from encoders.files import atomic_path
 from eval_zeroshot import compare, contact_sheet, open_dataset
 
 TEACHER = "sam_demo"
-STUDENTS = {"RepViT-M0.6": "repvit", "TinyViT (MobileSAM)": "tiny_vit"}  # name in the table -> config suffix
+STUDENTS = {"RepViT-M0.6": "repvit_m0_6", "TinyViT (MobileSAM)": "tiny_vit"}  # name in the table -> architecture
 SUITES = ("box", "point")
 SHEET_PHOTOS = 6
 
@@ -42,11 +42,11 @@ def run(*, out: Path) -> None:
     started = time.monotonic()
     command("precompute", "--config", "quickstart_precompute", "--set", f"out={out / 'cache'}")
     models = {TEACHER: TEACHER}
-    for name, suffix in STUDENTS.items():
-        folder = out / ("repvit_m0_6" if suffix == "repvit" else suffix)
+    for name, arch in STUDENTS.items():
+        folder = out / arch
         command(
             "distill",
-            *("--config", f"quickstart_{suffix}"),
+            *("--config", f"quickstart_{arch}"),
             *("--set", f"data.cache={out / 'cache'}"),
             *("--set", f"out={folder}"),
         )

@@ -1,7 +1,6 @@
 """A run folder: its config, where it came from, whether it may go on."""
 
 import fcntl
-import importlib.metadata
 import json
 import os
 import platform
@@ -14,13 +13,13 @@ from typing import Any
 import yaml
 
 from distill.config import DistillConfig, write_config
+from distill.versions import reported_versions
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from encoders.weights_file import RUN_FILES
 
 LOCK = "run.lock"
 MAY_CHANGE = ("licences", "log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
-PACKAGES = ("torch", "timm", "deepspeed", "segment-anything", "webdataset", "repvit-sam")
 
 
 @contextmanager
@@ -77,8 +76,7 @@ def is_finished(folder: Path, *, steps: int) -> bool:
 
 def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
     """Write run.json: the given facts, versions and the git revision of a source checkout."""
-    versions = {name: _version(name) for name in PACKAGES}
-    content = facts | {"versions": versions, "python": platform.python_version(), "git_revision": _git_revision()}
+    content = facts | {"versions": reported_versions(), "python": platform.python_version(), "git_revision": _git_revision()}
     with atomic_path(folder / "run.json") as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -91,13 +89,6 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def _may_change(key: str) -> bool:
     return any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _git_revision() -> str | None:

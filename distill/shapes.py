@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from encoders.bsds import mask_box
+from encoders.geometry import mask_box
 from encoders.sample import Sample
 
 MIN_VISIBLE_PIXELS = 30

@@ -31,7 +31,7 @@ class Task(Protocol):
     def losses(self, engine: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Named, weighted loss terms; they are summed."""
 
-    def parameter_groups(self, base_lr: float) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups of {"params", "lr_factor"}."""
 
     def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:

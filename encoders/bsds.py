@@ -9,6 +9,7 @@ import scipy.io
 from scipy.io.matlab import MatReadError
 
 from encoders.errors import InputError
+from encoders.geometry import mask_box
 from encoders.image import read_image
 from encoders.sample import Sample
 
@@ -71,9 +72,3 @@ class BsdsDataset:
             return [cell["Segmentation"][0, 0] for cell in cells[0]]
         except _UNREADABLE as error:
             raise InputError(f"{path} holds no BSDS500 ground truth ({type(error).__name__}: {error})") from error
-
-
-def mask_box(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool, not empty -> (4,) float32 xyxy in pixels, right and lower edge exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.asarray([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)

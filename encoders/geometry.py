@@ -57,3 +57,9 @@ def embedding_shape(shape: Shape) -> Shape:
     """(rows, columns) of the embedding that see at least one pixel of an input-frame image of `shape`."""
     height, width = shape
     return -(-height // STRIDE), -(-width // STRIDE)
+
+
+def mask_box(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool, not empty -> (4,) float32 xyxy in pixels, right and lower edge exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.asarray([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from encoders.geometry import mask_box
+
 FOREGROUND, BACKGROUND = 1, 0
 
 
@@ -31,15 +33,14 @@ def deepest_pixel(region: np.ndarray) -> tuple[float, int, int] | None:
     Returns:
         (Euclidean distance to the nearest pixel outside, in pixels; x; y).
     """
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    if rows.size == 0:
+    if not region.any():
         return None
     # Only the region's own bounding box matters: everything around it is outside, as the padding is.
-    top, left = int(rows[0]), int(columns[0])
-    crop = region[top : rows[-1] + 1, left : columns[-1] + 1]
+    left, top, right, bottom = mask_box(region).astype(int)
+    crop = region[top:bottom, left:right]
     distance = distance_transform_edt(np.pad(crop, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float(distance[y, x]), left + int(x), top + int(y)
+    return float(distance[y, x]), int(left + x), int(top + y)
 
 
 def centre_point(mask: np.ndarray) -> Click:

@@ -27,7 +27,7 @@ class Regression:
     def losses(self, engine, batch):
         return {"mse": (engine(batch.x).float() - batch.y).square().mean()}
 
-    def parameter_groups(self, base_lr):
+    def parameter_groups(self):
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
 
 

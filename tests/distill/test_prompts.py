@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.prompts import centre_point, error_clicks, jitter_box, point_inside
+from distill.prompts import error_clicks, jitter_box, point_inside
+from eval_zeroshot.clicks import centre_point
 
 
 def off_centre_mask() -> np.ndarray:
@@ -12,13 +13,13 @@ def off_centre_mask() -> np.ndarray:
 
 
 def test_centre_point_is_the_pixel_farthest_from_the_boundary_as_xy():
-    assert centre_point(off_centre_mask()).tolist() == [14, 4]
+    assert list(centre_point(off_centre_mask())[:2]) == [14, 4]
 
 
 def test_centre_point_of_a_mask_that_touches_the_border_counts_the_border_as_boundary():
     mask = np.zeros((3, 11), bool)
     mask[:, 8:] = True  # 3 x 3 at the right edge
-    assert centre_point(mask).tolist() == [9, 1]
+    assert list(centre_point(mask)[:2]) == [9, 1]
 
 
 def test_point_inside_always_lands_on_the_mask():

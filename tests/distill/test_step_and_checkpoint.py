@@ -28,7 +28,7 @@ class SquareRoot:
     def losses(self, engine, batch):
         return {"root": engine(batch.x).sqrt().sum(), "square": engine(batch.x).square().sum()}
 
-    def parameter_groups(self, base_lr):
+    def parameter_groups(self):
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
 
 

@@ -1,0 +1,39 @@
+"""Options that several commands share, and what several commands do with them."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[str, typer.Option("--config", "-c", help="A YAML file, or the name of a shipped config.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key, e.g. --set optim.lr=5e-4. Repeatable.")
+]
+ProcessesOption = Annotated[int, typer.Option(help="Processes on this machine that share the work: one a GPU.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def in_processes(command: str, *, config: str, overrides: list[str] | None, num_processes: int) -> None:
+    """Run one of our commands in several processes; a failure ends this one with its exit code."""
+    from distill.launch import launch
+
+    arguments = [command, "--config", config]
+    for override in overrides or []:
+        arguments += ["--set", override]
+    if code := launch(arguments, num_processes=num_processes):
+        raise typer.Exit(code)
+
+
+def every_few_seconds(seconds: float = 5.0) -> Callable[..., None]:
+    """A function that prints a line to stderr, at most every few seconds, but always when told that it is the last."""
+    printed = time.monotonic()
+
+    def say(line: str, *, last: bool) -> None:
+        nonlocal printed
+        if last or time.monotonic() - printed >= seconds:
+            printed = time.monotonic()
+            print(line, file=sys.stderr, flush=True)
+
+    return say
