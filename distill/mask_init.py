@@ -1,7 +1,4 @@
-"""Where the demo teacher starts from: an ImageNet backbone and a decoder that looks at its prompt from the first step.
-
-A SAM decoder learns geometry from millions of photos; with a few hundred it has to be given some. Measured in docs/log.md.
-"""
+"""ImageNet weights for the demo teacher's backbone."""
 
 import importlib.util
 from pathlib import Path
@@ -9,14 +6,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from encoders.contract import EMBED_DIM, PIXEL_MEAN, PIXEL_STD
+from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError, MissingExtra
-from encoders.sam import Sam
 from encoders.timm_features import TimmFeaturesEncoder
 
 LITE_MEAN, LITE_STD = 127.0, 128.0  # efficientnet-lite's input normalisation, 0-255
-ATTENTION_GAIN = 1.4
-POINT_EMBEDDING_SCALE = 0.3
 
 
 def load_efficientnet_lite0(encoder: TimmFeaturesEncoder) -> None:
@@ -48,33 +42,3 @@ def _fold_normalisation(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     assert norm.running_mean is not None
     norm.running_mean -= (conv.weight.sum(dim=(2, 3)) * offset).sum(dim=1)
     conv.weight *= (std / LITE_STD).view(1, 3, 1, 1)
-
-
-@torch.no_grad()
-def start_at_the_prompt(sam: Sam, *, seed: int) -> None:
-    """Give an untrained decoder a sense of place.
-
-    - The positional encoding's frequencies lie on a log scale along x and along y, instead of one Gaussian in the plane:
-      left of, right of, near and far become linear in it.
-    - Every cross-attention starts with q_proj = k_proj = 1.4 x a random orthonormal matrix, so that a prompt looks at its
-      own place.
-    - Point and corner embeddings start small beside the positional encoding.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    frequencies = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
-    half = frequencies.shape[1] // 2
-    scale = torch.logspace(-0.824, 0.903, half)  # 0.15 to 8 cycles an image
-    frequencies.zero_()
-    frequencies[0, :half] = scale
-    frequencies[1, half:] = scale
-    transformer = sam.mask_decoder.transformer
-    attentions = [transformer.final_attn_token_to_image]
-    for layer in transformer.layers:
-        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
-    for attention in attentions:
-        matrix = torch.empty(attention.internal_dim, EMBED_DIM)
-        nn.init.orthogonal_(matrix, gain=ATTENTION_GAIN, generator=generator)
-        attention.q_proj.weight.copy_(matrix)
-        attention.k_proj.weight.copy_(matrix)
-    for embedding in sam.prompt_encoder.point_embeddings:
-        embedding.weight *= POINT_EMBEDDING_SCALE

@@ -12,8 +12,9 @@ import encoders
 from distill.config import DistillConfig
 from distill.mask_config import BsdsSet, MaskDataConfig, ShapesSet
 from distill.mask_data import MaskBatch, Photos, PromptedPhotos, StepSampler, mask_batches
-from distill.mask_init import load_efficientnet_lite0, start_at_the_prompt
+from distill.mask_init import load_efficientnet_lite0
 from distill.mask_model import PromptedSam
+from distill.prompt_prior import start_at_the_prompt
 from distill.shapes import Shapes
 from encoders.bsds import BsdsDataset
 from encoders.coco import CocoDataset

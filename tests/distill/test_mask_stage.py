@@ -7,9 +7,10 @@ from torch import nn
 
 from distill.mask_config import MaskDataConfig, MaskLossConfig
 from distill.mask_data import MaskBatch, PromptedPhotos, StepSampler, mask_batches, merge
-from distill.mask_init import start_at_the_prompt
 from distill.mask_model import PromptedSam
+from distill.prompt_prior import start_at_the_prompt
 from encoders.errors import InputError
+from encoders.neck import SamNeck
 from encoders.sam import Sam
 from encoders.sample import Sample
 
@@ -39,9 +40,10 @@ class TinyEncoder(nn.Module):
         super().__init__()
         self.patch = nn.Conv2d(3, 256, 16, stride=16)
         self.norm = nn.BatchNorm2d(256)
+        self.neck = SamNeck(256)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.patch(image))
+        return self.neck(self.norm(self.patch(image)))
 
 
 def settings(**changes) -> MaskDataConfig:
@@ -141,3 +143,27 @@ def test_an_untrained_prompt_looks_at_its_own_place():
     keys = sam.prompt_encoder.get_dense_pe().flatten(2)[0].T
     weights = attention.q_proj(sparse[0, :1]) @ attention.k_proj(keys).T
     assert divmod(int(weights.argmax()), 16) == (2, 12)
+
+
+def test_an_untrained_decoder_knows_the_inside_of_a_box():
+    """The gates of x > x0, x < x1, y > y0 and y < y1, read from the first image-to-token attention, off-centre."""
+    torch.manual_seed(0)
+    sam = Sam(arch="tiny", image_encoder=TinyEncoder(), image_size=256).eval()
+    start_at_the_prompt(sam, seed=0)
+    attention = sam.mask_decoder.transformer.layers[0].cross_attn_image_to_token
+    written: list[torch.Tensor] = []
+    attention.v_proj.register_forward_hook(lambda _, args, out: written.append(attended(attention, out)))
+    places: dict[str, torch.Tensor] = {}
+    attention.q_proj.register_forward_hook(lambda _, args, out: places.update(q=out))
+    attention.k_proj.register_forward_hook(lambda _, args, out: places.update(k=out))
+
+    def attended(module, values):
+        query, key, value = (module._separate_heads(x, 8) for x in (places["q"], places["k"], values))
+        return (query @ key.transpose(-1, -2) / 4).softmax(-1) @ value
+
+    embedding = 0.1 * torch.randn(1, 256, 16, 16)
+    sam.decode_all(embedding, image_index=torch.tensor([0]), boxes=torch.tensor([[64.0, 112.0, 176.0, 144.0]]))
+    gates = written[0][0, :4, :, 0].sum(dim=0).reshape(16, 16)
+    inside = torch.zeros(16, 16, dtype=torch.bool)
+    inside[7:9, 4:11] = True
+    assert gates[inside].min() > gates[~inside].max()
