@@ -29,6 +29,11 @@ class Prompts:
     points: Tensor | None = None
     labels: Tensor | None = None
 
+    def rows(self, index: Tensor) -> "Prompts":
+        """Some of the prompts."""
+        kept = {name: None if value is None else value[index.to(value.device)] for name, value in vars(self).items()}
+        return Prompts(**kept)  # type: ignore[arg-type]
+
 
 class PromptedSam(nn.Module):
     """What the engine trains in the mask stage: a batch in, named and weighted losses out.
@@ -72,7 +77,8 @@ class PromptedSam(nn.Module):
             losses["iou"] = weights.iou * (scores - iou).square().mean()
         if weights.refine:
             best = logits[:, 0] if prompts.boxes is not None else _best(logits[:, 1:], scores[:, 1:])
-            losses["refine"] = weights.refine * self._refine(embeddings, prompts, best.detach())
+            some = evenly_spread(len(best), share=weights.refine_share)
+            losses["refine"] = weights.refine * self._refine(embeddings, prompts.rows(some), best[some].detach())
         return losses
 
     def _refine(self, embeddings: Tensor, prompts: Prompts, earlier: Tensor) -> Tensor:
@@ -130,6 +136,11 @@ def split_prompts(batch: MaskBatch, *, device: torch.device) -> list[Prompts]:
             )
         )
     return groups
+
+
+def evenly_spread(count: int, *, share: float) -> Tensor:
+    """Rows of `count` that make up about `share` of them, at least one, evenly spread; the same every time."""
+    return torch.linspace(0, count - 1, max(1, round(count * share))).round().long()
 
 
 def _best(logits: Tensor, scores: Tensor) -> Tensor:

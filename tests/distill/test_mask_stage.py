@@ -167,3 +167,19 @@ def test_an_untrained_decoder_knows_the_inside_of_a_box():
     inside = torch.zeros(16, 16, dtype=torch.bool)
     inside[7:9, 4:11] = True
     assert gates[inside].min() > gates[~inside].max()
+
+
+def test_a_share_of_the_prompts_gets_the_second_round():
+    sam = tiny_sam()
+    batch = data(prompts_per_photo=8, box_share=1.0)[0, 0]
+    decoded: list[int] = []
+    decode = sam.decode_all
+
+    def counting(*args, **kwargs):
+        decoded.append(len(kwargs["image_index"]))
+        return decode(*args, **kwargs)
+
+    sam.decode_all = counting
+    PromptedSam(sam, weights=MaskLossConfig(refine=1.0, refine_share=0.5))(batch)
+    PromptedSam(sam, weights=MaskLossConfig(refine=1.0))(batch)
+    assert decoded == [8, 4, 8, 8]
