@@ -31,7 +31,7 @@ class EmbeddingTask:
     def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
         assert config.data is not None and config.teacher is not None  # checked when the config is read
         self.config = config
-        self.manifest = Manifest.read(Path(config.data.cache))
+        self.manifest: Manifest | None = Manifest.read(Path(config.data.cache))
         teacher = config.teacher
         # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
         self._decoder = teacher_decoder(teacher) if rank == 0 else None

@@ -104,8 +104,7 @@ def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
 
 def data_identity(task: Task) -> str | None:
     """sha256 of the cache's manifest, None where a task reads no cache."""
-    manifest = getattr(task, "manifest", None)
-    return None if manifest is None else str(manifest.sha256)
+    return None if task.manifest is None else task.manifest.sha256
 
 
 def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:
@@ -137,7 +136,7 @@ def run_facts(config: DistillConfig, task: Task, *, steps: int) -> dict[str, obj
         "seed": config.seed,
         "licences": config.licences,
     }
-    manifest = getattr(task, "manifest", None)
+    manifest = task.manifest
     if manifest is not None:
         facts |= {
             "teacher": manifest.identity.teacher,

@@ -65,7 +65,7 @@ class MaskLossConfig(Frozen):
     iou: Weight = 1.0  # squared error of the predicted IoU
     multimask: Weight = 1.0  # the best of three masks, relative to the single mask
     refine: Weight = 0.0  # a second round with a click in the error region and the first round's logits
-    refine_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts, evenly spread, that get the second round
+    refine_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the prompts get the second round
 
 
 class TrainableConfig(Frozen):

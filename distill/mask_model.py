@@ -16,6 +16,8 @@ from distill.prompts import error_clicks
 from encoders.contract import MASK_STRIDE
 from encoders.sam import Sam
 
+SEED_SLOTS = 1000
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -77,12 +79,15 @@ class PromptedSam(nn.Module):
             losses["iou"] = weights.iou * (scores - iou).square().mean()
         if weights.refine:
             best = logits[:, 0] if prompts.boxes is not None else _best(logits[:, 1:], scores[:, 1:])
-            some = evenly_spread(len(best), share=weights.refine_share)
-            losses["refine"] = weights.refine * self._refine(embeddings, prompts.rows(some), best[some].detach())
+            # By each prompt's own seed, so that a rank's prompts are refined or not whatever else is in its batch.
+            some = torch.nonzero(prompts.seeds % SEED_SLOTS < weights.refine_share * SEED_SLOTS)[:, 0]
+            if len(some):
+                refined = self._refine(embeddings, prompts.rows(some), best[some.to(best.device)].detach())
+                losses["refine"] = weights.refine * refined.sum() / (weights.refine_share * len(best))
         return losses
 
     def _refine(self, embeddings: Tensor, prompts: Prompts, earlier: Tensor) -> Tensor:
-        """One more round on the single mask, with a click where the `earlier` logits (G, S/4, S/4) are wrong."""
+        """(G,) losses of one more round on the single mask, with a click where the `earlier` logits (G, S/4, S/4) are wrong."""
         wrong = (earlier > 0) & prompts.valid
         truth = (prompts.target > 0.5) & prompts.valid
         points, labels = error_clicks(wrong, truth, stride=MASK_STRIDE, seeds=prompts.seeds)
@@ -92,7 +97,7 @@ class PromptedSam(nn.Module):
         refined = replace(prompts, points=points, labels=labels)
         logits, scores = self._decode(embeddings, refined, masks=earlier[:, None])
         iou = mask_iou(logits[:, :1], prompts.target, prompts.valid)
-        return (self._mask_loss(logits[:, :1], prompts) + self.weights.iou * (scores[:, :1] - iou).square()).mean()
+        return (self._mask_loss(logits[:, :1], prompts) + self.weights.iou * (scores[:, :1] - iou).square())[:, 0]
 
     def _decode(self, embeddings: Tensor, prompts: Prompts, *, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.sam.decode_all(
@@ -136,11 +141,6 @@ def split_prompts(batch: MaskBatch, *, device: torch.device) -> list[Prompts]:
             )
         )
     return groups
-
-
-def evenly_spread(count: int, *, share: float) -> Tensor:
-    """Rows of `count` that make up about `share` of them, at least one, evenly spread; the same every time."""
-    return torch.linspace(0, count - 1, max(1, round(count * share))).round().long()
 
 
 def _best(logits: Tensor, scores: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from encoders.bsds import BsdsDataset
 from encoders.coco import CocoDataset
 from encoders.errors import InputError
 from encoders.timm_features import TimmFeaturesEncoder
+from shards import Manifest
 
 
 class MaskTask:
@@ -31,6 +32,7 @@ class MaskTask:
     """
 
     batchnorm_learns = False
+    manifest: Manifest | None = None
 
     def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
         assert config.mask_data is not None  # the config of a mask run is checked when it is read

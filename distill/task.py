@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from shards import Manifest
+
 
 class Task(Protocol):
     """One stage: what is trained, from what, towards what.
@@ -14,6 +16,7 @@ class Task(Protocol):
         module: what the DeepSpeed engine trains.
         steps_per_epoch: steps of `batches` an epoch takes.
         batchnorm_learns: whether BatchNorm statistics move, so that ranks must share them.
+        manifest: of the cache that is read; None where the stage reads none.
     """
 
     @property
@@ -21,6 +24,7 @@ class Task(Protocol):
 
     steps_per_epoch: int
     batchnorm_learns: bool
+    manifest: Manifest | None
 
     def batches(self, *, start_step: int) -> Iterator[Any]:
         """This rank's batches, endless, from a step on. A batch has `keys`, the names of its samples.
