@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import encoders
+from distill.eval_group import MODELS, eval_app
 from distill.options import every_few_seconds
 from distill.place import this_place
 from distill.sample_data import resolve_data
@@ -171,5 +172,5 @@ def name_and_model(text: str) -> tuple[str, str]:
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    app.command("eval")(eval_)
+    eval_app.command(MODELS)(eval_)
     app.command()(compare)

@@ -188,6 +188,15 @@ def test_every_command_has_help_with_an_example(command, monkeypatch, capsys):
     assert code == 0 and f"repvit-sam {command}" in out
 
 
+def test_eval_with_options_alone_means_models(monkeypatch, capsys):
+    answers = [cli(monkeypatch, capsys, *words, "-s", "box", "--data", "x") for words in (["eval"], ["eval", "models"])]
+    assert answers[0] == answers[1] and answers[0][0] == 2 and "--model" in answers[0][2]
+    code, out, _ = cli(monkeypatch, capsys, "eval", "models", "--help")
+    assert code == 0 and "repvit-sam eval -m" in out and "--suite" in out
+    code, _, err = cli(monkeypatch, capsys, "eval", "modles")
+    assert code == 2 and "No such command 'modles'" in err
+
+
 def test_models_and_doctor_answer_in_json(monkeypatch, capsys):
     code, out, _ = cli(monkeypatch, capsys, "models", "--json")
     assert code == 0 and {"repvit_m2_3", "tiny_vit", "sam_vit_h", "sam_demo"} <= set(json.loads(out))
