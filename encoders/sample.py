@@ -20,6 +20,7 @@ class Sample:
         category_ids: (N,) int64, 0 where the data set has no categories.
         annotation_ids: (N,) int64, as the data set numbers them; 0..N-1 if None.
         crowd: (N,) bool, True where a mask covers a group (COCO `iscrowd`).
+        boundaries: boundary maps of people who drew the photo's edges, (H, W) bool each; BSDS500 has them.
         meta: what travels along: source, licence, attribution, original file name. JSON types only.
     """
 
@@ -31,6 +32,7 @@ class Sample:
     category_ids: Any = None
     annotation_ids: Any = None
     crowd: Any = None
+    boundaries: Sequence[np.ndarray] = ()
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,9 +49,10 @@ class Sample:
             if len(value) != count:
                 raise ValueError(f"sample {self.key}: {len(value)} {name} for {count} masks")
             object.__setattr__(self, name, value)
-        for index, mask in enumerate(self.masks):
-            if mask.shape != self.shape:
-                raise ValueError(f"sample {self.key}: mask {index} is {mask.shape}, the image {self.shape}")
+        for what, maps in (("mask", self.masks), ("boundary map", self.boundaries)):
+            for index, one in enumerate(maps):
+                if one.shape != self.shape:
+                    raise ValueError(f"sample {self.key}: {what} {index} is {one.shape}, the image {self.shape}")
 
     @property
     def shape(self) -> tuple[int, int]:

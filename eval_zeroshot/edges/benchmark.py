@@ -1,0 +1,125 @@
+"""The BSDS500 boundary benchmark over a folder of edge maps, without MATLAB; photos are spread over processes."""
+
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from encoders.bsds import read_annotators, truth_files
+from encoders.errors import InputError
+from eval_zeroshot.edges.counts import MAX_DISTANCE, Counts, count_matches
+from eval_zeroshot.edges.prediction import SUFFIXES, THRESHOLDS, read_prediction
+from eval_zeroshot.edges.scores import EdgeScores, best_f, edge_scores
+
+VERSION = "1"
+PROTOCOL = (
+    "BSDS500 boundary benchmark: the strength map at each level k/100, k = 1 to 99, thinned, matched one to one with each "
+    f"annotator's boundary at a least sum of distances, none beyond {MAX_DISTANCE} of the image diagonal; recall sums over "
+    "annotators, precision counts a pixel that matches any of them; ODS interpolated between levels"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeReport:
+    """The benchmark's numbers, and the counts of each photo by name."""
+
+    scores: EdgeScores
+    photos: dict[str, Counts]
+
+    def json(self) -> dict[str, Any]:
+        """ODS, OIS, AP, R50 and each photo's best F (interpolated) with its level; fractions."""
+        best = {name: best_f(counts) for name, counts in self.photos.items()}
+        return {
+            "ODS": self.scores.ods.f,
+            "OIS": self.scores.ois,
+            "AP": self.scores.ap,
+            "R50": self.scores.r50,
+            "ODS_threshold": self.scores.ods.level,
+            "n": len(self.photos),
+            "images": {name: {"best_f": one.f, "best_threshold": one.level} for name, one in best.items()},
+        }
+
+
+def score_predictions(
+    predictions: Path | str,
+    *,
+    data: Path | str,
+    split: str = "test",
+    thresholds: int = THRESHOLDS,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> EdgeReport:
+    """Score the edge maps of a folder that belong to photos of a split; see `read_prediction` for what they may be.
+
+    Args:
+        predictions: folder of NAME.png or NAME.mat.
+        data: BSDS500, see `encoders.bsds`.
+        thresholds: levels k / (thresholds + 1); ready segmentations bring their own.
+        processes: photos worked on at a time; each takes about 0.2 GB.
+        progress: called with photos done and in all, after each photo.
+
+    Raises:
+        InputError: no edge map of a photo of the split, two of one photo, or one that cannot be used.
+    """
+    if thresholds < 1:
+        raise InputError(f"{thresholds} thresholds; expected at least 1")
+    truths = truth_files(data, split=split)
+    found = _prediction_files(Path(predictions), truths)
+    work = partial(_count_photo, thresholds=thresholds)
+    pairs = [(path, truths[name]) for name, path in found.items()]
+    counts = []
+    for one in _in_processes(work, pairs, processes=processes):
+        counts.append(one)
+        if progress is not None:
+            progress(len(counts), len(pairs))
+    photos = dict(zip(found, counts, strict=True))
+    return EdgeReport(scores=edge_scores(counts), photos=photos)
+
+
+def _prediction_files(folder: Path, truths: dict[str, Path]) -> dict[str, Path]:
+    """Name -> edge map, of the photos that have one, in order of name."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; expected edge maps NAME.png or NAME.mat, e.g. {next(iter(truths))}.png")
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES):
+        if path.stem in found:
+            raise InputError(f"{folder} has both {found[path.stem].name} and {path.name}; keep one of them")
+        if path.stem in truths:
+            found[path.stem] = path
+    if not found:
+        names = ", ".join(list(truths)[:3])
+        raise InputError(f"{folder} has no edge map of a photo of this split; expected NAME.png or NAME.mat of {names}, ...")
+    return dict(sorted(found.items()))
+
+
+def _count_photo(pair: tuple[Path, Path], *, thresholds: int) -> Counts:
+    prediction, truth = pair
+    boundaries = [annotator["Boundaries"] > 0 for annotator in read_annotators(truth)]
+    try:
+        return count_matches(read_prediction(prediction, thresholds=thresholds), boundaries)
+    except InputError as error:
+        raise InputError(str(error) if str(prediction) in str(error) else f"{prediction}: {error}") from error
+
+
+def _in_processes(
+    work: Callable[[tuple[Path, Path]], Counts], pairs: list[tuple[Path, Path]], *, processes: int
+) -> Iterator[Counts]:
+    """`map`, over processes where there is more than one to use.
+
+    Forked on Linux: a spawned process would first import torch, which takes longer than a photo, and the work is numpy's
+    and scipy's alone, which start no threads here.
+    """
+    if min(processes, len(pairs)) <= 1:
+        yield from map(work, pairs)
+        return
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(min(processes, len(pairs)), mp_context=context) as pool:
+        try:
+            yield from pool.map(work, pairs)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # a bad file ends the run, not the rest of the photos
+            raise
