@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from distill import commands_about, commands_cache, commands_data, commands_eval, commands_train, eval_group
+from distill import (
+    commands_about,
+    commands_cache,
+    commands_data,
+    commands_edges,
+    commands_eval,
+    commands_train,
+    eval_group,
+)
 from encoders.errors import InputError, MissingExtra, NonFiniteLoss
 
 app = typer.Typer(
@@ -23,7 +31,7 @@ def _options(local_rank: Annotated[int, typer.Option("--local_rank", hidden=True
     # --local_rank: the deepspeed launcher puts it before the command; the environment says the same
 
 
-for module in (commands_train, commands_data, commands_cache, eval_group, commands_eval, commands_about):
+for module in (commands_train, commands_data, commands_cache, eval_group, commands_eval, commands_edges, commands_about):
     module.register(app)
 
 

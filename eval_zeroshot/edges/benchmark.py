@@ -16,19 +16,25 @@ from eval_zeroshot.edges.prediction import SUFFIXES, THRESHOLDS, read_prediction
 from eval_zeroshot.edges.scores import EdgeScores, best_f, edge_scores
 
 VERSION = "1"
-PROTOCOL = (
-    "BSDS500 boundary benchmark: the strength map at each level k/100, k = 1 to 99, thinned, matched one to one with each "
-    f"annotator's boundary at a least sum of distances, none beyond {MAX_DISTANCE} of the image diagonal; recall sums over "
-    "annotators, precision counts a pixel that matches any of them; ODS interpolated between levels"
+BENCHMARK = (  # the second half of every edge protocol
+    "BSDS500's boundary benchmark: at each level k / (T + 1), T = {thresholds}, the map is thinned and matched one to "
+    f"one with each annotator's boundary at a least sum of distances, none beyond {MAX_DISTANCE} of the image diagonal; "
+    "recall sums over annotators, precision counts a pixel that matches any of them; ODS interpolated between levels"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeReport:
-    """The benchmark's numbers, and the counts of each photo by name."""
+    """The benchmark's numbers, and the counts of each photo by name, of a split with `split_photos` photos."""
 
     scores: EdgeScores
     photos: dict[str, Counts]
+    split_photos: int
+
+    @property
+    def protocol(self) -> str:
+        """What was measured, in words."""
+        return BENCHMARK.format(thresholds=len(next(iter(self.photos.values())).levels))
 
     def json(self) -> dict[str, Any]:
         """ODS, OIS, AP, R50 and each photo's best F (interpolated) with its level; fractions."""
@@ -40,6 +46,9 @@ class EdgeReport:
             "R50": self.scores.r50,
             "ODS_threshold": self.scores.ods.level,
             "n": len(self.photos),
+            "split_photos": self.split_photos,
+            "version": VERSION,
+            "protocol": self.protocol,
             "images": {name: {"best_f": one.f, "best_threshold": one.level} for name, one in best.items()},
         }
 
@@ -77,7 +86,7 @@ def score_predictions(
         if progress is not None:
             progress(len(counts), len(pairs))
     photos = dict(zip(found, counts, strict=True))
-    return EdgeReport(scores=edge_scores(counts), photos=photos)
+    return EdgeReport(scores=edge_scores(counts), photos=photos, split_photos=len(truths))
 
 
 def _prediction_files(folder: Path, truths: dict[str, Path]) -> dict[str, Path]:

@@ -19,8 +19,13 @@ SUFFIXES = (".png", ".mat")
 class EdgePrediction(Protocol):
     """Boundary maps at T levels."""
 
-    shape: Shape
-    levels: np.ndarray  # (T,) float64
+    @property
+    def shape(self) -> Shape:
+        """(height, width)."""
+
+    @property
+    def levels(self) -> np.ndarray:
+        """(T,) float64."""
 
     def boundary(self, index: int) -> np.ndarray:
         """(H, W) bool at level `index`, not thinned."""
