@@ -16,7 +16,7 @@ from encoders.contract import EMBED_DIM
 from encoders.sam import Sam
 
 HARMONICS = 7  # odd harmonics of a square wave; with their sine and cosine they fill 14 of a head's 16 dimensions
-BASE_FREQUENCY = 0.22  # cycles per unit of SAM's [-1, 1] frame; the sign of a distance holds for |dx| < 1 / (4 x 0.22)
+COARSE, FINE = 0.22, 0.8  # base frequencies, cycles per unit of SAM's [-1, 1] frame; a sign holds for |dx| < 1 / (2 base)
 OTHER_FREQUENCIES = (0.15, 8.0)  # cycles per unit, log-spaced
 SIGN_GAIN = 4.0
 NEAR_GAIN = 1.2
@@ -33,13 +33,14 @@ class Channels:
     """Which of the 256 channels carry what: indices of the embedding and of the tokens.
 
     Attributes:
-        place: per axis (x, y), the sine channel of each harmonic; its cosine lies 128 further.
+        coarse, fine: per axis (x, y), the sine channel of each harmonic; its cosine lies 128 further.
         inside: written by the gates of a box; near: by those of a click.
         labels: (5, 256) orthonormal directions of: background point, foreground point, top-left corner, bottom-right
             corner, no point.
     """
 
-    place: tuple[list[int], list[int]]
+    coarse: tuple[list[int], list[int]]
+    fine: tuple[list[int], list[int]]
     inside: list[int]
     near: list[int]
     labels: Tensor
@@ -47,7 +48,7 @@ class Channels:
     def quiet(self) -> list[int]:
         """Channels in which the image embedding and the output tokens start small."""
         half = EMBED_DIM // 2
-        sines = [*self.place[0], *self.place[1]]
+        sines = [channel for axis in (*self.coarse, *self.fine) for channel in axis]
         return [*sines, *(channel + half for channel in sines), *self.inside, *self.near]
 
 
@@ -55,10 +56,11 @@ class Channels:
 def start_at_the_prompt(sam: Sam, *, seed: int) -> None:
     """Choose the start of prompt encoder, decoder and the neck's last norm.
 
-    - The positional encoding's frequencies lie along x and along y: the odd harmonics of a square wave, so that
+    - The positional encoding's frequencies lie along x and along y: the odd harmonics of two square waves, so that
       sum sin(k (x - x0)) / k is the sign of x - x0 and linear in two encodings, and the rest on a log scale.
     - Four heads of each image-to-token attention are the gates x > x0, x < x1, y > y0, y < y1 of a box, two are large near
-      a click along x and y; they write into a few channels that the embedding leaves nearly empty.
+      a click along x and y; they write into a few channels that the embedding leaves nearly empty. The first layer's gates
+      hold over the whole frame, the second's are four times as sharp and hold nearby: small boxes need them.
     - The first self-attention, which has no residual, starts as the identity; other cross-attention with
       q_proj = k_proj = 1.4 x orthonormal, so that a prompt looks at its own place.
 
@@ -70,8 +72,9 @@ def start_at_the_prompt(sam: Sam, *, seed: int) -> None:
     for layer in transformer.layers:
         _look_at_own_place(layer.cross_attn_token_to_image, generator=generator)
         _look_at_own_place(layer.cross_attn_image_to_token, generator=generator)
-        _gate_by_prompts(layer.cross_attn_image_to_token, channels)
     _look_at_own_place(transformer.final_attn_token_to_image, generator=generator)
+    for layer, gates in zip(transformer.layers, (channels.coarse, channels.fine), strict=True):
+        _gate_by_prompts(layer.cross_attn_image_to_token, channels, gates=gates)
     _start_as_identity(transformer.layers[0].self_attn)
     _label_prompts(sam, channels)
     for token in (sam.mask_decoder.iou_token, sam.mask_decoder.mask_tokens):
@@ -84,13 +87,16 @@ def start_at_the_prompt(sam: Sam, *, seed: int) -> None:
 def _place_frequencies(sam: Sam, *, generator: torch.Generator) -> Channels:
     frequencies = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
     half = frequencies.shape[1] // 2
-    harmonics = BASE_FREQUENCY * torch.tensor([2.0 * k + 1 for k in range(HARMONICS)])
+    harmonics = torch.tensor([2.0 * k + 1 for k in range(HARMONICS)])
     lowest, highest = (math.log10(frequency) for frequency in OTHER_FREQUENCIES)
-    others = torch.logspace(lowest, highest, half - HARMONICS)
+    others = torch.logspace(lowest, highest, half - 2 * HARMONICS)
     frequencies.zero_()
-    frequencies[0, :half] = frequencies[1, half:] = torch.cat([harmonics, others])
-    place = list(range(HARMONICS)), list(range(half, half + HARMONICS))
-    taken = {channel + offset for axis in place for channel in axis for offset in (0, EMBED_DIM // 2)}
+    frequencies[0, :half] = frequencies[1, half:] = torch.cat([COARSE * harmonics, FINE * harmonics, others])
+    coarse, fine = (
+        (list(range(first, first + HARMONICS)), list(range(half + first, half + first + HARMONICS)))
+        for first in (0, HARMONICS)
+    )
+    taken = {channel + offset for axis in (*coarse, *fine) for channel in axis for offset in (0, EMBED_DIM // 2)}
     order = torch.randperm(EMBED_DIM, generator=generator).tolist()
     free = [channel for channel in order if channel not in taken]
     inside, near, rest = (
@@ -100,7 +106,7 @@ def _place_frequencies(sam: Sam, *, generator: torch.Generator) -> Channels:
     )
     labels = torch.zeros(5, EMBED_DIM)
     labels[:, rest] = nn.init.orthogonal_(torch.empty(5, len(rest)), generator=generator)
-    return Channels(place=place, inside=inside, near=near, labels=labels)
+    return Channels(coarse=coarse, fine=fine, inside=inside, near=near, labels=labels)
 
 
 def _label_prompts(sam: Sam, channels: Channels) -> None:
@@ -125,7 +131,7 @@ def _start_as_identity(attention: Attention) -> None:
         getattr(attention, projection).bias.zero_()
 
 
-def _gate_by_prompts(attention: Attention, channels: Channels) -> None:
+def _gate_by_prompts(attention: Attention, channels: Channels, *, gates: tuple[list[int], list[int]]) -> None:
     """Heads 0 to 3: the gates of a box; 4 and 5: near a click. Queries are places of the image, keys are tokens."""
     _, click, top_left, bottom_right, _ = channels.labels
     width = attention.internal_dim // attention.num_heads
@@ -142,7 +148,8 @@ def _gate_by_prompts(attention: Attention, channels: Channels) -> None:
         for projection in (attention.q_proj, attention.k_proj):
             projection.weight[rows] = 0
             projection.bias[rows] = 0
-        _compare_places(attention, row=rows.start, sines=channels.place[axis], side=side)
+        sines = (gates if side else channels.coarse)[axis]
+        _compare_places(attention, row=rows.start, sines=sines, side=side)
         attention.q_proj.bias[rows.stop - 2] = 1
         if refused is not None:
             attention.k_proj.weight[rows.stop - 2] = (WANTED * wanted + REFUSED * refused) / LABEL_NORM
