@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; `path` appears, complete and on disk, when the block ends well."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    """A temporary name beside `path` to write to; `path` appears, complete and on disk, when the block ends well.
+
+    The name is this call's own, also among processes of the same number on several machines that share a folder.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         _fsync(temporary, os.O_RDWR)

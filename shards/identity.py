@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from encoders.errors import InputError
-from shards.files import atomic_writer
+from shards.files import create
 
 CACHE_FILE = "cache.json"
 MEANING = {
@@ -58,9 +58,8 @@ class CacheIdentity:
             raise InputError(f"{path} cannot be read ({error}); remove {folder} and precompute again") from error
 
     def write(self, folder: Path) -> None:
-        """Write `cache.json`, whole."""
-        with atomic_writer(folder / CACHE_FILE) as file:
-            file.write(json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n")
+        """Write `cache.json`, whole, unless another process was first."""
+        create(folder / CACHE_FILE, json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n")
 
     def check_same(self, made: "CacheIdentity", *, folder: Path) -> None:
         """Raise InputError, with both values, where the cache in `folder`, `made`, is not what is asked for now."""

@@ -1,4 +1,4 @@
-"""What a cache holds: one JSON line a finished shard, written after the shard is on disk."""
+"""What a cache holds: one JSON line a shard, in order; written when all of them are on disk, see `shards.board`."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from shards.files import append_line, atomic_writer, to_line
+from shards.files import to_line, write_if_other
 from shards.identity import CacheIdentity
 
 MANIFEST_FILE = "manifest.jsonl"
@@ -88,8 +88,8 @@ class Manifest:
         manifest = cls(folder, identity, tuple(read_entries(folder)))
         if len(manifest.entries) < identity.shards:
             raise InputError(
-                f"the cache in {folder} is unfinished: {len(manifest.entries)} of {identity.shards} shards; run the"
-                " same precompute command again"
+                f"the cache in {folder} is unfinished: the manifest that comes last names {len(manifest.entries)} of"
+                f" {identity.shards} shards; run the same precompute command again"
             )
         manifest.check()
         return manifest
@@ -149,7 +149,9 @@ class Manifest:
 
 
 def read_entries(folder: Path) -> list[ShardEntry]:
-    """Entries of a cache that may still grow, in order of name; of two lines of a shard the later holds.
+    """Entries of a manifest, in order of name; of two lines of a shard the later holds.
+
+    Earlier releases appended to it in no order while a cache grew, so it may be incomplete.
 
     A last line without its newline is what a kill leaves: it is left out, and its shard is made again.
 
@@ -172,15 +174,7 @@ def read_entries(folder: Path) -> list[ShardEntry]:
     return [entries[name] for name in sorted(entries)]
 
 
-def append_entry(folder: Path, entry: ShardEntry) -> None:
-    """Add the line of a shard that is on disk."""
-    append_line(folder / MANIFEST_FILE, entry.to_json())
-
-
 def write_manifest(folder: Path, entries: Iterable[ShardEntry]) -> None:
     """Write the whole manifest in order of name, the same bytes whatever order the shards were finished in."""
     content = b"".join(to_line(entry.to_json()) for entry in sorted(entries, key=lambda entry: entry.name))
-    path = folder / MANIFEST_FILE
-    if not path.is_file() or path.read_bytes() != content:
-        with atomic_writer(path) as file:
-            file.write(content)
+    write_if_other(folder / MANIFEST_FILE, content)

@@ -1,5 +1,6 @@
 """The teacher's pass over a source, into shards. Interrupted anywhere, it goes on when called again."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,16 +10,19 @@ from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
 from encoders.files import sha256_file
 from encoders.sam import Sam
+from shards.board import POLL_SECONDS, Board
 from shards.codec import encode_embedding, get_codec
 from shards.identity import CacheIdentity
-from shards.manifest import Manifest, ShardEntry, append_entry, read_entries, write_manifest
+from shards.lease import LEASE_SECONDS, Lease
+from shards.manifest import ShardEntry, read_entries
+from shards.merge import merge
 from shards.ordered import ordered_map
 from shards.progress import PrecomputeProgress, Tracker
 from shards.quarantine import Quarantine
 from shards.source import Source
 from shards.stored import BadSample, StoredPhoto, store_item
 from shards.teacher import embed
-from shards.work import begin, clear_leftovers, finished, shard_count, shard_items, shard_name
+from shards.work import begin, clear_leftovers, finished, photos_in, shard_count, shard_items, shard_name
 from shards.writer import ShardWriter, write_shard
 
 READ_THREADS = 2
@@ -35,7 +39,7 @@ class PrecomputeSummary:
         shards, shards_made: finished shards, and those of them that this call made.
         bytes: of all shards.
         seconds, teacher_seconds: of this call, and of it in the teacher.
-        complete: every shard is there; False where other ranks still work.
+        complete: every shard is there.
     """
 
     out: Path
@@ -63,11 +67,14 @@ def precompute(
     progress: Callable[[PrecomputeProgress], None] | None = None,
     rank: int = 0,
     world_size: int = 1,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> PrecomputeSummary:
     """Write the teacher's embeddings of a source's photos to shards in `out`.
 
     A shard is `samples_per_shard` consecutive photos of the source, without the bad ones among them. Finished shards
-    are kept, so the same call resumes; the result is byte-identical to that of an undisturbed run on the same machine
+    are kept, so the same call resumes. Any number of processes on machines that share `out` may call it, also later:
+    each makes the shards that nobody else has or makes, takes over those of processes that ended or hang, and returns
+    when all are there. The result is byte-identical to that of one undisturbed process on the same kind of machine
     with the same batch size.
 
     Args:
@@ -78,18 +85,22 @@ def precompute(
         codec: see `shards.codec`.
         max_bad_fraction: share of the source's photos that may be bad; one photo is always allowed unless it is 0.
         progress: called after every batch.
-        rank, world_size: this process makes the shards whose number is `rank` modulo `world_size`.
+        rank, world_size: this process begins with the shards whose number is `rank` modulo `world_size`, so that
+            processes started together do not ask for the same ones. They need not be right.
+        lease_seconds: a process that shows no sign of life for so long is taken for dead, and its shard is made by
+            another; longer than a batch takes.
 
     Raises:
         InputError: `out` holds a cache of another teacher, preprocessing, codec, image size, source or shard size;
             or too many photos are bad (the first few are named, finished shards stay); or no photo is good.
     """
     folder = Path(out)
-    if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size:
+    if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size or lease_seconds <= 0:
         raise InputError(
-            f"samples_per_shard={samples_per_shard} and batch_size={batch_size} must be at least 1, and rank={rank}"
-            f" below world_size={world_size}"
+            f"samples_per_shard={samples_per_shard} and batch_size={batch_size} must be at least 1, rank={rank} below"
+            f" world_size={world_size}, and lease_seconds={lease_seconds} more than 0"
         )
+    quarantine = Quarantine(folder, total=len(source.items()), max_bad_fraction=max_bad_fraction)
     identity = begin(
         folder,
         CacheIdentity(
@@ -105,30 +116,22 @@ def precompute(
             shards=shard_count(source, samples_per_shard),
         ),
     )
-    clear_leftovers(folder, shards=identity.shards, rank=rank, world_size=world_size)
-    done = finished(folder, read_entries(folder))
-    quarantine = Quarantine(folder, total=len(source.items()), max_bad_fraction=max_bad_fraction)
-    quarantine.restart(list(done.values()), write=rank == 0)
-    quarantine.check()
     state = PrecomputeProgress(
-        photos=sum(len(entry.keys) + len(entry.quarantined) for entry in done.values()),
-        photos_total=len(source.items()),
-        quarantined=quarantine.count,
-        shards=len(done),
-        shards_total=identity.shards,
+        photos=0, photos_total=len(source.items()), quarantined=0, shards=0, shards_total=identity.shards
     )
     tracker = Tracker(folder, state=state, callback=progress)
     job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker)
-    missing = [i for i in range(rank, identity.shards, world_size) if shard_name(i) not in done]
-    for index in missing:
-        append_entry(folder, job.make_shard(index))
-        job.tracker.shard_finished()
-    return job.finish(made=len(missing))
+    try:
+        job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
+    except FileNotFoundError:  # another process has put the finished cache together, and removed the work folder
+        if len(finished(folder, read_entries(folder))) < identity.shards:
+            raise
+    return job.summary()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
-    """What making a shard needs, checked."""
+    """One process's share of a cache, its settings checked."""
 
     source: Source
     teacher: Sam
@@ -137,22 +140,77 @@ class _Job:
     batch_size: int
     quarantine: Quarantine
     tracker: Tracker
+    made: int = 0  # shards
 
-    def make_shard(self, index: int) -> ShardEntry:
+    def run(self, *, rank: int, world_size: int, lease_seconds: float) -> None:
+        """Make shards until all are there, whoever makes them; then one process puts the manifest together."""
+        board = Board(
+            self.folder, identity=self.identity, rank=rank, world_size=world_size, lease_seconds=lease_seconds
+        )
+        clear_leftovers(self.folder, before=board.leases.now() - lease_seconds)
+        self._catch_up(board)
+        self.quarantine.check()
+        while True:
+            try:
+                for index, lease in board.claims():
+                    with lease:
+                        self._make(index, lease, board)
+            finally:
+                self.tracker.release()
+            if self._put_together(board):
+                return
+
+    def _make(self, index: int, lease: Lease, board: Board) -> None:
+        self._catch_up(board)
+        try:
+            entry = self.make_shard(index, lease)
+        except FileNotFoundError:
+            lease.beat()
+            if not lease.lapsed:
+                raise
+            return  # held up for so long that others took this process for dead and cleared its half-written shard
+        board.finish(index, entry)
+        self.made += 1
+        self._catch_up(board)
+        self.tracker.shard_finished(board.leases)
+
+    def _put_together(self, board: Board) -> bool:
+        """Whether the cache is complete; False where shards have to be made again."""
+        while (lease := board.leases.take("manifest")) is None:
+            time.sleep(min(POLL_SECONDS, board.leases.seconds / 4))
+        with lease:
+            self._catch_up(board)
+            missing = merge(self.folder, identity=self.identity, quarantine=self.quarantine)
+            if not missing:
+                self.tracker.all_finished()
+            board.reopen(missing)
+        return not missing
+
+    def _catch_up(self, board: Board) -> None:
+        """Take in what the others have finished."""
+        for index, bad in board.news():
+            self.quarantine.finished(shard_name(index), bad)
+        photos = photos_in(board.known, total=len(self.source.items()), identity=self.identity)
+        self.tracker.stands(photos=photos, shards=len(board.known), quarantined=self.quarantine.count)
+
+    def make_shard(self, index: int, lease: Lease) -> ShardEntry:
         """Write one shard; its entry is not in the manifest yet."""
         name = shard_name(index)
         items = shard_items(self.source, self.identity.samples_per_shard, index)
         store = partial(store_item, self.source, image_size=self.identity.image_size)
         stored = ordered_map(store, items, threads=READ_THREADS, ahead=2 * self.batch_size)
         bad: list[BadSample] = []
+        self.quarantine.begin(name)
 
         def reject(sample: BadSample) -> None:
             bad.append(sample)
-            self.quarantine.add(name, sample)
+            self.quarantine.add(sample)
 
         with write_shard(self.folder / name) as writer:
             for good, count in batches(stored, batch_size=self.batch_size, reject=reject):
+                lease.beat()
                 self._add_batch(writer, good, reject)
+                lease.beat()
                 self.tracker.dealt_with(photos=count, quarantined=self.quarantine.count)
         path = self.folder / name
         made = self.identity
@@ -185,28 +243,20 @@ class _Job:
                 continue
             writer.add(photo.key, jpeg=photo.jpeg, embedding=record, facts=photo.json)
 
-    def finish(self, *, made: int) -> PrecomputeSummary:
-        """Bring the manifest and the quarantine list into their final form where every shard is there."""
+    def summary(self) -> PrecomputeSummary:
+        """What the cache holds now."""
         entries = list(finished(self.folder, read_entries(self.folder)).values())
-        complete = len(entries) == self.identity.shards
-        if complete:
-            write_manifest(self.folder, entries)
-            self.quarantine.restart(entries, write=True)
-            self.quarantine.check()
-            Manifest(self.folder, self.identity, tuple(entries)).check_keys()
-            if not any(entry.keys for entry in entries):
-                raise InputError(f"no photo of {self.source.name} can be used; see {self.quarantine.path}")
         state = self.tracker.measured()
         return PrecomputeSummary(
             out=self.folder,
             photos=sum(len(entry.keys) for entry in entries),
             quarantined=sum(len(entry.quarantined) for entry in entries),
             shards=len(entries),
-            shards_made=made,
+            shards_made=self.made,
             bytes=sum(entry.bytes for entry in entries),
             seconds=state.seconds,
             teacher_seconds=state.teacher_seconds,
-            complete=complete,
+            complete=len(entries) == self.identity.shards,
         )
 
 

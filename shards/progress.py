@@ -6,20 +6,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shards.files import append_line
+from shards.files import append_line, read_lines
+from shards.lease import Lease, Leases
 
 PROGRESS_FILE = "progress.jsonl"
 
 
 @dataclass(kw_only=True)
 class PrecomputeProgress:
-    """Where a precompute stands; counts include what earlier calls did.
+    """Where a precompute stands; counts are over all processes and include what earlier calls did.
 
     Attributes:
         photos, photos_total: good and bad photos dealt with, and all of the source.
         quarantined: bad ones so far.
         shards, shards_total: finished shards, and all.
-        seconds, teacher_seconds: of this call, and of it in the teacher.
+        photos_made: those of `photos` that this process dealt with in this call.
+        seconds, teacher_seconds: of this call in this process, and of it in the teacher.
     """
 
     photos: int
@@ -27,6 +29,7 @@ class PrecomputeProgress:
     quarantined: int
     shards: int
     shards_total: int
+    photos_made: int = 0
     seconds: float = 0.0
     teacher_seconds: float = 0.0
 
@@ -34,8 +37,11 @@ class PrecomputeProgress:
 class Tracker:
     """Counts, measures and reports.
 
+    Of the processes that share the work, one at a time writes `progress.jsonl`, a line a shard: the one that holds the
+    lease "progress".
+
     Args:
-        folder: where `progress.jsonl` grows, a line a shard.
+        folder: where `progress.jsonl` grows.
         state: where the call begins.
         callback: called with the state after every batch and every shard.
     """
@@ -47,6 +53,8 @@ class Tracker:
         self._path = folder / PROGRESS_FILE
         self._callback = callback
         self._started = time.monotonic()
+        self._lease: Lease | None = None
+        self._written = 0
 
     @contextmanager
     def teaching(self) -> Iterator[None]:
@@ -55,17 +63,38 @@ class Tracker:
         yield
         self.state.teacher_seconds += time.monotonic() - started
 
+    def stands(self, *, photos: int, shards: int, quarantined: int) -> None:
+        """What all processes together have finished."""
+        self.state.photos, self.state.shards, self.state.quarantined = photos, shards, quarantined
+
     def dealt_with(self, *, photos: int, quarantined: int) -> None:
         """So many more photos; so many bad ones in all."""
         self.state.photos += photos
+        self.state.photos_made += photos
         self.state.quarantined = quarantined
         self._report()
+        if self._lease is not None:
+            self._lease.beat()
 
-    def shard_finished(self) -> None:
-        """One more shard is on disk and in the manifest."""
-        self.state.shards += 1
+    def shard_finished(self, leases: Leases) -> None:
+        """One more shard is on disk."""
         self._report()
-        append_line(self._path, {"time": time.time(), **asdict(self.state)})
+        if self._lease is None or self._lease.lapsed:
+            self._lease = leases.take("progress")
+        if self._lease is not None:
+            self._write()
+
+    def all_finished(self) -> None:
+        """Every shard is there, and no other process writes."""
+        if self._written != self.state.shards:
+            self._report()
+            self._write()
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._lease is not None:
+            self._lease.release()
+        self._lease = None
 
     def measured(self) -> PrecomputeProgress:
         """The state, with the seconds up to now."""
@@ -76,3 +105,17 @@ class Tracker:
         self.measured()
         if self._callback is not None:
             self._callback(self.state)
+
+    def _write(self) -> None:
+        append_line(self._path, {"time": time.time(), **asdict(self.state)})
+        self._written = self.state.shards
+
+
+def earlier_rate(folder: Path) -> float | None:
+    """Photos a second of one process, by the last line of a cache's `progress.jsonl` that says; None without one."""
+    path = folder / PROGRESS_FILE
+    lines = read_lines(path)[0] if path.is_file() else []
+    for line in reversed(lines):
+        if line.get("photos_made") and line["seconds"] > 0:
+            return float(line["photos_made"] / line["seconds"])
+    return None

@@ -1,12 +1,11 @@
-"""Bad photos: named in `quarantine.jsonl`, counted, and bounded."""
+"""Bad photos: named in `quarantine.jsonl`, counted, and bounded over all processes together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from encoders.errors import InputError
-from shards.files import append_line, atomic_writer, to_line
-from shards.manifest import ShardEntry
+from shards.files import to_line, write_if_other
 from shards.stored import BadSample
 
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -14,7 +13,7 @@ NAMED = 5  # bad photos named in an error
 
 
 class Quarantine:
-    """The bad photos of a cache.
+    """The bad photos of a cache: those of finished shards, whoever made them, and of the one that is being made here.
 
     Args:
         folder: the cache.
@@ -29,41 +28,56 @@ class Quarantine:
         self.total = total
         self.max_bad_fraction = max_bad_fraction
         self.allowed = math.ceil(total * max_bad_fraction)
-        self.lines: list[dict[str, str]] = []
+        self._finished: dict[str, Sequence[Mapping[str, str]]] = {}
+        self._here: tuple[str, list[Mapping[str, str]]] = ("", [])
+        self._count = 0
 
     @property
     def count(self) -> int:
         """Bad photos known so far."""
-        return len(self.lines)
+        shard, bad = self._here
+        return self._count + (len(bad) if shard not in self._finished else 0)
 
-    def restart(self, entries: Sequence[ShardEntry], *, write: bool) -> None:
-        """Know the bad photos of the finished shards, and no others; with `write`, the file says the same."""
-        self.lines = [_line(entry.name, bad) for entry in entries for bad in entry.quarantined]
-        content = b"".join(to_line(line) for line in self.lines)
-        if write and (self.path.is_file() or content) and not self._holds(content):
-            with atomic_writer(self.path) as file:
-                file.write(content)
+    def finished(self, shard: str, bad: Sequence[Mapping[str, str]]) -> None:
+        """A shard is finished without these photos."""
+        self._count += len(bad) - len(self._finished.get(shard, ()))
+        self._finished[shard] = bad
 
-    def add(self, shard: str, bad: BadSample) -> None:
-        """Name one more bad photo. Raises InputError, naming the first few, when they are too many."""
-        line = _line(shard, vars(bad))
-        self.lines.append(line)
-        append_line(self.path, line)
+    def begin(self, shard: str) -> None:
+        """This process begins a shard."""
+        self._here = (shard, [])
+
+    def add(self, bad: BadSample) -> None:
+        """One more photo of this process's shard is bad. Raises InputError when they are too many, see `check`."""
+        self._here[1].append(vars(bad))
         self.check()
 
     def check(self) -> None:
-        """Raise InputError, naming the first few, when too many photos are bad."""
+        """Raise InputError, naming the first few, when too many photos are bad; the file then names all."""
         if self.count > self.allowed:
-            named = "; ".join(f"{line['key']}: {line['reason']}" for line in self.lines[:NAMED])
+            lines = self.write()
+            named = "; ".join(f"{line['key']}: {line['reason']}" for line in lines[:NAMED])
             raise InputError(
                 f"{self.count} photos of {self.total} cannot be used, max_bad_fraction={self.max_bad_fraction} allows"
                 f" {self.allowed}: {named}{'; ...' if self.count > NAMED else ''} (all of them are in {self.path});"
                 " mend or remove them, or allow more. Finished shards are kept"
             )
 
-    def _holds(self, content: bytes) -> bool:
-        return self.path.is_file() and self.path.read_bytes() == content
+    def write(self) -> list[dict[str, str]]:
+        """Write what is known to the file, in order of shard; returns the lines."""
+        known = dict([self._here]) | self._finished
+        lines = quarantine_lines((shard, known[shard]) for shard in sorted(known))
+        write_quarantine(self.path, lines)
+        return lines
 
 
-def _line(shard: str, bad: dict[str, str]) -> dict[str, str]:
-    return {"shard": shard, **bad}
+def quarantine_lines(shards: Iterable[tuple[str, Sequence[Mapping[str, str]]]]) -> list[dict[str, str]]:
+    """(shard, its bad photos) -> lines of the file."""
+    return [{"shard": shard, **bad} for shard, photos in shards for bad in photos]
+
+
+def write_quarantine(path: Path, lines: Sequence[Mapping[str, str]]) -> None:
+    """Write the file; where no photo is bad and none was, there is none."""
+    content = b"".join(to_line(line) for line in lines)
+    if content or path.is_file():
+        write_if_other(path, content)

@@ -4,7 +4,9 @@ A shard is a run of consecutive items of the source, a pure function of the sour
 `samples_per_shard`. Both are part of `cache.json`, so a changed source or size is refused, never mixed in.
 """
 
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from encoders.errors import InputError
@@ -13,10 +15,17 @@ from shards.identity import CacheIdentity
 from shards.manifest import ShardEntry
 from shards.source import Item, Source
 
+OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
+
 
 def shard_name(index: int) -> str:
     """0 -> "train-000000.tar"."""
     return f"train-{index:06d}.tar"
+
+
+def shard_index(name: str) -> int:
+    """"train-000000.tar" -> 0."""
+    return int(name.removeprefix("train-").removesuffix(".tar"))
 
 
 def shard_count(source: Source, samples_per_shard: int) -> int:
@@ -27,6 +36,12 @@ def shard_count(source: Source, samples_per_shard: int) -> int:
 def shard_items(source: Source, samples_per_shard: int, index: int) -> list[Item]:
     """The items of shard `index`, in order."""
     return source.items()[index * samples_per_shard : (index + 1) * samples_per_shard]
+
+
+def photos_in(shards: Collection[int], *, total: int, identity: CacheIdentity) -> int:
+    """Photos, good and bad, of a source of `total` in the shards of these numbers; the last shard may be a short one."""
+    lacking = identity.shards * identity.samples_per_shard - total
+    return len(shards) * identity.samples_per_shard - (lacking if identity.shards - 1 in shards else 0)
 
 
 def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
@@ -41,23 +56,39 @@ def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; the cache needs a folder")
     made = CacheIdentity.read(folder)
-    if made is not None:
-        wanted.check_same(made, folder=folder)
-        return made
-    if folder.is_dir() and any(folder.glob("train-*.tar")):
-        raise InputError(f"{folder} holds shards but no cache.json, so nobody knows their teacher; give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted.write(folder)
-    return wanted
+    if made is None:
+        if folder.is_dir() and any(folder.glob("train-*.tar")):
+            raise InputError(
+                f"{folder} holds shards but no cache.json, so nobody knows their teacher; give another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted.write(folder)
+        made = CacheIdentity.read(folder) or wanted  # another process may have been first
+    wanted.check_same(made, folder=folder)
+    return made
 
 
-def clear_leftovers(folder: Path, *, shards: int, rank: int, world_size: int) -> None:
-    """Remove temporary files that a killed call left: those of this rank's shards, and of the cache's own files."""
-    names = [shard_name(index) for index in range(rank, shards, world_size)]
-    mine = set(names) | ({"cache.json", "manifest.jsonl", "quarantine.jsonl"} if rank == 0 else set())
-    for path in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        if path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[0] in mine:
+def clear_leftovers(folder: Path, *, before: float) -> None:
+    """Remove what killed calls left half written: our temporary files and folders not changed since `before`.
+
+    Args:
+        before: seconds by the file system's clock.
+    """
+    with os.scandir(folder) as found:
+        ours = [f for f in found if f.name.endswith(TEMPORARY_SUFFIX) and f.name.startswith(OUR_FILES)]
+        old = [Path(f.path) for f in ours if _is_older(f, before)]
+    for path in old:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
+
+
+def _is_older(found: "os.DirEntry[str]", before: float) -> bool:
+    try:
+        return found.stat().st_mtime < before
+    except FileNotFoundError:  # it was finished or removed just now
+        return False
 
 
 def finished(folder: Path, entries: Iterable[ShardEntry]) -> dict[str, ShardEntry]:

@@ -1,9 +1,5 @@
-"""A small deterministic teacher and a precompute that takes its time, to be killed.
+"""A small deterministic teacher, and a precompute with it that can take its time."""
 
-Run: shards_standin.py SOURCE OUT SECONDS
-"""
-
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -50,6 +46,7 @@ def run(source: str | Path, out: str | Path, *, pause_seconds: float = 0.0, **ch
     return shards.precompute(shards.open_source(source), out=out, **call)
 
 
-if __name__ == "__main__":
+def run_alone(source: str | Path, out: str | Path, **settings: Any) -> None:
+    """The same as a process of its own."""
     torch.set_num_threads(1)
-    run(sys.argv[1], sys.argv[2], pause_seconds=float(sys.argv[3]), max_bad_fraction=0.2)
+    run(source, out, **settings)

@@ -1,0 +1,148 @@
+"""What is done of a cache, what is being made and by whom: a folder `work/` in the cache, gone when all is done.
+
+    work/shards/NAME.json       the manifest line of a finished shard, made after the shard is on disk
+    work/shards/NAME.G.lease    somebody makes this shard, see `shards.lease`
+    work/processes/OWNER.jsonl  one process's journal: a line a shard it finished, with the photos it had to leave out
+
+Whether a shard is done is one look at one file, and news of the others are the new ends of their journals: nothing here
+reads the whole folder or the manifest for each shard. A process lists the folder once, when it begins.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shards.files import append_line, atomic_writer, read_lines, to_line
+from shards.identity import CacheIdentity
+from shards.lease import Lease, Leases
+from shards.manifest import ShardEntry, read_entries
+from shards.ordered import ordered_map
+from shards.work import finished, shard_index, shard_name
+
+WORK = "work"
+ENTRY_SUFFIX = ".json"
+POLL_SECONDS = 2.0  # between two looks at shards that others make
+
+READ_THREADS = 8  # small files over a network: it is the waiting that takes the time
+
+Bad = Sequence[Mapping[str, str]]
+
+
+class Board:
+    """The shared state of one cache in the making, as one process sees it.
+
+    Args:
+        folder: the cache.
+        identity: of it.
+        rank, world_size: where this process begins in the list of shards; no more than a hint.
+        lease_seconds: see `shards.lease.Leases`.
+
+    Attributes:
+        done: numbers of the shards known to be finished.
+        known: those, and the ones that a journal says are; for counting.
+        leases: for shards, and for what else one process at a time does.
+
+    Raises:
+        FileNotFoundError: here and in every method: the work folder is gone, because the cache was finished.
+    """
+
+    def __init__(
+        self, folder: Path, *, identity: CacheIdentity, rank: int = 0, world_size: int = 1, lease_seconds: float
+    ) -> None:
+        self._cache = folder
+        self._entries = folder / WORK / "shards"
+        self._journals = folder / WORK / "processes"
+        for path in (self._entries, self._journals):
+            path.mkdir(parents=True, exist_ok=True)
+        self.leases = Leases(self._entries, seconds=lease_seconds)
+        self._journal = self._journals / f"{self.leases.owner}.jsonl"
+        self._read: dict[str, int] = {}  # bytes of each journal that are known
+        self._order = _own_first(identity.shards, rank=rank, world_size=world_size)
+        # The work folder before the manifest: when it goes, the manifest that replaces it is there already.
+        self.done = {shard_index(path.stem) for path in _entries_in(self._entries)}
+        self._before = finished(folder, read_entries(folder))
+        self.done |= {shard_index(name) for name in self._before}
+        self.known = set(self.done)
+
+    def news(self) -> Iterator[tuple[int, Bad]]:
+        """(number, photos left out) of each shard that came to be known as finished since the last call."""
+        for name, entry in self._before.items():
+            yield shard_index(name), entry.quarantined
+        self._before = {}
+        for journal in sorted(os.scandir(self._journals), key=lambda found: found.name):
+            start = self._read.get(journal.name, 0)
+            if journal.stat().st_size > start:
+                lines, self._read[journal.name] = read_lines(Path(journal.path), start=start)
+                for line in lines:
+                    self.known.add(shard_index(line["shard"]))
+                    yield shard_index(line["shard"]), line["quarantined"]
+
+    def claims(self) -> Iterator[tuple[int, Lease]]:
+        """Shards to make, each with a lease to give back, until all are done; waits for those that others make."""
+        open_shards = [index for index in self._order if index not in self.done]
+        while open_shards:
+            claimed = False
+            for index in open_shards:
+                if (lease := self._claim(index)) is not None:
+                    claimed = True
+                    yield index, lease
+            open_shards = [index for index in open_shards if index not in self.done]
+            if open_shards and not claimed:
+                time.sleep(min(POLL_SECONDS, self.leases.seconds / 4))
+
+    def finish(self, index: int, entry: ShardEntry) -> None:
+        """The shard is on disk: tell the others."""
+        append_line(self._journal, {"shard": entry.name, "quarantined": entry.quarantined})
+        with atomic_writer(self._entry_path(index)) as file:
+            file.write(to_line(entry.to_json()))
+        self.done.add(index)
+
+    def reopen(self, missing: set[int]) -> None:
+        """These shards are not on disk as their entries say: they are to be made again."""
+        for index in missing:
+            self._entry_path(index).unlink(missing_ok=True)
+        self.done -= missing
+        self.known -= missing
+
+    def _claim(self, index: int) -> Lease | None:
+        if self._is_done(index):
+            return None
+        lease = self.leases.take(shard_name(index))
+        # Once more: with a lease of this folder in hand, a network file system shows what is in it now.
+        if lease is not None and self._is_done(index):
+            lease.release()
+            return None
+        return lease
+
+    def _is_done(self, index: int) -> bool:
+        if index not in self.done and self._entry_path(index).exists():
+            self.done.add(index)
+            self.known.add(index)
+        return index in self.done
+
+    def _entry_path(self, index: int) -> Path:
+        return self._entries / f"{shard_name(index)}{ENTRY_SUFFIX}"
+
+
+def finished_lines(folder: Path) -> dict[str, dict[str, Any]]:
+    """Parsed manifest line of each shard finished since the manifest was last written, by shard name."""
+    paths = _entries_in(folder / WORK / "shards")
+    lines = ordered_map(_read_entry, paths, threads=READ_THREADS, ahead=8 * READ_THREADS)
+    return {path.stem: line for path, line in zip(paths, lines, strict=True)}
+
+
+def _read_entry(path: Path) -> dict[str, Any]:
+    line: dict[str, Any] = read_lines(path)[0][0]
+    return line
+
+
+def _entries_in(folder: Path) -> list[Path]:
+    return [Path(found.path) for found in os.scandir(folder) if found.name.endswith(ENTRY_SUFFIX)]
+
+
+def _own_first(shards: int, *, rank: int, world_size: int) -> list[int]:
+    """All shards: every `world_size`-th from `rank` on, then the others' from the end, where they are least likely to be."""
+    own = range(rank, shards, world_size)
+    return [*own, *(index for index in reversed(range(shards)) if index % world_size != rank)]
