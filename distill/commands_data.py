@@ -1,10 +1,13 @@
 """Commands around data: precompute."""
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import torch
 import typer
 
 import encoders
@@ -13,23 +16,37 @@ from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption
 from distill.place import Place, this_place
 from distill.sample_data import resolve_data
 from encoders.files import atomic_path
-from shards import Manifest, PrecomputeProgress, PrecomputeSummary, ViewSource, open_source
+from shards import (
+    Manifest,
+    PrecomputeProgress,
+    PrecomputeSummary,
+    Source,
+    ViewSource,
+    open_source,
+    plan_precompute,
+    wanted_identity,
+)
 from shards import precompute as run_precompute
+
+CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
 
 
 def precompute(
     config: ConfigOption,
     set_: SetOption = None,
     num_processes: ProcessesOption = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, and do nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """One pass of the teacher over photos, into shards; run it again to continue.
+    """One pass of the teacher over photos, into shards; run it again to continue, or on more machines to share the work.
 
     Example: repvit-sam precompute --config precompute_sa1b_vit_h --set source.path=/data/sa1b --num-processes 8
     """
     job = read_config(config, PrecomputeConfig, overrides=set_ or [])
-    if num_processes != 1:
-        in_processes("precompute", config=config, overrides=set_, num_processes=num_processes)
+    if dry_run:
+        facts = plan_facts(job, processes=num_processes)
+    elif num_processes != 1:
+        in_processes("precompute", config=config, overrides=set_, num_processes=num_processes, apart=True)
         facts = cache_facts(Path(job.out))
     else:
         place = this_place()
@@ -41,16 +58,12 @@ def precompute(
 
 
 def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummary:
-    """This process's share of a job, on its own device."""
-    source = open_source(str(resolve_data(job.source.path)), images=Path(job.source.images) if job.source.images else None)
-    if job.source.views > 1:
-        source = ViewSource(source, views=job.source.views, seed=job.seed)
-    teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size)
+    """This process's share of a job, on its own device; returns when the whole job is done."""
+    teacher = open_teacher(job, device=place.device)
     summary = run_precompute(
-        source,
-        teacher=teacher.to(place.device),
-        teacher_name=job.teacher.arch or job.teacher.model,
-        teacher_sha256=encoders.weights_sha256(job.teacher.model),
+        open_photos(job),
+        teacher=teacher,
+        **teacher_facts(job),
         out=Path(job.out),
         codec=job.codec,
         samples_per_shard=job.samples_per_shard,
@@ -59,11 +72,50 @@ def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummar
         progress=progress_line(),
         rank=place.rank,
         world_size=place.world_size,
+        lease_seconds=job.lease_seconds,
     )
-    if place.rank == 0:
-        with atomic_path(Path(job.out) / "config.yaml") as temporary:
-            write_config(job, temporary)
+    with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
+        write_config(job, temporary)
     return summary
+
+
+def open_photos(job: PrecomputeConfig) -> Source:
+    """The photos of a job."""
+    source = open_source(str(resolve_data(job.source.path)), images=Path(job.source.images) if job.source.images else None)
+    return ViewSource(source, views=job.source.views, seed=job.seed) if job.source.views > 1 else source
+
+
+def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
+    """The teacher of a job, on a device."""
+    return encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
+
+
+def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
+    """How the cache names the teacher of a job."""
+    return {
+        "teacher_name": job.teacher.arch or job.teacher.model,
+        "teacher_sha256": encoders.weights_sha256(job.teacher.model),
+    }
+
+
+def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
+    """What a pass would do and cost, for people and machines."""
+    source, teacher = open_photos(job), open_teacher(job, device=this_place().device)
+    identity = wanted_identity(
+        source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
+    )
+    print(f"planning for {len(source.items())} photos of {source.name}", file=sys.stderr)
+    plan = plan_precompute(
+        source,
+        teacher=teacher,
+        identity=identity,
+        out=Path(job.out),
+        batch_size=job.batch_size,
+        processes=processes,
+        seed=job.seed,
+    )
+    facts = {"cache": job.out, "source": source.name, "teacher": identity.teacher, "codec": job.codec, **asdict(plan)}
+    return facts | {"photos_per_second": round(plan.photos_per_second, 3), "hours": round(plan.hours, 4)}
 
 
 def summary_facts(summary: PrecomputeSummary) -> dict[str, Any]:

@@ -149,6 +149,7 @@ class PrecomputeConfig(Frozen):
     samples_per_shard: Positive = 1000
     batch_size: Positive = 4
     max_bad_fraction: Share = 0.01
+    lease_seconds: Positive = 600  # a process without a sign of life for so long is taken for dead; more than a batch takes
     seed: int = 0
 
 

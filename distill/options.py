@@ -15,14 +15,20 @@ ProcessesOption = Annotated[int, typer.Option(help="Processes on this machine th
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def in_processes(command: str, *, config: str, overrides: list[str] | None, num_processes: int) -> None:
-    """Run one of our commands in several processes; a failure ends this one with its exit code."""
-    from distill.launch import launch
+def in_processes(
+    command: str, *, config: str, overrides: list[str] | None, num_processes: int, apart: bool = False
+) -> None:
+    """Run one of our commands in several processes; a failure ends this one with its exit code.
+
+    Args:
+        apart: the processes need nothing of each other, so that one of them may fail.
+    """
+    from distill.launch import launch, launch_apart
 
     arguments = [command, "--config", config]
     for override in overrides or []:
         arguments += ["--set", override]
-    if code := launch(arguments, num_processes=num_processes):
+    if code := (launch_apart if apart else launch)(arguments, num_processes=num_processes):
         raise typer.Exit(code)
 
 

@@ -2,10 +2,11 @@
 
 from shards.batch import Batch, DeviceBatch, make_batch
 from shards.codec import CODECS, decode_embedding, encode_embedding
+from shards.estimate import PrecomputePlan, plan_precompute
 from shards.identity import CacheIdentity
 from shards.loader import ShardLoader
 from shards.manifest import Manifest, ShardEntry
-from shards.precompute import PrecomputeSummary, precompute
+from shards.precompute import PrecomputeSummary, precompute, wanted_identity
 from shards.progress import PrecomputeProgress
 from shards.reader import ShardReader, StoredSample
 from shards.source import Item, Photo, Source
@@ -20,6 +21,7 @@ __all__ = [
     "Item",
     "Manifest",
     "Photo",
+    "PrecomputePlan",
     "PrecomputeProgress",
     "PrecomputeSummary",
     "ShardEntry",
@@ -32,5 +34,7 @@ __all__ = [
     "encode_embedding",
     "make_batch",
     "open_source",
+    "plan_precompute",
     "precompute",
+    "wanted_identity",
 ]

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from shards.files import append_line, atomic_writer, read_lines, to_line
 from shards.identity import CacheIdentity
@@ -126,16 +125,18 @@ class Board:
         return self._entries / f"{shard_name(index)}{ENTRY_SUFFIX}"
 
 
-def finished_lines(folder: Path) -> dict[str, dict[str, Any]]:
-    """Parsed manifest line of each shard finished since the manifest was last written, by shard name."""
-    paths = _entries_in(folder / WORK / "shards")
-    lines = ordered_map(_read_entry, paths, threads=READ_THREADS, ahead=8 * READ_THREADS)
-    return {path.stem: line for path, line in zip(paths, lines, strict=True)}
+def known_entries(folder: Path) -> dict[str, ShardEntry]:
+    """Entries of all shards of a cache that are on disk at their full size, whether its manifest is written or not."""
+    lines: dict[str, ShardEntry] = {}
+    if (folder / WORK).is_dir():  # before the manifest, see Board
+        paths = _entries_in(folder / WORK / "shards")
+        found = ordered_map(_read_entry, paths, threads=READ_THREADS, ahead=8 * READ_THREADS)
+        lines = {entry.name: entry for entry in found}
+    return finished(folder, ({entry.name: entry for entry in read_entries(folder)} | lines).values())
 
 
-def _read_entry(path: Path) -> dict[str, Any]:
-    line: dict[str, Any] = read_lines(path)[0][0]
-    return line
+def _read_entry(path: Path) -> ShardEntry:
+    return ShardEntry.from_json(read_lines(path)[0][0])
 
 
 def _entries_in(folder: Path) -> list[Path]:

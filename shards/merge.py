@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 from encoders.errors import InputError
-from shards.board import WORK, finished_lines
+from shards.board import WORK, known_entries
 from shards.files import TEMPORARY_SUFFIX
 from shards.identity import CacheIdentity
-from shards.manifest import Manifest, ShardEntry, read_entries, write_manifest
+from shards.manifest import Manifest, write_manifest
 from shards.quarantine import Quarantine
-from shards.work import clear_leftovers, finished, shard_name
+from shards.work import clear_leftovers, shard_name
 
 
 def merge(folder: Path, *, identity: CacheIdentity, quarantine: Quarantine) -> set[int]:
@@ -25,9 +25,7 @@ def merge(folder: Path, *, identity: CacheIdentity, quarantine: Quarantine) -> s
         InputError: too many photos are bad, none is good, or a key comes twice; there is no new manifest then.
         FileNotFoundError: another process has done it.
     """
-    lines = {name: ShardEntry.from_json(line) for name, line in finished_lines(folder).items()}
-    known = {entry.name: entry for entry in read_entries(folder)} | lines
-    whole = finished(folder, known.values())
+    whole = known_entries(folder)
     missing = {index for index in range(identity.shards) if shard_name(index) not in whole}
     if missing:
         return missing

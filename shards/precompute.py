@@ -22,10 +22,8 @@ from shards.quarantine import Quarantine
 from shards.source import Source
 from shards.stored import BadSample, StoredPhoto, store_item
 from shards.teacher import embed
-from shards.work import begin, clear_leftovers, finished, photos_in, shard_count, shard_items, shard_name
+from shards.work import READ_THREADS, begin, clear_leftovers, finished, photos_in, shard_count, shard_items, shard_name
 from shards.writer import ShardWriter, write_shard
-
-READ_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,21 +99,15 @@ def precompute(
             f" world_size={world_size}, and lease_seconds={lease_seconds} more than 0"
         )
     quarantine = Quarantine(folder, total=len(source.items()), max_bad_fraction=max_bad_fraction)
-    identity = begin(
-        folder,
-        CacheIdentity(
-            teacher=teacher_name,
-            teacher_sha256=teacher_sha256,
-            preprocess_version=PREPROCESS_VERSION,
-            image_size=teacher.image_size,
-            codec=codec,
-            codec_version=get_codec(codec).version,
-            source=source.name,
-            source_sha256=source.identity(),
-            samples_per_shard=samples_per_shard,
-            shards=shard_count(source, samples_per_shard),
-        ),
+    wanted = wanted_identity(
+        source,
+        teacher=teacher,
+        teacher_name=teacher_name,
+        teacher_sha256=teacher_sha256,
+        codec=codec,
+        samples_per_shard=samples_per_shard,
     )
+    identity = begin(folder, wanted)
     state = PrecomputeProgress(
         photos=0, photos_total=len(source.items()), quarantined=0, shards=0, shards_total=identity.shards
     )
@@ -127,6 +119,24 @@ def precompute(
         if len(finished(folder, read_entries(folder))) < identity.shards:
             raise
     return job.summary()
+
+
+def wanted_identity(
+    source: Source, *, teacher: Sam, teacher_name: str, teacher_sha256: str, codec: str, samples_per_shard: int
+) -> CacheIdentity:
+    """The identity of the cache that these arguments of `precompute` make."""
+    return CacheIdentity(
+        teacher=teacher_name,
+        teacher_sha256=teacher_sha256,
+        preprocess_version=PREPROCESS_VERSION,
+        image_size=teacher.image_size,
+        codec=codec,
+        codec_version=get_codec(codec).version,
+        source=source.name,
+        source_sha256=source.identity(),
+        samples_per_shard=samples_per_shard,
+        shards=shard_count(source, samples_per_shard),
+    )
 
 
 @dataclass

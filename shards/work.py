@@ -15,6 +15,7 @@ from shards.identity import CacheIdentity
 from shards.manifest import ShardEntry
 from shards.source import Item, Source
 
+READ_THREADS = 2  # of a process, for photos
 OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
 
 

@@ -1,13 +1,18 @@
 """`precompute` by several processes that share the work, and what a launcher tells a process of its place."""
 
 import json
+import os
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from distill.launch import launch
+from distill.cli import main
+from distill.launch import launch, launch_apart
 from distill.place import Place, this_place
 from encoders.errors import InputError
 from shards import Manifest
@@ -23,7 +28,9 @@ def job(tiny_cache: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_cache(job, start, tiny_cache, tmp_path):
+    """Takes about 20 seconds."""
     process = start("precompute", "--config", job, "--num-processes", 2, "--json")
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
@@ -33,6 +40,34 @@ def test_two_processes_make_one_cache(job, start, tiny_cache, tmp_path):
     alone = [key for entry in Manifest.read(tiny_cache).entries for key in entry.keys]
     assert [key for entry in together.entries for key in entry.keys] == alone
     assert yaml.safe_load((tmp_path / "cache" / "config.yaml").read_text())["codec"] == "int8"
+
+
+def test_a_dry_run_prints_the_plan_and_makes_nothing(job, tmp_path, monkeypatch, capsys):
+    arguments = ["precompute", "--config", str(job), "--dry-run", "--num-processes", "3", "--json"]
+    monkeypatch.setattr(sys, "argv", ["repvit-sam", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    assert stopped.value.code == 0 and "planning for 14 photos" in err
+    assert (facts["photos"], facts["shards"], facts["processes"], facts["codec"]) == (14, 7, 3, "int8")
+    assert facts["bytes"] == 14 * facts["bytes_per_photo"] > 14 * 1024
+    assert facts["photos_per_second"] > 0 and facts["bytes_free"] > 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_process_that_is_killed_does_not_end_the_others(job, start, tmp_path):
+    process = start("precompute", "--config", job, "--num-processes", 2, "--json")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not say which processes were started")
+    while len(pids := children.read_text().split()) < 2:
+        time.sleep(0.01)
+    os.kill(int(pids[0]), signal.SIGKILL)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert json.loads(out)["photos"] == 14
+    assert "process 0 of 2 ended with -9; the others did its work" in err
 
 
 @pytest.mark.slow
@@ -66,3 +101,5 @@ def test_the_accelerator_can_be_kept_to_the_cpu(monkeypatch):
 def test_fewer_than_one_process_is_refused():
     with pytest.raises(InputError, match="expected at least 1"):
         launch([], num_processes=0)
+    with pytest.raises(InputError, match="expected at least 1"):
+        launch_apart([], num_processes=0)
