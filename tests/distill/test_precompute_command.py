@@ -62,6 +62,7 @@ def test_a_process_that_is_killed_does_not_end_the_others(job, start, tmp_path):
     if not children.exists():
         pytest.skip("this system does not say which processes were started")
     while len(pids := children.read_text().split()) < 2:
+        assert process.poll() is None
         time.sleep(0.01)
     os.kill(int(pids[0]), signal.SIGKILL)
     out, err = process.communicate(timeout=200)
