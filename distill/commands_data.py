@@ -13,19 +13,10 @@ import typer
 import encoders
 from distill.config import PrecomputeConfig, read_config, write_config
 from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption, every_few_seconds, in_processes
+from distill.photos import open_photos
 from distill.place import Place, this_place
-from distill.sample_data import resolve_data
 from encoders.files import atomic_path
-from shards import (
-    Manifest,
-    PrecomputeProgress,
-    PrecomputeSummary,
-    Source,
-    ViewSource,
-    open_source,
-    plan_precompute,
-    wanted_identity,
-)
+from shards import Manifest, PrecomputeProgress, PrecomputeSummary, plan_precompute, wanted_identity
 from shards import precompute as run_precompute
 
 CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
@@ -61,7 +52,7 @@ def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummar
     """This process's share of a job, on its own device; returns when the whole job is done."""
     teacher = open_teacher(job, device=place.device)
     summary = run_precompute(
-        open_photos(job),
+        open_photos(job, place=place),
         teacher=teacher,
         **teacher_facts(job),
         out=Path(job.out),
@@ -79,12 +70,6 @@ def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummar
     return summary
 
 
-def open_photos(job: PrecomputeConfig) -> Source:
-    """The photos of a job."""
-    source = open_source(str(resolve_data(job.source.path)), images=Path(job.source.images) if job.source.images else None)
-    return ViewSource(source, views=job.source.views, seed=job.seed) if job.source.views > 1 else source
-
-
 def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
     """The teacher of a job, on a device."""
     return encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
@@ -100,7 +85,7 @@ def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
 
 def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
     """What a pass would do and cost, for people and machines."""
-    source, teacher = open_photos(job), open_teacher(job, device=this_place().device)
+    source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=this_place().device)
     identity = wanted_identity(
         source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
     )

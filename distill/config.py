@@ -132,10 +132,13 @@ class DistillConfig(Frozen):
 
 
 class SourceConfig(Frozen):
-    """Photos: a folder, SA-1B tars (file, folder or glob), or a COCO json with its folder of images."""
+    """Photos: a folder, SA-1B tars (file, folder, glob, or a .txt that lists them), or a COCO json with its images."""
 
     path: str
     images: str | None = None
+    subset: str | None = None  # "1%@seed=0": a share of the photos, decided by their keys and the seed alone
+    names: str | None = None  # a text file of keys or file names, one a line: only these photos
+    masks: bool = True  # False: annotations are neither needed nor read
     views: Positive = 1  # more than 1 adds random crops of each photo
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from encoders.errors import InputError
+from encoders.geometry import Shape
 from encoders.image import read_image
-from encoders.rle import decode_segmentation
+from encoders.rle import decode_segmentation, to_rle
 from encoders.sample import Sample
 
-FIELDS = ("id", "bbox", "area", "segmentation")  # what every instance must state
+FIELDS = ("id", "segmentation")  # what every instance must state; the rest follows from its mask
+MAX_WHOLE = 2**63 - 1  # of an id, which becomes int64
 
 
 class CocoDataset:
@@ -24,7 +27,8 @@ class CocoDataset:
         images: folder of the photos; `images/` beside the json when None.
 
     Raises:
-        InputError: the file is missing, is no json, has no `images`, or a record lacks its id, name or image.
+        InputError: the file is missing, is no json, has no `images`, or a record lacks its id, name or image; or two
+            image records have one id.
     """
 
     def __init__(self, annotations: Path | str, *, images: Path | str | None = None) -> None:
@@ -34,7 +38,7 @@ class CocoDataset:
             raise InputError(f"{self.path} does not exist; expected a COCO-format json of instances")
         try:
             content = json.loads(self.path.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self.path} is not valid json: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise InputError(f"{self.path} has no list of 'images'; expected COCO format")
@@ -42,8 +46,10 @@ class CocoDataset:
         try:
             self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
             self.records: list[dict[str, Any]] = sorted(content["images"], key=lambda record: record["id"])
-            for record in self.records:
+            for record, following in zip(self.records, [*self.records[1:], {}], strict=True):
                 file_name(record)
+                if record["id"] == following.get("id"):
+                    raise InputError(f"{self.path} lists image id {record['id']} twice; remove one of the records")
             for annotation in content.get("annotations", []):
                 self._instances[annotation["image_id"]].append(annotation)
         except (KeyError, TypeError) as error:
@@ -71,20 +77,72 @@ def file_name(record: dict[str, Any]) -> str:
     return str(record.get("file_name") or Path(record["coco_url"]).name)
 
 
-def sample_from_coco(record: dict[str, Any], instances: list[dict[str, Any]], *, image: np.ndarray) -> Sample:
+def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:
+    """Check one instance and bring its mask to RLE, without decoding it.
+
+    Args:
+        annotation: a COCO instance; `segmentation` is polygons or RLE. `bbox` and `area` are the mask's where absent.
+        shape: (height, width) of the photo in pixels.
+
+    Returns:
+        `id`, `category_id` (0 where there is none), `iscrowd`, `area` in pixels, `bbox` as x, y, width, height in
+        pixels, and `segmentation` as RLE. All of it is fit for json.
+
+    Raises:
+        InputError: no instance, as captions and keypoints are none, or a value that cannot be meant.
+    """
+    if not isinstance(annotation, dict):
+        raise InputError(f"an annotation is a {type(annotation).__name__}; expected an instance")
+    if absent := [field for field in FIELDS if field not in annotation]:
+        raise InputError(
+            f"annotation {annotation.get('id', '(no id)')} has no {' and no '.join(absent)}; expected instances, as in"
+            " COCO's instances_*.json"
+        )
+    try:
+        rle = to_rle(annotation["segmentation"], shape=shape)
+        box = annotation["bbox"] if annotation.get("bbox") is not None else coco_mask.toBbox(rle).tolist()
+        area = annotation["area"] if annotation.get("area") is not None else coco_mask.area(rle)
+        numbers = finite_numbers([*box, area], count=5)
+        return {
+            "id": _whole(annotation["id"]),
+            "category_id": _whole(annotation.get("category_id", 0)),
+            "iscrowd": _whole(annotation.get("iscrowd", 0)),
+            "area": numbers[4],
+            "bbox": numbers[:4],
+            "segmentation": rle,
+        }
+    except (TypeError, ValueError, OverflowError) as error:
+        detail = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"annotation {str(annotation['id'])[:40]}: {detail}") from error
+
+
+def finite_numbers(values: Any, *, count: int) -> list[float]:
+    """A list of so many finite numbers as floats; raises ValueError or TypeError where it is none."""
+    numbers = [float(value) for value in values]
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ValueError(f"{str(numbers[:8])} must be {count} finite numbers")
+    return numbers
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if number != value or abs(number) > MAX_WHOLE:
+        raise ValueError(f"{str(value)[:40]!r} is no whole number of 64 bits")
+    return number
+
+
+def sample_from_coco(record: dict[str, Any], annotations: list[Any], *, image: np.ndarray) -> Sample:
     """One image record, its annotations and its pixels as a sample.
 
     Raises:
-        InputError: an annotation lacks one of `FIELDS`, or its segmentation is malformed or of another image size.
+        InputError: names the photo and the annotation; see `normalize_instance`.
     """
     name = file_name(record)
-    for instance in instances:
-        if absent := [field for field in FIELDS if field not in instance]:
-            raise InputError(
-                f"{name}: annotation {instance.get('id', '(no id)')} has no {' and no '.join(absent)}; "
-                "expected instances, as in COCO's instances_*.json"
-            )
     shape = (image.shape[0], image.shape[1])
+    try:
+        instances = [normalize_instance(annotation, shape=shape) for annotation in annotations]
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     boxes = np.asarray([a["bbox"] for a in instances], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]  # COCO stores x, y, width, height
     return Sample(
@@ -93,9 +151,9 @@ def sample_from_coco(record: dict[str, Any], instances: list[dict[str, Any]], *,
         boxes=boxes,
         masks=[decode_segmentation(a["segmentation"], shape=shape) for a in instances],
         areas=[a["area"] for a in instances],
-        category_ids=[a.get("category_id", 0) for a in instances],
+        category_ids=[a["category_id"] for a in instances],
         annotation_ids=[a["id"] for a in instances],
-        crowd=[bool(a.get("iscrowd", 0)) for a in instances],
+        crowd=[bool(a["iscrowd"]) for a in instances],
         meta={"image_id": record["id"], "file_name": name}
         | {k: record[k] for k in ("license", "flickr_url", "coco_url") if k in record},
     )

@@ -3,9 +3,12 @@
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from encoders.errors import InputError
 
 
 @contextmanager
@@ -39,3 +42,40 @@ def sha256_file(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
+    """All bytes of a regular file. Never waits: a pipe without a writer is refused like any special file.
+
+    Args:
+        path: links are followed.
+        max_bytes: a larger file is refused unread.
+        name: what to call it in an error.
+
+    Raises:
+        InputError: it does not exist, is no regular file, is too large, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a NUL in its name
+        raise InputError(f"{name} does not exist; expected a file") from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be opened ({error.strerror})") from error
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise InputError(f"{name} is a {file_kind(facts.st_mode)}; expected a file")
+        if facts.st_size > max_bytes:
+            raise InputError(f"{name} has {facts.st_size} bytes; at most {max_bytes} are read")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({error.strerror})") from error
+    finally:
+        os.close(descriptor)
+
+
+def file_kind(mode: int) -> str:
+    """What a file's mode bits say it is, in words."""
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
+    return kinds.get(stat.S_IFMT(mode), "device or socket")

@@ -1,7 +1,7 @@
 """Masks to COCO's run-length encoding and back, by pycocotools.
 
-pycocotools trusts its input: run lengths that stop short leave the rest of the mask unset memory, and a polygon far
-outside the image exhausts memory. So both are checked here before it sees them.
+pycocotools trusts its input: run lengths that stop short leave the rest of the mask unset memory, runs beyond the mask
+are written beyond it, and long outlines exhaust memory. So all of it is checked here before pycocotools sees it.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from encoders.errors import InputError
 from encoders.geometry import Shape
 
 Rle = dict[str, Any]  # {"size": [H, W], "counts": str}, fit for json
+MAX_OUTLINE = 100  # length of an instance's polygons in sums of the photo's sides; pycocotools takes 100 bytes a pixel of it
 
 
 def encode_mask(mask: np.ndarray) -> Rle:
@@ -38,19 +39,18 @@ def to_rle(segmentation: Any, *, shape: Shape) -> Rle:
     try:
         if isinstance(segmentation, list):
             return _from_polygons(segmentation, shape)
-        size = tuple(int(side) for side in segmentation["size"])
+        size = tuple(_integers(segmentation["size"]).tolist())
         counts = segmentation["counts"]
         runs = _integers(counts) if isinstance(counts, list) else run_lengths(counts)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(f"malformed segmentation ({type(error).__name__}: {error})") from error
     if size != tuple(shape):
         raise InputError(f"segmentation is of an image of {size}, this image is {tuple(shape)} (height, width)")
-    if runs.ndim != 1 or runs.size == 0 or (runs < 0).any() or runs.sum() != size[0] * size[1]:
-        pixels = size[0] * size[1]
-        shortest = runs.min(initial=0)
-        raise InputError(
-            f"malformed segmentation: its runs (shortest {shortest}) cover {runs.sum()} of {pixels} pixels"
-        )
+    pixels = size[0] * size[1]
+    if ((runs < 0) | (runs > pixels)).any():  # first, so that the sum cannot overflow
+        raise InputError(f"malformed segmentation: runs of {runs.min()} to {runs.max()} pixels, the mask has {pixels}")
+    if runs.sum() != pixels:
+        raise InputError(f"malformed segmentation: its runs cover {runs.sum()} of {pixels} pixels")
     if isinstance(counts, list):
         return _as_json(coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size))
     return _as_json({"size": size, "counts": counts})
@@ -87,17 +87,25 @@ def _from_polygons(polygons: list[Any], shape: Shape) -> Rle:
         if array.ndim != 1 or array.size < 6 or array.size % 2:
             raise ValueError(f"a polygon needs at least 3 points as x, y, x, y, ...; got {array.size} numbers")
         if not np.isfinite(array).all() or np.abs(array).max() > 4 * max(shape):
-            raise ValueError("a polygon lies far outside its image")
+            raise ValueError("a polygon has a point that is no number or lies far outside its image")
+    outline = sum(_outline(array) for array in arrays)
+    if outline > MAX_OUTLINE * sum(shape):
+        raise ValueError(f"its polygons are {outline:.0f} pixels long, at most {MAX_OUTLINE * sum(shape)} are drawn")
     merged = coco_mask.merge(coco_mask.frPyObjects([array.tolist() for array in arrays], *shape))
     return _as_json(merged)
 
 
-def _integers(counts: list[Any]) -> np.ndarray:
-    """Uncompressed counts as int64; numpy would cut fractions off."""
-    runs = np.asarray(counts)
-    if runs.dtype.kind not in "iu":
-        raise ValueError("uncompressed counts must be a list of whole numbers")
-    return runs.astype(np.int64)
+def _outline(polygon: np.ndarray) -> float:
+    """Length of a closed polygon in steps of a pixel along its faster axis, which is what pycocotools draws."""
+    corners = polygon.reshape(-1, 2)
+    return float(np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1).sum())
+
+
+def _integers(values: Any) -> np.ndarray:
+    """A list of whole numbers as int64; numpy would cut fractions off, and give every text the room of the longest."""
+    if not isinstance(values, list | tuple) or not values or any(type(value) is not int for value in values):
+        raise ValueError("size and uncompressed counts must be lists of whole numbers")
+    return np.array(values, np.int64)
 
 
 def _as_json(rle: dict[str, Any]) -> Rle:

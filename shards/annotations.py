@@ -1,16 +1,13 @@
 """Annotations of any source in the one form that the cache stores: COCO instances with checked RLE masks."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
+from encoders.coco import finite_numbers, normalize_instance
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.rle import to_rle
 
-SA1B_FIELDS = ("predicted_iou", "stability_score", "point_coords", "crop_box")
+MAX_INSTANCES = 10_000  # of one photo; SA-1B has a few hundred at most
+MAX_TEXT = 500  # characters of a licence or an address
 
 
 def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list[dict[str, Any]]:
@@ -22,36 +19,45 @@ def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list
         where: what to call the photo in an error.
 
     Returns:
-        One dict an instance: `id`, `category_id` (0 where there is none), `iscrowd`, `area` in pixels, `bbox` as
-        x, y, width, height in pixels, `segmentation` as RLE, and SA-1B's own fields where given.
+        One dict an instance, see `encoders.coco.normalize_instance`, with SA-1B's own fields where given.
 
     Raises:
         InputError: names the photo and the annotation.
     """
-    if not isinstance(annotations, Sequence) or isinstance(annotations, (str, bytes)):
+    if not isinstance(annotations, list):
         raise InputError(f"{where}: annotations are a {type(annotations).__name__}, expected a list")
-    out = []
-    for index, annotation in enumerate(annotations):
-        try:
-            out.append(_normalize(annotation, index=index, shape=shape))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            detail = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            raise InputError(f"{where}: annotation {index}: {detail}") from error
-    return out
+    if len(annotations) > MAX_INSTANCES:
+        raise InputError(f"{where}: {len(annotations)} annotations; at most {MAX_INSTANCES} of one photo are taken")
+    try:
+        return [normalize_instance(annotation, shape=shape) | _sa1b_fields(annotation) for annotation in annotations]
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
-def _normalize(annotation: dict[str, Any], *, index: int, shape: Shape) -> dict[str, Any]:
-    rle = to_rle(annotation["segmentation"], shape=shape)
-    box = annotation["bbox"] if "bbox" in annotation else coco_mask.toBbox(rle).tolist()
-    area = annotation["area"] if "area" in annotation else float(coco_mask.area(rle))
-    box = [float(number) for number in box]
-    if len(box) != 4 or not np.isfinite([*box, area]).all():
-        raise ValueError(f"bbox {box} and area {area} must be four numbers and one, all finite")
-    return {
-        "id": int(annotation.get("id", index)),
-        "category_id": int(annotation.get("category_id", 0)),
-        "iscrowd": int(annotation.get("iscrowd", 0)),
-        "area": float(area),
-        "bbox": box,
-        "segmentation": rle,
-    } | {name: annotation[name] for name in SA1B_FIELDS if name in annotation}
+def plain_facts(record: dict[str, Any], names: tuple[str, ...], *, where: str) -> dict[str, int | str]:
+    """Those of a record's named facts that it has.
+
+    Raises:
+        InputError: one of them is neither a number nor a short text.
+    """
+    facts = {name: record[name] for name in names if record.get(name) is not None}
+    for name, value in facts.items():
+        if type(value) is not int and not (isinstance(value, str) and len(value) <= MAX_TEXT):
+            raise InputError(f"{where}: its {name} is a {type(value).__name__}; expected a whole number or a short text")
+    return facts
+
+
+def _sa1b_fields(annotation: dict[str, Any]) -> dict[str, Any]:
+    """SA-1B's own fields where given: how the mask was made, and how good SAM took it to be."""
+    fields: dict[str, Any] = {}
+    try:
+        for name in ("predicted_iou", "stability_score"):
+            if name in annotation:
+                fields[name] = finite_numbers([annotation[name]], count=1)[0]
+        if "point_coords" in annotation:
+            fields["point_coords"] = [finite_numbers(point, count=2) for point in annotation["point_coords"]]
+        if "crop_box" in annotation:
+            fields["crop_box"] = finite_numbers(annotation["crop_box"], count=4)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"annotation {annotation['id']}: {type(error).__name__}: {error}") from error
+    return fields

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from encoders.errors import InputError
 from encoders.sample import Sample
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MAX_JSON_BYTES = 1 << 24  # of one photo's annotations; SA-1B's have a few MiB at most, and parsed they take 20 times that
 KEY_LENGTH = 80  # a tar name of 100 bytes holds the key and its longest extension
 
 
@@ -25,7 +26,7 @@ class Item:
 
     Attributes:
         key: unique name within the source: letters, digits, "_" and "-".
-        where: what to call it in a message, e.g. "sa_000020.tar/sa_226381.jpg".
+        where: what to call it in a message, e.g. "sa_000020.tar/sa_226381"; printable.
         locator: where the source finds it; holds the size in bytes where known, so that a changed file shows.
         problem: why the item cannot be used, known from the listing alone; None where it can.
     """
@@ -69,18 +70,26 @@ class Source(ABC):
     name: str
 
     @abstractmethod
-    def list_items(self) -> list[Item]:
+    def list_items(self) -> Sequence[Item]:
         """The items in a stable order that does not depend on the file system."""
 
     @abstractmethod
     def read_photo(self, item: Item) -> Photo:
         """Read one item. Raises InputError where the photo or its annotations cannot be used."""
 
+    def item_bytes(self, item: Item) -> int:
+        """Bytes of the item's photo and annotations in their files; 0 where nobody knows."""
+        return 0
+
+    def key_of(self, name: str) -> str:
+        """The key that a photo of this file name has."""
+        return safe_key(os.path.splitext(name)[0])
+
     @cached_property
-    def _items(self) -> list[Item]:
+    def _items(self) -> Sequence[Item]:
         return list(mark_duplicates(self.list_items()))
 
-    def items(self) -> list[Item]:
+    def items(self) -> Sequence[Item]:
         """The items in a stable order; an item whose key came before has a `problem`."""
         return self._items
 
@@ -88,7 +97,10 @@ class Source(ABC):
         """Read one item as the cache stores it. Raises InputError, also for an item with a problem."""
         if item.problem is not None:
             raise InputError(f"{item.where}: {item.problem}")
-        return self.read_photo(item)
+        try:
+            return self.read_photo(item)
+        except OSError as error:
+            raise InputError(f"{item.where}: cannot be read ({error.strerror})") from error
 
     def read(self, item: Item) -> Sample:
         """Read one item with decoded masks. Raises InputError where it cannot be used."""
@@ -96,7 +108,7 @@ class Source(ABC):
 
     def identity(self) -> str:
         """sha256 over kind, keys and locators: changes when a photo is added, removed, renamed or resized."""
-        digest = hashlib.sha256(self.name.encode("utf-8", "surrogateescape"))
+        digest = hashlib.sha256(self.name.encode("utf-8", "surrogatepass"))
         for item in self.items():
             digest.update(repr((item.key, item.locator, item.problem)).encode())
         return digest.hexdigest()
@@ -111,6 +123,13 @@ def mark_duplicates(items: Iterable[Item]) -> Iterable[Item]:
         elif item.problem is None:
             first[item.key] = item.where
         yield item
+
+
+def printable(name: str) -> str:
+    """A file name as text for messages and JSON: control characters, and bytes that are no UTF-8, as escapes."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def safe_key(name: str) -> str:
@@ -136,4 +155,4 @@ def unique_keys(names: Iterable[str]) -> list[str]:
 
 def short_hash(text: str) -> str:
     """8 hex digits of a text's sha256."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -2,28 +2,20 @@
 
 import json
 import os
-import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
 from encoders.image import decode_image
-from shards.annotations import normalize_annotations
-from shards.source import PHOTO_SUFFIXES, Item, Photo, Source, safe_key
+from shards.annotations import normalize_annotations, plain_facts
+from shards.source import Item, Photo, Source
+from shards.tar_index import TarIndex, read_index
+from shards.tar_items import TarItems, key_of_member
 
 Span = tuple[int, int]  # offset and size of a member's data, bytes
-
-
-@dataclass
-class Pair:
-    """What a tar holds under one name."""
-
-    name: str
-    photo: Span | None = None
-    annotations: Span | None = None
-    problem: str | None = None
+NAMED = 3  # unreadable tars named in an error
 
 
 class TarSource(Source):
@@ -34,15 +26,28 @@ class TarSource(Source):
 
     Args:
         tars: paths; read in order of their names.
+        masks: False leaves annotations out.
+        indexes: folder that keeps what is where in each tar, so that no second process has to look; None keeps none.
+        turn: (rank, world_size): which tar to begin the listing with, so that processes that list together share it.
 
     Raises:
         InputError: a tar is missing or is none, or all of them together hold no photo.
     """
 
-    def __init__(self, tars: Sequence[Path | str]) -> None:
+    def __init__(
+        self,
+        tars: Sequence[Path | str],
+        *,
+        masks: bool = True,
+        indexes: Path | None = None,
+        turn: tuple[int, int] = (0, 1),
+    ) -> None:
         self.tars = sorted((Path(tar) for tar in tars), key=lambda tar: (tar.name, str(tar)))
+        self.masks = masks
+        self._indexes = indexes
+        self._turn = turn
         names = self.tars[0].name if len(self.tars) == 1 else f"{self.tars[0].name}..{self.tars[-1].name}"
-        self.name = f"sa1b:{names}"
+        self.name = f"sa1b:{names}" + ("" if masks else ":no masks")
         if not any(item.problem is None for item in self.items()):
             problems = "; ".join(f"{item.where}: {item.problem}" for item in self.items()[:3])
             raise InputError(
@@ -50,9 +55,42 @@ class TarSource(Source):
                 f" NAME.json as in SA-1B{f' ({problems})' if problems else ''}"
             )
 
-    def list_items(self) -> list[Item]:
+    @cached_property
+    def _items(self) -> TarItems:
+        return self.list_items()
+
+    def list_items(self) -> TarItems:
         """Key: the member's base name without its suffix, made safe."""
-        return [item for index, tar in enumerate(self.tars) for item in _tar_items(tar, index)]
+        if self._indexes is not None:
+            rank, world_size = self._turn
+            first = len(self.tars) * rank // world_size
+            for _ in self._read_indexes([*self.tars[first:], *self.tars[:first]]):
+                pass
+        return TarItems(self.tars, self._read_indexes(self.tars), masks=self.masks)
+
+    def _read_indexes(self, tars: Sequence[Path]) -> Iterator[TarIndex]:
+        """An index a tar; tars that cannot be read are named together, after the others."""
+        unreadable = []
+        for tar in tars:
+            try:
+                yield read_index(tar, folder=self._indexes)
+            except InputError as error:
+                unreadable.append(str(error))
+        if unreadable:
+            more = f" (and {len(unreadable) - NAMED} more tars)" if len(unreadable) > NAMED else ""
+            raise InputError("; ".join(unreadable[:NAMED]) + more)
+
+    def identity(self) -> str:
+        """sha256 over the tars' names and all of what is where in them."""
+        return self._items.digest()
+
+    def key_of(self, name: str) -> str:
+        """The key of a member of this name."""
+        return key_of_member(os.path.splitext(name)[0])
+
+    def item_bytes(self, item: Item) -> int:
+        """Bytes of the pair in its tar."""
+        return sum(span[1] for span in item.locator[1:] if span is not None)
 
     def read_photo(self, item: Item) -> Photo:
         """Read one pair by its offsets."""
@@ -68,8 +106,7 @@ class TarSource(Source):
             key=item.key,
             image=image,
             annotations=normalize_annotations(record.get("annotations", []), shape=shape, where=item.where),
-            meta={"source": self.name, "file_name": item.where}
-            | {name: facts[name] for name in ("image_id", "license") if name in facts},
+            meta={"source": self.name, "file_name": item.where} | plain_facts(facts, ("image_id", "license"), where=item.where),
         )
 
 
@@ -82,74 +119,6 @@ def parse_annotations(data: bytes, *, where: str) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("annotations"), list):
         raise InputError(f"{where}: its json has no list of 'annotations'; expected SA-1B's format")
     return record
-
-
-def _tar_items(tar: Path, index: int) -> Iterator[Item]:
-    pairs: dict[str, Pair] = {}
-    repeated: list[Pair] = []
-    ending = _collect(tar, pairs, repeated)
-    annotated = any(pair.annotations for pair in pairs.values())
-    for pair in sorted([*pairs.values(), *repeated], key=lambda pair: (min(_offsets(pair)), pair.name)):
-        problem = pair.problem
-        if problem is None and pair.photo is None:
-            problem = "a json without its photo"
-        elif problem is None and annotated and pair.annotations is None:
-            problem = "a photo without its json"
-        where = f"{tar.name}/{pair.name}"
-        yield Item(safe_key(Path(pair.name).name), where, (index, pair.photo, pair.annotations), problem)
-    if ending is not None:
-        yield Item(safe_key(f"{tar.stem}-end"), tar.name, (index, None, None), ending)
-
-
-def _collect(tar: Path, pairs: dict[str, Pair], repeated: list[Pair]) -> str | None:
-    """Fill `pairs` from a tar's headers; say what is wrong with the tar's end, if anything."""
-    if not tar.is_file():
-        raise InputError(f"{tar} does not exist; expected an SA-1B tar")
-    size = tar.stat().st_size
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                if not member.isdir():
-                    _add(member, pairs, repeated, tar_size=size)
-            end = archive.offset
-    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
-        if not pairs:
-            raise InputError(f"{tar} is no readable tar ({type(error).__name__}: {error})") from error
-        return f"the tar cannot be read to its end ({type(error).__name__}: {error})"
-    return _check_end(tar, end)
-
-
-def _check_end(tar: Path, offset: int) -> str | None:
-    """tarfile takes a damaged header, or the end of the file, for the end of the tar; a whole tar ends in zeros."""
-    with tar.open("rb") as file:
-        block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
-    if len(block) < tarfile.BLOCKSIZE:
-        return "the tar has no end mark; it was cut off, and photos may be missing"
-    return f"damaged header at byte {offset}; what follows cannot be read" if any(block) else None
-
-
-def _add(member: tarfile.TarInfo, pairs: dict[str, Pair], repeated: list[Pair], *, tar_size: int) -> None:
-    stem, suffix = os.path.splitext(member.name)
-    suffix = suffix.lower()
-    if suffix not in (*PHOTO_SUFFIXES, ".json") or os.path.basename(stem).startswith("."):
-        return
-    span = (member.offset_data, member.size)
-    slot = "annotations" if suffix == ".json" else "photo"
-    pair = pairs.setdefault(stem, Pair(stem))
-    if getattr(pair, slot) is not None:
-        repeated.append(Pair(stem, **{slot: span}, problem=f"a second {suffix[1:]} of this name in one tar"))
-        return
-    setattr(pair, slot, span)
-    if not member.isreg() or member.issparse():
-        pair.problem = f"{member.name} is a link or special file"
-    elif member.name.startswith("/") or ".." in Path(member.name).parts:
-        pair.problem = f"{member.name!r} leads out of the tar"
-    elif member.offset_data + member.size > tar_size:
-        pair.problem = f"{member.name} is cut off at the end of the tar"
-
-
-def _offsets(pair: Pair) -> list[int]:
-    return [span[0] for span in (pair.photo, pair.annotations) if span is not None]
 
 
 def _read(descriptor: int, span: Span, where: str) -> bytes:

@@ -6,7 +6,7 @@ A shard is a run of consecutive items of the source, a pure function of the sour
 
 import os
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from encoders.errors import InputError
@@ -34,7 +34,7 @@ def shard_count(source: Source, samples_per_shard: int) -> int:
     return -(-len(source.items()) // samples_per_shard)
 
 
-def shard_items(source: Source, samples_per_shard: int, index: int) -> list[Item]:
+def shard_items(source: Source, samples_per_shard: int, index: int) -> Sequence[Item]:
     """The items of shard `index`, in order."""
     return source.items()[index * samples_per_shard : (index + 1) * samples_per_shard]
 

@@ -90,7 +90,52 @@ def test_a_missing_file_and_a_missing_photo_are_named(folder):
         CocoDataset(folder / "instances.json")[0]
 
 
-@pytest.mark.parametrize("field", ["id", "bbox", "area", "segmentation"])
+@pytest.mark.parametrize("field", ["bbox", "area"])
+@pytest.mark.parametrize("null", [True, False])
+def test_a_box_or_area_that_is_not_stated_is_the_masks(folder, content, field, null):
+    if null:
+        content["annotations"][0][field] = None
+    else:
+        del content["annotations"][0][field]
+    (folder / "instances.json").write_text(json.dumps(content))
+    sample = CocoDataset(folder / "instances.json")[1]
+    assert sample.boxes[0].tolist() == [12, 4, 22, 9]  # xyxy of 5 rows x 10 columns at (12, 4)
+    assert sample.areas[0] == (50 if field == "area" else 48.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("bbox", [1, 2, 3], "5 finite numbers"),
+        ("bbox", [1, 2, 3, float("nan")], "5 finite numbers"),
+        ("area", "large", "could not convert"),
+        ("id", 2**70, "64 bits"),
+        ("id", 1.5, "64 bits"),
+        ("category_id", [1], "TypeError"),
+        ("segmentation", {"size": [30, 20], "counts": "0"}, "of an image of"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named(folder, content, field, value, words):
+    content["annotations"][0][field] = value
+    (folder / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"b\.png: annotation .*{words}"):
+        CocoDataset(folder / "instances.json")[1]
+
+
+def test_an_image_id_that_comes_twice_is_refused(folder, content):
+    content["images"].append({"id": 9, "file_name": "c.png"})
+    (folder / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="lists image id 9 twice"):
+        CocoDataset(folder / "instances.json")
+
+
+def test_a_json_nested_too_deep_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not valid json"):
+        CocoDataset(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("field", ["id", "segmentation"])
 def test_an_annotation_that_is_no_instance_is_named(folder, content, field):
     """COCO's captions and keypoints have the same layout, but no masks."""
     del content["annotations"][1][field]

@@ -29,7 +29,11 @@ RECTANGLE[5:20, 10:45] = True
 
 GOOD_COUNTS = encode_mask(RECTANGLE)["counts"]
 STRINGS = ["", "xx", GOOD_COUNTS[:-1], GOOD_COUNTS + "1", "é", "o" * 30 + "0"]
-OTHERS = [None, 5, [1, 2], [-1, 1501], [1500.5], ["a"], []]
+MOST = 2**63 - 1  # MOST + MOST + 2 is 0 in 64 bits
+OTHERS = [
+    None, 5, [1, 2], [-1, 1501], [1500.5], [1500.0], ["a"], [True, 1499], [], [[1500]], {"0": 1500},
+    [2000], [1500, 1], [1501, 0], [MOST, MOST, 2 + 1500], [2**64 + 1500], [2**32 + 1500],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("counts", STRINGS + OTHERS)
@@ -40,7 +44,10 @@ def test_runs_that_do_not_fill_the_mask_are_refused_instead_of_leaving_unset_mem
 
 @pytest.mark.parametrize(
     "polygons",
-    [[], [None], [[1, 2]], [[0, 0, 1e300, 5, 6, 7]], [[float("nan")] * 6], [[0, 0, 5, 5, 3, 9, 1]], [["a"] * 6]],
+    [
+        [], [None], [[1, 2]], [[0, 0, 1e300, 5, 6, 7]], [[float("nan")] * 6], [[0, 0, 5, 5, 3, 9, 1]], [["a"] * 6],
+        [[float("inf"), 0, 5, 5, 3, 9]], [[[0, 0], [5, 5], [3, 9]]], [{"x": 1}], [[0, 0, 5, 5, 10**400, 9]],
+    ],  # fmt: skip
 )
 def test_polygons_that_are_none_are_refused(polygons):
     with pytest.raises(InputError, match="malformed segmentation"):
@@ -50,3 +57,40 @@ def test_polygons_that_are_none_are_refused(polygons):
 def test_a_mask_of_another_size_is_refused_with_both():
     with pytest.raises(InputError, match=r"of an image of \(30, 50\), this image is \(50, 30\)"):
         decode_segmentation(encode_mask(RECTANGLE), shape=(50, 30))
+
+
+ALPHABET = st.characters(min_codepoint=48, max_codepoint=111)
+SMALL = st.tuples(st.integers(0, 9), st.integers(0, 9))
+
+
+@given(st.text(ALPHABET, max_size=30), SMALL)
+def test_no_counts_string_gets_past_the_checks_unless_its_runs_fill_the_mask(counts, size):
+    try:
+        mask = decode_segmentation({"size": list(size), "counts": counts}, shape=size)
+    except InputError:
+        return
+    assert mask.shape == size and run_lengths(counts).sum() == mask.size
+    assert mask.sum() == run_lengths(counts)[1::2].sum()
+
+
+@given(st.lists(st.integers(-5, 40) | st.integers(2**31, 2**66), max_size=6), SMALL)
+def test_no_list_of_runs_gets_past_the_checks_unless_it_fills_the_mask(counts, size):
+    try:
+        mask = decode_segmentation({"size": list(size), "counts": counts}, shape=size)
+    except InputError:
+        return
+    assert sum(counts) == mask.size and mask.sum() == sum(counts[1::2])
+
+
+def test_polygons_whose_outline_would_exhaust_memory_are_refused_undrawn():
+    there_and_back = [0, 0, 49, 29] * 500  # 1000 steps of 49 px; 100 times (30 + 50) are drawn
+    with pytest.raises(InputError, match="its polygons are 49000 pixels long, at most 8000"):
+        decode_segmentation([there_and_back], shape=(30, 50))
+    with pytest.raises(InputError, match="pixels long"):
+        decode_segmentation([[0, 0, 49, 29, 3, 7]] * 500, shape=(30, 50))
+
+
+@pytest.mark.parametrize("size", [[30], [30, 50, 1], "3050", None, [30.0, 50.0], ["30", "50"], [True, 50], [2**70, 50]])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(InputError, match="segmentation"):
+        decode_segmentation({"size": size, "counts": GOOD_COUNTS}, shape=(30, 50))

@@ -59,5 +59,11 @@ def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
     return path
 
 
+def cut_end_mark(path: Path) -> None:
+    """Cut a tar off behind its last member."""
+    data = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+
+
 def pair(number: int) -> list[tuple[str, bytes]]:
     return [(f"./sa_{number}.jpg", jpeg(make_photo(number))), (f"./sa_{number}.json", sa1b_json(number))]

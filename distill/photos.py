@@ -1,0 +1,35 @@
+"""The photos of a job: what its `source:` section names."""
+
+from pathlib import Path
+
+from distill.config import PrecomputeConfig
+from distill.place import Place
+from distill.sample_data import resolve_data
+from shards import Source, ViewSource, open_source
+
+INDEX_FOLDER = "tar_index"  # in the output folder: what is where in each tar
+
+
+def open_photos(job: PrecomputeConfig, *, place: Place | None = None, keep_index: bool = True) -> Source:
+    """The source that a job names.
+
+    Args:
+        job: its `source:` section, its seed (of the views) and its output folder count.
+        place: this process among those that open the same source, so that they share the listing.
+        keep_index: write what is where in each tar to the output folder, for the other processes and the next call;
+            False writes it only where an earlier call did.
+
+    Raises:
+        InputError: see `shards.open_source`.
+    """
+    source, place, folder = job.source, place or Place(), Path(job.out) / INDEX_FOLDER
+    photos = open_source(
+        str(resolve_data(source.path)),
+        images=Path(source.images) if source.images else None,
+        masks=source.masks,
+        subset=source.subset,
+        names=source.names,
+        indexes=folder if keep_index or folder.is_dir() else None,
+        turn=(place.rank, place.world_size),
+    )
+    return ViewSource(photos, views=source.views, seed=job.seed) if source.views > 1 else photos
