@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from distill import commands_verify
 from distill.commands_data import cache_facts
 from distill.options import JsonOption
 
@@ -27,4 +28,5 @@ def stats(
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
+    commands_verify.register(cache_app)
     app.add_typer(cache_app, name="cache")

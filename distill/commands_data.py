@@ -16,7 +16,7 @@ from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption
 from distill.photos import open_photos
 from distill.place import Place, this_place
 from encoders.files import atomic_path
-from shards import Manifest, PrecomputeProgress, PrecomputeSummary, plan_precompute, wanted_identity
+from shards import Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
 from shards import precompute as run_precompute
 
 CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
@@ -51,8 +51,16 @@ def precompute(
 def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummary:
     """This process's share of a job, on its own device; returns when the whole job is done."""
     teacher = open_teacher(job, device=place.device)
-    summary = run_precompute(
-        open_photos(job, place=place),
+    summary = run_share(job, source=open_photos(job, place=place), teacher=teacher, place=place)
+    with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
+        write_config(job, temporary)
+    return summary
+
+
+def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, place: Place) -> PrecomputeSummary:
+    """The same with what the job names opened, and without writing the job beside the cache."""
+    return run_precompute(
+        source,
         teacher=teacher,
         **teacher_facts(job),
         out=Path(job.out),
@@ -65,9 +73,6 @@ def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummar
         world_size=place.world_size,
         lease_seconds=job.lease_seconds,
     )
-    with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
-        write_config(job, temporary)
-    return summary
 
 
 def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:

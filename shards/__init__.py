@@ -3,14 +3,17 @@
 from shards.batch import Batch, DeviceBatch, make_batch
 from shards.codec import CODECS, decode_embedding, encode_embedding
 from shards.estimate import PrecomputePlan, plan_precompute
+from shards.findings import Problem, VerifyReport
 from shards.identity import CacheIdentity
 from shards.loader import ShardLoader
 from shards.manifest import Manifest, ShardEntry
 from shards.precompute import PrecomputeSummary, precompute, wanted_identity
 from shards.progress import PrecomputeProgress
 from shards.reader import ShardReader, StoredSample
+from shards.repair import clear_damaged
 from shards.source import Item, Photo, Source
 from shards.sources import open_source
+from shards.verify import verify
 from shards.views import ViewSource
 
 __all__ = [
@@ -24,17 +27,21 @@ __all__ = [
     "PrecomputePlan",
     "PrecomputeProgress",
     "PrecomputeSummary",
+    "Problem",
     "ShardEntry",
     "ShardLoader",
     "ShardReader",
     "Source",
     "StoredSample",
+    "VerifyReport",
     "ViewSource",
+    "clear_damaged",
     "decode_embedding",
     "encode_embedding",
     "make_batch",
     "open_source",
     "plan_precompute",
     "precompute",
+    "verify",
     "wanted_identity",
 ]

@@ -127,12 +127,16 @@ class Board:
 
 def known_entries(folder: Path) -> dict[str, ShardEntry]:
     """Entries of all shards of a cache that are on disk at their full size, whether its manifest is written or not."""
-    lines: dict[str, ShardEntry] = {}
-    if (folder / WORK).is_dir():  # before the manifest, see Board
-        paths = _entries_in(folder / WORK / "shards")
-        found = ordered_map(_read_entry, paths, threads=READ_THREADS, ahead=8 * READ_THREADS)
-        lines = {entry.name: entry for entry in found}
+    lines = work_entries(folder)  # before the manifest, see Board
     return finished(folder, ({entry.name: entry for entry in read_entries(folder)} | lines).values())
+
+
+def work_entries(folder: Path) -> dict[str, ShardEntry]:
+    """Entries of the shards of an unfinished cache that are not in its manifest yet, by name."""
+    if not (folder / WORK).is_dir():
+        return {}
+    found = ordered_map(_read_entry, _entries_in(folder / WORK / "shards"), threads=READ_THREADS, ahead=8 * READ_THREADS)
+    return {entry.name: entry for entry in found}
 
 
 def _read_entry(path: Path) -> ShardEntry:

@@ -15,6 +15,7 @@ from shards.identity import CacheIdentity
 
 MANIFEST_FILE = "manifest.jsonl"
 FORMAT = 1
+IDENTITY_FIELDS = ("teacher_sha256", "preprocess_version", "image_size", "codec", "codec_version", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ class Manifest:
     def check(self) -> None:
         """Raise InputError where an entry contradicts `cache.json`."""
         for entry in self.entries:
-            for name in ("teacher_sha256", "preprocess_version", "image_size", "codec", "codec_version", "source"):
+            for name in IDENTITY_FIELDS:
                 here, there = getattr(entry, name), getattr(self.identity, name)
                 if here != there:
                     raise InputError(f"{self.folder}/{entry.name}: {name} is {here}, the cache's is {there}")

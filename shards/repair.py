@@ -1,0 +1,54 @@
+"""Clear the way for a precompute that makes only the damaged shards of a cache again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from encoders.errors import InputError
+from shards.findings import Remedy, VerifyReport
+from shards.identity import CACHE_FILE, CacheIdentity
+from shards.manifest import IDENTITY_FIELDS, ShardEntry, write_manifest
+from shards.verify import read_usable_lines
+
+
+def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, str]:
+    """Remove what a verification found damaged, so that `precompute` makes it again and nothing else.
+
+    Shards go before their lines, so that a kill in between leaves a cache that precompute completes.
+
+    Args:
+        wanted: what the precompute to come would make; it must be this cache.
+
+    Returns:
+        sha256 of each shard as the manifest has it, by name, to compare the new ones with.
+
+    Raises:
+        InputError: the damage cannot be mended like this, or the precompute would make another cache.
+    """
+    folder = report.cache
+    if any(problem.remedy is Remedy.AGAIN for problem in report.problems):
+        raise InputError(f"{folder} cannot be repaired: {report.problems[0]}; {report.rerun}")
+    entries, _ = read_usable_lines(folder)
+    damaged = set(report.damaged)
+    if any(problem.where == CACHE_FILE for problem in report.problems):
+        _restore_identity(folder, wanted, others=[e for e in entries.values() if e.name not in damaged])
+    made = CacheIdentity.read(folder)
+    if made is not None:
+        wanted.check_same(made, folder=folder)
+    for name in damaged:
+        (folder / name).unlink(missing_ok=True)
+    kept = [entry for entry in entries.values() if entry.name not in damaged]
+    write_manifest(folder, kept)
+    return {entry.name: entry.sha256 for entry in entries.values()}
+
+
+def _restore_identity(folder: Path, wanted: CacheIdentity, *, others: list[ShardEntry]) -> None:
+    """Write `cache.json` again, as the shards that are whole say."""
+    for entry in others:
+        for name in IDENTITY_FIELDS:
+            if getattr(entry, name) != getattr(wanted, name):
+                raise InputError(
+                    f"{folder / CACHE_FILE} cannot be restored: {name} of {entry.name} is {getattr(entry, name)}, the"
+                    f" precompute would make {getattr(wanted, name)}"
+                )
+    (folder / CACHE_FILE).unlink(missing_ok=True)
+    replace(wanted, teacher=others[0].teacher if others else wanted.teacher).write(folder)

@@ -1,0 +1,102 @@
+"""`repvit-sam cache verify`: what it prints, how it ends, and that --repair leaves the cache as it was."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import encoders
+from distill.cli import main
+from encoders.checkpoint import save_sam
+from encoders.files import sha256_file
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys) -> Run:
+    """Runs a command here; exit code, stdout, stderr."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["repvit-sam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return command
+
+
+@pytest.fixture
+def cache(run: Run, tiny_cache: Path, tmp_path: Path) -> Path:
+    """14 photos through sam_demo at 64 px by the command itself: three shards."""
+    settings: dict[str, Any] = {"source": {"path": str(tiny_cache.parent / "photos")}, "out": str(tmp_path / "cache")}
+    settings |= {"teacher": {"model": "sam_demo", "image_size": 64}, "samples_per_shard": 5, "batch_size": 2}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(settings))
+    assert run("precompute", "--config", tmp_path / "job.yaml")[0] == 0
+    return tmp_path / "cache"
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir() if path.name != "progress.jsonl"}
+
+
+def damage(cache: Path) -> None:
+    """A flipped bit in one shard, the end of another gone."""
+    data = bytearray((cache / "train-000000.tar").read_bytes())
+    data[5000] ^= 4
+    (cache / "train-000000.tar").write_bytes(data)
+    (cache / "train-000002.tar").write_bytes((cache / "train-000002.tar").read_bytes()[:-20_000])
+
+
+def test_a_cache_is_verified_damaged_found_and_repaired_to_the_same_bytes(run, cache):
+    before = content(cache)
+    code, out, err = run("cache", "verify", cache, "--samples", 5, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["ok"] and facts["problems"] == [] and facts["rerun"] is None
+    assert (facts["shards"], facts["photos"], facts["recomputed"]) == (3, 14, 5)
+    assert 0 < facts["worst_error"] < 0.05 and "checked shard 3/3" in err
+
+    damage(cache)
+    code, out, _ = run("cache", "verify", cache)
+    assert code == 1
+    assert "problem: train-000000.tar: sha256 is " in out and "problem: train-000002.tar: was cut off: " in out
+    advice = f"make again train-000000.tar, train-000002.tar: repvit-sam cache verify {cache} --repair"
+    assert out.splitlines()[-1] == f"rerun: {advice}"
+
+    moved = cache.with_name("moved")  # --repair works on the folder given, wherever it was made
+    shutil.copytree(cache, moved)
+    for folder in (cache, moved):
+        code, out, _ = run("cache", "verify", folder, "--repair", "--json")
+        facts = json.loads(out)
+        assert code == 0 and facts["ok"] and facts["changed"] == [] and facts["problems"] == []
+        assert facts["repaired"] == ["train-000000.tar", "train-000002.tar"]
+        assert facts["found"][0]["where"] == "train-000000.tar" and facts["found"][0]["remedy"] == "redo"
+        assert content(folder) == before
+
+
+def test_another_teacher_is_a_failure_that_says_to_make_the_cache_again(run, cache, tmp_path):
+    save_sam(encoders.build_sam("repvit_m0_6", image_size=64), tmp_path / "other.safetensors")
+    code, out, _ = run("cache", "verify", cache, "--teacher", tmp_path / "other.safetensors")
+    assert code == 1
+    assert "problem: cache.json: the cache was made by teacher sam_demo (sha256 " in out
+    assert "rerun: make the cache again in another folder: repvit-sam precompute --config " in out
+    code, _, err = run("cache", "verify", cache, "--teacher", tmp_path / "other.safetensors", "--repair")
+    assert code == 2 and "cannot be repaired" in err
+
+
+def test_bad_input_ends_with_2_and_says_what_to_do(run, cache, tmp_path):
+    code, out, err = run("cache", "verify", tmp_path / "none")
+    assert code == 2 and out == "" and "holds no cache" in err
+    (cache / "config.yaml").unlink()
+    code, _, err = run("cache", "verify", cache)
+    assert code == 2 and "--samples 0" in err
+    assert run("cache", "verify", cache, "--samples", 0)[0] == 0
+    (cache / "cache.json").write_text("no json")
+    code, out, _ = run("cache", "verify", cache)
+    assert code == 1 and "problem: cache.json: " in out
