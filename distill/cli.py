@@ -11,6 +11,7 @@ from distill import (
     commands_data,
     commands_edges,
     commands_eval,
+    commands_instance,
     commands_train,
     eval_group,
 )
@@ -31,7 +32,16 @@ def _options(local_rank: Annotated[int, typer.Option("--local_rank", hidden=True
     # --local_rank: the deepspeed launcher puts it before the command; the environment says the same
 
 
-for module in (commands_train, commands_data, commands_cache, eval_group, commands_eval, commands_edges, commands_about):
+for module in (
+    commands_train,
+    commands_data,
+    commands_cache,
+    eval_group,
+    commands_eval,
+    commands_instance,
+    commands_edges,
+    commands_about,
+):
     module.register(app)
 
 

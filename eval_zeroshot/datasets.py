@@ -56,14 +56,19 @@ def open_dataset(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} leaves no photo; give a positive number")
-    path = _find_json(Path(annotations))
+    path = find_annotations(Path(annotations))
     coco = CocoDataset(path, images=images)
     _check_photos(coco)
     common = path.stem in COMMON_NAMES and path.resolve().parent.name
     return EvalDataset(coco, name=name or common or path.stem, limit=limit)
 
 
-def _find_json(path: Path) -> Path:
+def find_annotations(path: Path) -> Path:
+    """The annotations file that a path names: itself, or what its folder holds.
+
+    Raises:
+        InputError: there is none, or a folder has several and none is `instances.json`.
+    """
     if path.is_dir():
         found = sorted(path.glob("*.json"))
         usual = path / "instances.json"

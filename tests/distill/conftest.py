@@ -14,6 +14,7 @@ from PIL import Image
 
 import encoders
 import shards
+from distill.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {
@@ -93,3 +94,17 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     for process in running:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Exit code, stdout and stderr of `repvit-sam ARGUMENTS`, in this process."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["repvit-sam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return run

@@ -1,0 +1,104 @@
+"""What average precision is measured against: COCO or LVIS annotations, told apart by what the file holds."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from encoders.errors import InputError
+
+Kind = Literal["coco", "lvis"]
+FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")  # an LVIS image names them, a COCO image has neither
+NEEDED = {
+    "images": ("id", "height", "width"),
+    "annotations": ("image_id", "category_id", "bbox", "area", "segmentation"),
+    "categories": ("id",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Ground truth as its file states it, checked for the fields that scoring reads.
+
+    Attributes:
+        kind: decides the rules: COCO's, or LVIS's federated ones.
+        name: file it comes from, for messages.
+        images, annotations, categories: records of the file.
+    """
+
+    kind: Kind
+    name: str
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+
+    def of_images(self, image_ids: Collection[int]) -> "Annotations":
+        """The same truth on some of its images."""
+        wanted = set(image_ids)
+        return Annotations(
+            kind=self.kind,
+            name=self.name,
+            images=[image for image in self.images if image["id"] in wanted],
+            annotations=[a for a in self.annotations if a["image_id"] in wanted],
+            categories=self.categories,
+        )
+
+
+def read_annotations(path: Path | str) -> Annotations:
+    """Read a COCO or LVIS annotation file.
+
+    Raises:
+        InputError: the file is missing, is no json, or lacks what AP is measured with; says which field of which record.
+    """
+    content = read_json(Path(path), expected="a COCO or LVIS json of instances")
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is a json {type(content).__name__}; expected annotations: an object with {', '.join(NEEDED)}")
+    for part, fields in NEEDED.items():
+        if not isinstance(content.get(part), list):
+            raise InputError(f"{path} has no list of {part!r}; AP needs {', '.join(NEEDED)}, as in COCO's instances_*.json")
+        _check_fields(content[part], fields, where=f"{path}, {part}")
+    for part in ("images", "categories"):
+        if not content[part]:
+            raise InputError(f"{path} has no {part}; AP cannot be measured on it")
+    return Annotations(
+        kind=_kind(content, where=str(path)),
+        name=Path(path).name,
+        images=content["images"],
+        annotations=content["annotations"],
+        categories=content["categories"],
+    )
+
+
+def read_json(path: Path, *, expected: str) -> Any:
+    """Content of a json file.
+
+    Raises:
+        InputError: it is missing or no json.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected {expected}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid json ({error}); expected {expected}") from error
+
+
+def _kind(content: dict[str, Any], *, where: str) -> Kind:
+    """LVIS names for each image the categories that were looked for; COCO looked for all of them."""
+    if not any(field in image for image in content["images"] for field in FEDERATED):
+        return "coco"
+    _check_fields(content["images"], FEDERATED, where=f"{where} (LVIS), images")
+    for category in content["categories"]:
+        if category.get("frequency") not in ("r", "c", "f"):
+            raise InputError(
+                f"{where} (LVIS): category {category['id']} has frequency {category.get('frequency')!r}; expected r, c or f"
+            )
+    return "lvis"
+
+
+def _check_fields(records: list[Any], fields: tuple[str, ...], *, where: str) -> None:
+    for number, record in enumerate(records):
+        missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
+        if missing:
+            raise InputError(f"{where}, record {number}: no {' and no '.join(missing)}; expected {', '.join(fields)}")

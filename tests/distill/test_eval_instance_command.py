@@ -1,0 +1,107 @@
+"""`repvit-sam eval instance`: results made elsewhere, scored from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from encoders.rle import encode_mask
+
+MASK = encode_mask(np.pad(np.ones((10, 30), bool), ((5, 25), (40, 20))))  # rows 5 to 15, columns 40 to 70 of 40 x 90
+RIGHT = {"image_id": 7, "category_id": 3, "score": 0.9}
+TRUTH = {
+    "images": [{"id": 7, "height": 40, "width": 90, "file_name": "a.jpg"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 3, "bbox": [40, 5, 30, 10], "area": 300, "iscrowd": 0, "segmentation": MASK}
+    ],
+    "categories": [{"id": 3, "name": "kite"}],
+}
+LVIS = TRUTH | {
+    "images": [TRUTH["images"][0] | {"neg_category_ids": [], "not_exhaustive_category_ids": []}],
+    "categories": [{"id": 3, "name": "kite", "frequency": "c"}],
+}
+
+
+@pytest.fixture
+def score(command, tmp_path):
+    """Runs the command on results and annotations given as json types; gives exit code, stdout and stderr."""
+
+    def run(results, *options, truth=TRUTH):
+        for name, content in (("results.json", results), ("truth.json", truth)):
+            (tmp_path / name).write_text(json.dumps(content))
+        return command("eval", "instance", "--results", tmp_path / "results.json", "--data", tmp_path / "truth.json", *options)
+
+    return run
+
+
+def test_masks_and_boxes_are_recognised_by_what_the_results_hold(score):
+    box, mask = RIGHT | {"bbox": [40, 5, 15, 10]}, RIGHT | {"segmentation": MASK}
+    code, out, _ = score([box], "--json")
+    numbers = json.loads(out)
+    assert code == 0 and (numbers["type"], numbers["AP"], numbers["AP50"]) == ("bbox", pytest.approx(0.1), pytest.approx(1.0))
+    code, out, _ = score([box | mask], "--json")
+    assert json.loads(out)["type"] == "segm" and json.loads(out)["AP"] == pytest.approx(1.0)
+    code, out, _ = score([box | mask], "--json", "--type", "bbox")
+    assert json.loads(out)["type"] == "bbox" and json.loads(out)["AP"] == pytest.approx(0.1)
+
+
+def test_lvis_is_recognised_by_what_the_annotations_hold(score):
+    code, out, _ = score([RIGHT | {"segmentation": MASK}], "--json", truth=LVIS)
+    numbers = json.loads(out)
+    assert code == 0 and numbers["data"] == "lvis"
+    assert [numbers[name] for name in ("AP", "APc", "AR@300", "ARs@300")] == pytest.approx([1.0] * 4)
+    assert numbers["APr"] is None
+    assert not {"APr", "AR@300"} & set(json.loads(score([RIGHT | {"segmentation": MASK}], "--json")[1]))
+
+
+def test_both_backends_and_the_plain_text_say_the_same(score):
+    texts = {score([RIGHT | {"segmentation": MASK}], "--backend", name)[1].replace(name, "?") for name in ("fast", "reference")}
+    assert len(texts) == 1 and "AP: 1.0000\n" in texts.pop()
+
+
+def test_unknown_categories_are_told(score):
+    mask = {"segmentation": MASK}
+    code, out, err = score([RIGHT | mask, RIGHT | mask | {"category_id": 4}], "--json")
+    assert code == 0 and json.loads(out)["unknown_categories"] == 1 and "note: 1 detections of categories" in err
+
+
+@pytest.mark.parametrize(
+    ("results", "says"),
+    [
+        ([], "has no detection"),
+        ({"annotations": []}, "is a json dict"),
+        ([RIGHT], "result 0: neither bbox nor segmentation"),
+        ([{"image_id": 7, "score": 0.9, "bbox": [1, 2, 3, 4]}], "result 0: no category_id"),
+        ([RIGHT | {"bbox": [1, 2, 3]}], "bbox [1, 2, 3] is not four finite numbers"),
+        ([RIGHT | {"bbox": [9, 9, -3, 4]}], "negative size"),
+        ([RIGHT | {"bbox": [1, 2, 3, 4], "score": "high"}], "score 'high' is no finite number"),
+        ([RIGHT | {"bbox": [1, 2, 3, float("nan")]}], "not four finite numbers"),
+        ([RIGHT | {"bbox": [1, 2, 3, 4], "image_id": 8}], "1 of 1 detections are of 1 images"),
+        ([RIGHT | {"bbox": [1, 2, 3, 4], "category_id": 1}], "none of its detections has a category"),
+        ([RIGHT | {"segmentation": {"size": [40, 90], "counts": "a"}}], "result 0, image 7: malformed segmentation"),
+        ([RIGHT | {"segmentation": MASK}, RIGHT | {"bbox": [1, 2, 3, 4]}], "result 1, image 7: no segmentation"),
+    ],
+)
+def test_bad_results_are_refused_in_a_sentence(score, results, says):
+    code, out, err = score(results, "--json")
+    assert (code, out) == (2, "") and says in err and err.startswith("error: ") and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"categories": []}, "has no categories"),
+        ({"images": [{"id": 7}]}, "images, record 0: no height and no width"),
+        ({"annotations": [{"id": 1, "image_id": 7}]}, "annotations, record 0: no category_id"),
+        ({"images": [TRUTH["images"][0] | {"neg_category_ids": []}]}, "no not_exhaustive_category_ids"),
+    ],
+)
+def test_annotations_that_ap_cannot_be_measured_on_are_refused(score, change, says):
+    code, out, err = score([RIGHT | {"segmentation": MASK}], truth=TRUTH | change)
+    assert (code, out) == (2, "") and says in err
+
+
+def test_unknown_options_are_refused(score):
+    mask = [RIGHT | {"segmentation": MASK}]
+    assert score(mask, "--type", "masks")[0] == 2 and "expected auto, segm or bbox" in score(mask, "--type", "masks")[2]
+    assert score(mask, "--backend", "quick")[0] == 2
