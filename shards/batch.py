@@ -45,8 +45,8 @@ class Batch:
         pixels: (B, 3, S, S) uint8, the photo at the top left, 0 elsewhere; channels last in memory.
         shapes: (height, width) of each photo in the input frame, pixels.
         codec: registry name.
-        codes: (B, 256, S/16, S/16) in the codec's dtype, 0 on padding.
-        scales: (B, 256) float32.
+        codes: (B, planes, S/16, S/16) in the codec's dtype, 0 on padding; see `shards.codec_base.Coded`.
+        scales: (B, 256, numbers) float32.
         records: `KEY.json` of each sample where the loader was asked for them, else None.
     """
 
@@ -61,11 +61,12 @@ class Batch:
     def to_device(self, device: torch.device | str) -> DeviceBatch:
         """Move, then normalise, pad and dequantise there, once for the whole batch."""
         pixels, codes, scales = (t.to(device, non_blocking=True) for t in (self.pixels, self.codes, self.scales))
+        valid = valid_positions(self.shapes, image_size=pixels.shape[-1], device=device)
         return DeviceBatch(
             keys=self.keys,
             image=normalize_padded(pixels, self.shapes).contiguous(),
-            teacher=get_codec(self.codec).dequantize(codes, scales),
-            valid=valid_positions(self.shapes, image_size=pixels.shape[-1], device=device),
+            teacher=get_codec(self.codec).dequantize(codes, scales) * valid,
+            valid=valid,
             shapes=self.shapes,
             records=self.records,
         )

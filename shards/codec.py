@@ -7,95 +7,23 @@ u16 each, crc32 of the payload u32; then the payload. Rows and columns that see 
 import difflib
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from encoders.contract import STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, embedding_shape
+from shards.codec_base import Codec, Coded
+from shards.codec_int4 import Int4Codec
+from shards.codec_scalar import Float16Codec, Int8Codec
 
 MAGIC = b"RVSE"
 RECORD_VERSION = 1
 HEADER = struct.Struct("<4sBB10sHHHI")
 
 
-@dataclass(frozen=True)
-class Coded:
-    """An embedding as stored: what a worker hands over, and the device turns into floats.
-
-    Attributes:
-        codec: registry name.
-        codes: (C, rows, columns) numpy array; its dtype is the codec's.
-        scales: (C,) float32.
-    """
-
-    codec: str
-    codes: np.ndarray
-    scales: np.ndarray
-
-
-class Codec(Protocol):
-    """One way to store an embedding. `version` changes when old payloads would be read differently."""
-
-    name: str
-    version: int
-
-    def encode(self, embedding: np.ndarray) -> bytes:
-        """(C, rows, columns) float32, finite -> payload."""
-
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
-        """Payload -> codes and scales; no float arithmetic. Raises InputError where the payload's size is wrong."""
-
-    def dequantize(self, codes: Tensor, scales: Tensor) -> Tensor:
-        """(B, C, ...) codes and (B, C) scales, on any device -> (B, C, side, side) float32; zero codes give 0."""
-
-
-class Float16Codec:
-    """Half precision: 2 bytes a value, relative error at most 2**-11."""
-
-    name = "fp16"
-    version = 1
-
-    def encode(self, embedding: np.ndarray) -> bytes:
-        limit = float(np.finfo(np.float16).max)
-        if np.abs(embedding).max(initial=0) > limit:
-            peak = np.abs(embedding).max()
-            raise InputError(f"the embedding reaches {peak:.3g}, fp16 holds at most {limit:.0f}; use int8")
-        return embedding.astype("<f2").tobytes()
-
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
-        codes = _array(payload, "<f2", shape)
-        return Coded(self.name, codes, np.ones(shape[0], np.float32))
-
-    def dequantize(self, codes: Tensor, scales: Tensor) -> Tensor:
-        return codes.float()
-
-
-class Int8Codec:
-    """Symmetric 8 bit with one scale a channel, over the kept positions: error at most half a scale."""
-
-    name = "int8"
-    version = 1
-
-    def encode(self, embedding: np.ndarray) -> bytes:
-        scales = (np.abs(embedding).max(axis=(1, 2), initial=0) / 127).astype("<f4")
-        divisors = np.where(scales > 0, scales, 1)[:, None, None]
-        codes = np.rint(embedding / divisors).clip(-127, 127).astype(np.int8)
-        return scales.tobytes() + codes.tobytes()
-
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
-        split = 4 * shape[0]
-        return Coded(self.name, _array(payload[split:], "i1", shape), _array(payload[:split], "<f4", shape[:1]))
-
-    def dequantize(self, codes: Tensor, scales: Tensor) -> Tensor:
-        return codes.float() * scales[:, :, None, None]
-
-
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float16Codec(), Int8Codec())}
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float16Codec(), Int8Codec(), Int4Codec())}
 
 
 def get_codec(name: str) -> Codec:
@@ -154,22 +82,17 @@ def decode_embedding(record: bytes, *, image_size: int) -> np.ndarray:
     """A record -> (C, S/16, S/16) float32, 0 where nothing was stored. Raises InputError, see `parse_record`."""
     coded = parse_record(record)
     codes = torch.from_numpy(pad_codes(coded.codes, side=image_size // STRIDE))[None]
-    return get_codec(coded.codec).dequantize(codes, torch.from_numpy(coded.scales)[None])[0].numpy()
+    embedding = get_codec(coded.codec).dequantize(codes, torch.from_numpy(coded.scales)[None])[0].numpy()
+    rows, columns = coded.codes.shape[1:]
+    embedding[:, rows:], embedding[:, :, columns:] = 0, 0
+    return embedding
 
 
 def pad_codes(codes: np.ndarray, *, side: int) -> np.ndarray:
-    """(C, rows, columns) -> (C, side, side) of the same dtype, zeros right and below."""
-    channels, rows, columns = codes.shape
+    """(planes, rows, columns) -> (planes, side, side) of the same dtype, zeros right and below."""
+    planes, rows, columns = codes.shape
     if max(rows, columns) > side:
         raise InputError(f"stored embedding is {rows} x {columns}, the frame holds {side} x {side}")
-    padded = np.zeros((channels, side, side), codes.dtype)
+    padded = np.zeros((planes, side, side), codes.dtype)
     padded[:, :rows, :columns] = codes
     return padded
-
-
-def _array(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Bytes as an array that owns writable memory (torch warns about read-only arrays)."""
-    expected = np.dtype(dtype).itemsize * int(np.prod(shape))
-    if len(payload) != expected:
-        raise InputError(f"the embedding record has {len(payload)} bytes of codes where {shape} needs {expected}")
-    return np.frombuffer(bytearray(payload), dtype).reshape(shape)
