@@ -72,6 +72,7 @@ def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, p
         rank=place.rank,
         world_size=place.world_size,
         lease_seconds=job.lease_seconds,
+        codec_gate=job.codec_gate,
     )
 
 

@@ -149,6 +149,7 @@ class PrecomputeConfig(Frozen):
     teacher: TeacherConfig
     out: str
     codec: str = "int8"
+    codec_gate: bool = True  # refuse a codec that loses too much of the first photos' masks
     samples_per_shard: Positive = 1000
     batch_size: Positive = 4
     max_bad_fraction: Share = 0.01

@@ -11,9 +11,9 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from encoders.errors import InputError
 from encoders.files import atomic_path
+from encoders.overlap import mask_iou
 from encoders.sample import Sample
 from eval_zeroshot.clicks import centre_point
-from eval_zeroshot.metrics import mask_iou
 from eval_zeroshot.protocol import PredictorLike, ask
 
 COLORS = ((255, 159, 28), (45, 196, 182), (231, 29, 91), (131, 106, 255), (144, 190, 39), (0, 150, 255))

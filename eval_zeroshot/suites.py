@@ -15,10 +15,11 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
+from encoders.overlap import mask_iou
 from encoders.rle import decode_segmentation, encode_mask
 from encoders.sample import Sample
 from eval_zeroshot.clicks import Click, centre_point, next_click
-from eval_zeroshot.metrics import SIZES, mask_iou, size_class
+from eval_zeroshot.metrics import SIZES, size_class
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike, ask, prompts_per_call
 from eval_zeroshot.results import Direction, Estimate, Result

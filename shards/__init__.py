@@ -1,9 +1,11 @@
 """Teacher embeddings on disk and back: sources of photos, shards with a manifest, and the loader for training."""
 
 from shards.batch import Batch, DeviceBatch, make_batch
-from shards.codec import CODECS, decode_embedding, encode_embedding
+from shards.codec import CODECS, decode_embedding, encode_embedding, get_codec
 from shards.estimate import PrecomputePlan, plan_precompute
+from shards.fidelity import Comparison, Fidelity, measure_fidelity
 from shards.findings import Problem, VerifyReport
+from shards.gate import check_codec, missed_gate
 from shards.identity import CacheIdentity
 from shards.loader import ShardLoader
 from shards.manifest import Manifest, ShardEntry
@@ -13,6 +15,7 @@ from shards.reader import ShardReader, StoredSample
 from shards.repair import clear_damaged
 from shards.source import Item, Photo, Source
 from shards.sources import open_source
+from shards.stats import CacheSample, CacheStats
 from shards.verify import verify
 from shards.views import ViewSource
 
@@ -20,7 +23,11 @@ __all__ = [
     "CODECS",
     "Batch",
     "CacheIdentity",
+    "CacheSample",
+    "CacheStats",
+    "Comparison",
     "DeviceBatch",
+    "Fidelity",
     "Item",
     "Manifest",
     "Photo",
@@ -36,9 +43,13 @@ __all__ = [
     "VerifyReport",
     "ViewSource",
     "clear_damaged",
+    "check_codec",
     "decode_embedding",
     "encode_embedding",
+    "get_codec",
     "make_batch",
+    "measure_fidelity",
+    "missed_gate",
     "open_source",
     "plan_precompute",
     "precompute",

@@ -23,6 +23,11 @@ class Coded:
     codes: np.ndarray
     scales: np.ndarray
 
+    @property
+    def channels(self) -> int:
+        """C, which is not the number of planes where several codes share a byte."""
+        return len(self.scales)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:

@@ -4,7 +4,6 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from tarfile import BLOCKSIZE
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from shards.source import Source
 from shards.stored import StoredPhoto, store_item
 from shards.teacher import embed
 from shards.work import READ_THREADS, photos_in, shard_index
+from shards.writer import bytes_in_tar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +128,8 @@ def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size
         for photo, embedding in zip(batch, embed(teacher, batch), strict=True):
             shape = (photo.pixels.shape[0], photo.pixels.shape[1])
             record = encode_embedding(embedding, shape=shape, codec=identity.codec)
-            sizes.append(sum(_in_tar(len(member)) for member in (record, photo.jpeg, photo.json)))
+            sizes.append(sum(bytes_in_tar(len(member)) for member in (record, photo.jpeg, photo.json)))
         teaching = (time.perf_counter() - started) / len(batch)
     return Measured(
         photos=len(good), photos_per_second=1 / max(teaching, reading), bytes_per_photo=sum(sizes) / len(sizes)
     )
-
-
-def _in_tar(size: int) -> int:
-    """Bytes that a member of so many bytes takes: a header, and whole blocks."""
-    return BLOCKSIZE * (1 + -(-size // BLOCKSIZE))

@@ -12,6 +12,7 @@ from encoders.files import sha256_file
 from encoders.sam import Sam
 from shards.board import POLL_SECONDS, Board
 from shards.codec import encode_embedding, get_codec
+from shards.gate import check_codec
 from shards.identity import CacheIdentity
 from shards.lease import LEASE_SECONDS, Lease
 from shards.manifest import ShardEntry, read_entries
@@ -66,6 +67,7 @@ def precompute(
     rank: int = 0,
     world_size: int = 1,
     lease_seconds: float = LEASE_SECONDS,
+    codec_gate: bool = True,
 ) -> PrecomputeSummary:
     """Write the teacher's embeddings of a source's photos to shards in `out`.
 
@@ -87,10 +89,11 @@ def precompute(
             processes started together do not ask for the same ones. They need not be right.
         lease_seconds: a process that shows no sign of life for so long is taken for dead, and its shard is made by
             another; longer than a batch takes.
+        codec_gate: before a cache is begun, see on its first photos that the codec keeps enough, see `shards.gate`.
 
     Raises:
-        InputError: `out` holds a cache of another teacher, preprocessing, codec, image size, source or shard size;
-            or too many photos are bad (the first few are named, finished shards stay); or no photo is good.
+        InputError: the codec misses its gate; or `out` holds a cache of another teacher, preprocessing, codec, image
+            size, source or shard size; or too many photos are bad (the first few are named, finished shards stay); or no photo is good.
     """
     folder = Path(out)
     if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size or lease_seconds <= 0:
@@ -107,6 +110,8 @@ def precompute(
         codec=codec,
         samples_per_shard=samples_per_shard,
     )
+    if codec_gate and CacheIdentity.read(folder) is None:
+        check_codec(source, teacher=teacher, codec=codec)
     identity = begin(folder, wanted)
     state = PrecomputeProgress(
         photos=0, photos_total=len(source.items()), quarantined=0, shards=0, shards_total=identity.shards

@@ -42,8 +42,8 @@ def verify_sample(sample: StoredSample, *, image_size: int, codec: str) -> None:
     pixels = sample.pixels()
     shape = (pixels.shape[0], pixels.shape[1])
     coded = sample.coded(shape=shape, image_size=image_size)
-    if coded.codec != codec or coded.codes.shape[0] != EMBED_DIM:
-        raise InputError(f"its record is {coded.codec} of {coded.codes.shape[0]} channels, not {codec} of {EMBED_DIM}")
+    if coded.codec != codec or coded.channels != EMBED_DIM:
+        raise InputError(f"its record is {coded.codec} of {coded.channels} channels, not {codec} of {EMBED_DIM}")
     facts = sample.json()
     if facts.get("key") != sample.key:
         raise InputError(f"its json is that of {facts.get('key')!r}")

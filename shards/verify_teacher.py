@@ -42,7 +42,7 @@ def verify_against_teacher(
     wrong: list[Problem] = []
     for start in range(0, len(drawn), BATCH_SIZE):
         batch = drawn[start : start + BATCH_SIZE]
-        photos = [_photo(sample) for sample in batch]
+        photos = [stored_photo(sample) for sample in batch]
         for sample, photo, embedding in zip(batch, photos, embed(teacher, photos), strict=True):
             if (problem := _compare(report, identity, sample, photo, embedding)) is not None:
                 wrong.append(problem)
@@ -87,7 +87,8 @@ def _compare(
     return Problem(where=sample.shard, key=sample.key, problem=text)
 
 
-def _photo(sample: StoredSample) -> StoredPhoto:
+def stored_photo(sample: StoredSample) -> StoredPhoto:
+    """A sample as it was before its embedding was made. Raises InputError where its pixels or facts cannot be read."""
     return StoredPhoto(
         key=sample.key, where=sample.where, jpeg=sample.jpeg, pixels=sample.pixels(), facts=sample.json()
     )

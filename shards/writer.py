@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tarfile import BLOCKSIZE
 
 from webdataset.writer import TarWriter
 
@@ -39,3 +40,8 @@ def write_shard(path: Path) -> Iterator[ShardWriter]:
             yield ShardWriter(tar)
         finally:
             tar.close()
+
+
+def bytes_in_tar(size: int) -> int:
+    """Bytes of a shard that a member of `size` bytes takes: a header, and whole blocks."""
+    return BLOCKSIZE * (1 + -(-size // BLOCKSIZE))

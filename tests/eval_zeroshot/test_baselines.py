@@ -4,9 +4,9 @@ import torch
 
 import encoders
 from encoders.errors import InputError
+from encoders.overlap import mask_iou
 from eval_zeroshot import Disc, FillBox, PointIou, box_iou, open_dataset, untrained
 from eval_zeroshot.baselines import fill_box
-from eval_zeroshot.metrics import mask_iou
 
 PHOTO = np.zeros((20, 40, 3), np.uint8)
 

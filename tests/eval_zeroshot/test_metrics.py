@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from eval_zeroshot.metrics import mask_iou, mean_and_error, size_class
+from encoders.overlap import mask_iou
+from eval_zeroshot.metrics import mean_and_error, size_class
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
