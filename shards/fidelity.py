@@ -61,7 +61,10 @@ def measure_fidelity(comparisons: Iterable[Comparison], *, teacher: Sam) -> Fide
         ValueError: there is nothing to compare.
     """
     predictor = Predictor(teacher)
-    errors, cosines, ious, differences = [], [], [], []
+    errors: list[float] = []
+    cosines: list[float] = []
+    ious: list[float] = []
+    differences: list[float] = []
     for comparison in comparisons:
         rows, columns = embedding_shape(comparison.shape)
         raw, coded = (e[:, :rows, :columns].astype(np.float64) for e in (comparison.raw, comparison.coded))

@@ -93,7 +93,8 @@ def precompute(
 
     Raises:
         InputError: the codec misses its gate; or `out` holds a cache of another teacher, preprocessing, codec, image
-            size, source or shard size; or too many photos are bad (the first few are named, finished shards stay); or no photo is good.
+            size, source or shard size; or too many photos are bad (the first few are named, finished shards stay); or
+            no photo is good.
     """
     folder = Path(out)
     if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size or lease_seconds <= 0:
