@@ -30,7 +30,7 @@ from eval_zeroshot import (
 )
 from eval_zeroshot.protocol import PredictorLike
 
-DATA_HELP = "COCO-format json, a folder with instances.json, or sample:train / sample:val."
+DATA_HELP = "COCO-format json, a folder with instances.json, BSDS500's folder, or sample:train / sample:val."
 
 
 def eval_(
@@ -38,6 +38,7 @@ def eval_(
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
+    split: Annotated[str, typer.Option(help="Of BSDS500: train, val or test.")] = "test",
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
     reference: Annotated[str | None, typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,
     untrained_: Annotated[
@@ -50,7 +51,7 @@ def eval_(
     out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
-    """Zero-shot suites on COCO-format data; run it again to continue.
+    """Zero-shot suites on COCO-format data, edges on BSDS500; run it again to continue.
 
     Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
     """
@@ -60,6 +61,7 @@ def eval_(
         suites=suite,
         data=data,
         images=images,
+        split=split,
         arch=arch,
         reference=reference,
         untrained_archs=untrained_ or [],
@@ -109,6 +111,7 @@ def run_eval(
     data: str,
     out: Path,
     images: Path | None = None,
+    split: str = "test",
     arch: str | None = None,
     reference: str | None = None,
     untrained_archs: Sequence[str] = (),
@@ -118,7 +121,7 @@ def run_eval(
 ) -> list[Result]:
     """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state."""
     chosen = [get_suite(name) for name in suites]
-    dataset = open_dataset(resolve_data(data), images=images, limit=limit)
+    dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit)
     predictors: dict[str, PredictorLike] = {}
     facts: dict[str, ModelFacts] = {}
     device = this_place().device

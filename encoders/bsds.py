@@ -65,15 +65,21 @@ class BsdsDataset:
         )
 
 
+def find_bsds(folder: Path | str) -> Path | None:
+    """The folder that holds BSDS500's `groundTruth`: `folder` itself or where it is in the official download."""
+    places = (Path(folder) / place for place in PLACES)
+    return next((place for place in places if (place / "groundTruth").is_dir()), None)
+
+
 def bsds_root(folder: Path | str) -> Path:
-    """The folder that holds BSDS500's `groundTruth`: `folder` itself or where it is in the official download.
+    """`find_bsds`, or an error.
 
     Raises:
-        InputError: there is none; says how to get the data set.
+        InputError: it is not there; says how to get the data set.
     """
-    for place in PLACES:
-        if (Path(folder) / place / "groundTruth").is_dir():
-            return Path(folder) / place
+    found = find_bsds(folder)
+    if found is not None:
+        return found
     what = "has no groundTruth folder" if Path(folder).is_dir() else "does not exist"
     raise InputError(f"{folder} {what}; expected BSDS500's folder of images/ and groundTruth/. {HOW_TO_GET}")
 

@@ -106,10 +106,15 @@ class Sam(nn.Module):
         return logits[:, tokens], scores[:, tokens]
 
     def upscale(self, logits: Tensor, *, shape: Shape) -> Tensor:
-        """(P, M, S/4, S/4) logits -> (P, M, H, W) logits of the original image; SAM's `postprocess_masks`."""
-        height, width = resized_shape(shape, image_size=self.image_size)
-        frame = F.interpolate(logits, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
-        return F.interpolate(frame[..., :height, :width], shape, mode="bilinear", align_corners=False)
+        """(P, M, S/4, S/4) logits -> (P, M, H, W) logits of the original image."""
+        return upscale_logits(logits, shape=shape, image_size=self.image_size)
+
+
+def upscale_logits(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
+    """(P, M, S/4, S/4) logits of an S x S frame -> (P, M, H, W) logits of the original image; SAM's `postprocess_masks`."""
+    height, width = resized_shape(shape, image_size=image_size)
+    frame = F.interpolate(logits, (image_size, image_size), mode="bilinear", align_corners=False)
+    return F.interpolate(frame[..., :height, :width], shape, mode="bilinear", align_corners=False)
 
 
 def describe(sam: Sam) -> dict[str, Any]:

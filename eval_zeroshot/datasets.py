@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
+from encoders.bsds import HOW_TO_GET as HOW_TO_GET_BSDS
+from encoders.bsds import BsdsDataset, find_bsds
 from encoders.coco import CocoDataset, file_name
 from encoders.errors import InputError
 from encoders.sample import Sample
@@ -14,48 +17,67 @@ HOW_TO_GET = (
 COMMON_NAMES = ("instances", "annotations")  # names of files that say nothing of the data set
 
 
+class Photos(Protocol):
+    """Samples by number, in a fixed order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
 class EvalDataset:
-    """The first `limit` photos, by image id, of a COCO-format data set.
+    """The first `limit` photos of a data set: by image id in COCO format, by name in BSDS500.
 
     Args:
-        coco: the data set.
+        photos: the data set.
         name: what results call it; a limit is added to it, as a result on fewer photos is another result.
         limit: photos to use; None or more than there are uses all.
     """
 
-    def __init__(self, coco: CocoDataset, *, name: str, limit: int | None = None) -> None:
-        self._coco = coco
-        self._count = len(coco) if limit is None else min(limit, len(coco))
-        self.name = name if self._count == len(coco) else f"{name}[:{self._count}]"
+    def __init__(self, photos: Photos, *, name: str, limit: int | None = None) -> None:
+        self._photos = photos
+        self._count = len(photos) if limit is None else min(limit, len(photos))
+        self.name = name if self._count == len(photos) else f"{name}[:{self._count}]"
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._coco[index] for index in range(self._count))
+        return (self._photos[index] for index in range(self._count))
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self._count:
             raise IndexError(index)
-        return self._coco[index]
+        return self._photos[index]
 
 
 def open_dataset(
-    annotations: Path | str, *, images: Path | str | None = None, limit: int | None = None, name: str | None = None
+    annotations: Path | str,
+    *,
+    images: Path | str | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    name: str | None = None,
 ) -> EvalDataset:
-    """Open COCO-format annotations with their photos.
+    """Open COCO-format annotations with their photos, or BSDS500: what is there decides.
 
     Args:
-        annotations: a COCO-format json, or a folder that holds one as `instances.json` or as its only json.
-        images: folder of the photos; `images/` beside the json when None.
-        limit: use only the first photos by image id.
-        name: name in results; the json's, or its folder's where the json is just `instances.json`.
+        annotations: a COCO-format json, or a folder that holds one as `instances.json` or as its only json; or the folder of
+            BSDS500, as downloaded or with `images` and `groundTruth` directly in it.
+        images: folder of COCO's photos; `images/` beside the json when None.
+        split: of BSDS500.
+        limit: use only the first photos.
+        name: name in results; the json's, or its folder's where the json is just `instances.json`; "BSDS500 SPLIT".
 
     Raises:
-        InputError: annotations or photos are missing; says where to get COCO. Or the limit is not positive.
+        InputError: annotations or photos are missing; says where to get them. Or the limit is not positive.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} leaves no photo; give a positive number")
+    if root := find_bsds(annotations):
+        bsds = BsdsDataset(root, split=split)
+        whole = (root / "images" / split).is_dir()  # some photos without splits are not the data set
+        return EvalDataset(bsds, name=name or (f"BSDS500 {split}" if whole else root.resolve().name), limit=limit)
     path = find_annotations(Path(annotations))
     coco = CocoDataset(path, images=images)
     _check_photos(coco)
@@ -78,7 +100,8 @@ def find_annotations(path: Path) -> Path:
             f"{path} is a folder with {len(found)} json files and no instances.json; name the annotations file itself"
         )
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a COCO-format json of instances. {HOW_TO_GET}")
+        wanted = "expected a COCO-format json of instances, or BSDS500"
+        raise InputError(f"{path} does not exist; {wanted}. {HOW_TO_GET}. {HOW_TO_GET_BSDS}")
     return path
 
 

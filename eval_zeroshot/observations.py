@@ -60,6 +60,11 @@ class ObservationStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._append(json.dumps(self.identity, sort_keys=True))
 
+    @property
+    def folder(self) -> Path | None:
+        """Where a suite may keep files of the same identity; None where nothing is kept."""
+        return None if self.path is None else self.path.with_suffix("")
+
     def get(self, key: str, *, ids: list[int]) -> Observation | None:
         """The stored observation of a photo, None if there is none yet.
 

@@ -14,7 +14,7 @@ from encoders.sample import Sample
 from eval_zeroshot.observations import Observation, ObservationStore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
-from eval_zeroshot.suites import Suite
+from eval_zeroshot.suites import KeepsFiles, Suite
 
 Progress = Callable[[int, int | None], None]  # (photos done, photos in all if known), after each photo
 
@@ -111,7 +111,11 @@ def _observe_all(
             if due:
                 predictor.set_image(sample.image)
             for suite in due:
-                stores[suite.name, model].add(suite.observe(predictor, sample))
+                store = stores[suite.name, model]
+                if isinstance(suite, KeepsFiles):
+                    store.add(suite.observe_keeping(predictor, sample, folder=store.folder))
+                else:
+                    store.add(suite.observe(predictor, sample))
         if progress is not None:
             progress(len(keys), total)
     return list(keys)

@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from encoders.overlap import mask_iou
 from encoders.rle import decode_segmentation, encode_mask
 from encoders.sample import Sample
 from eval_zeroshot.clicks import Click, centre_point, next_click
+from eval_zeroshot.edges.suite import Edges
 from eval_zeroshot.metrics import SIZES, size_class
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike, ask, prompts_per_call
@@ -53,6 +55,14 @@ class Suite(Protocol):
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
     ) -> Result:
         """Observe all samples and sum up."""
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A suite whose answers on a photo are worth a file, to look at and to continue from."""
+
+    def observe_keeping(self, predictor: PredictorLike, sample: Sample, *, folder: Path | None) -> Observation:
+        """`observe`, with files in a folder for this data set, suite and model; it need not exist. None keeps nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +288,8 @@ def _prompts(history: Sequence[Sequence[Click]]) -> tuple[np.ndarray, np.ndarray
 
 box_iou = BoxIou()
 point_iou = PointIou()
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou)}
+edges = Edges()
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges)}
 
 
 def get_suite(name: str) -> Suite:

@@ -19,9 +19,10 @@ TITLES = {
     ("point", "oracle"): "oracle of 3",
     ("point", "click_3"): "3 clicks",
     ("point", "click_5"): "5 clicks",
+    ("edges", "value"): "ODS",
 }
 PUBLISHED_HEADING = "Published numbers, each under its own protocol; not comparable with the tables above"
-ORDER = ("click_3", "click_5", "most_confident", "oracle")  # further numbers follow by name, agreement last
+ORDER = ("click_3", "click_5", "most_confident", "oracle", "OIS", "AP", "R50")  # further numbers follow by name, agreement last
 
 
 @dataclass(frozen=True, kw_only=True)

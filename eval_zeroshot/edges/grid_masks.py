@@ -1,0 +1,67 @@
+"""All masks of a photo by a grid of clicks, unfiltered, for SAM's zero-shot edges."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchvision.ops import nms
+
+from encoders.geometry import Shape
+from eval_zeroshot.protocol import PredictorLike, ask, prompts_per_call
+
+POINTS_PER_SIDE = 16
+BOX_NMS_IOU = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridMasks:
+    """N masks of one photo, at the decoder's resolution.
+
+    Attributes:
+        logits: (N, S/4, S/4) float32; what is above 0 at the photo's resolution is mask.
+        scores: (N,) float32, predicted IoU.
+        boxes: (N, 4) float32 xyxy of the masks in pixels of the photo, right and lower edge exclusive.
+    """
+
+    logits: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+
+
+def point_grid(shape: Shape, *, per_side: int = POINTS_PER_SIDE) -> np.ndarray:
+    """(per_side², 2) float64 xy: the centres of equal cells, in pixels. Source: segment-anything, `build_point_grid`."""
+    ticks = (np.arange(per_side) + 0.5) / per_side
+    x, y = np.meshgrid(ticks * shape[1], ticks * shape[0])
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def grid_masks(predictor: PredictorLike, *, shape: Shape, per_side: int = POINTS_PER_SIDE) -> GridMasks:
+    """The three masks of each point of the grid, each point asked alone; masks without a pixel are left out.
+
+    Memory: the masks themselves only for some prompts at a time, their logits for all: 200 MB for 768 at S = 1024.
+    """
+    points, step = point_grid(shape, per_side=per_side), prompts_per_call(shape)
+    parts = []
+    for start in range(0, len(points), step):
+        chunk = points[start : start + step, None]
+        labels = np.ones(chunk.shape[:2], np.int64)
+        masks, scores, logits = ask(predictor, shape=shape, points=chunk, labels=labels, multimask=True)
+        seen = np.asarray(masks.any(axis=(2, 3)))
+        parts.append((logits[seen].astype(np.float32), scores[seen].astype(np.float32), mask_boxes(masks[seen])))
+    logits, scores, boxes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return GridMasks(logits=logits, scores=scores, boxes=boxes)
+
+
+def mask_boxes(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool, none empty -> (N, 4) float32 xyxy, right and lower edge exclusive."""
+    ends = []
+    for axis in (1, 2):  # (N, W) columns, then (N, H) rows
+        line = np.asarray(masks.any(axis=axis))
+        ends += [line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)]
+    return np.stack([ends[0], ends[2], ends[1], ends[3]], axis=1).astype(np.float32)
+
+
+def distinct(masks: GridMasks, *, iou: float = BOX_NMS_IOU) -> GridMasks:
+    """What greedy non-maximum suppression by predicted IoU leaves: no two boxes overlap by more than `iou`."""
+    kept = nms(torch.from_numpy(masks.boxes), torch.from_numpy(masks.scores), iou).numpy()
+    return GridMasks(logits=masks.logits[kept], scores=masks.scores[kept], boxes=masks.boxes[kept])
