@@ -19,7 +19,6 @@ from eval_zeroshot import (
     ModelFacts,
     Result,
     evaluate,
-    get_suite,
     open_dataset,
     read_results,
     untrained,
@@ -28,6 +27,7 @@ from eval_zeroshot import (
 from eval_zeroshot import (
     compare as compare_results,
 )
+from eval_zeroshot.choose import choose_suites
 from eval_zeroshot.protocol import PredictorLike
 
 DATA_HELP = "COCO-format json, a folder with instances.json, BSDS500's folder, or sample:train / sample:val."
@@ -37,6 +37,7 @@ def eval_(
     model: Annotated[list[str], typer.Option("--model", "-m", help="Run folder, weights, or name; NAME=MODEL. Repeatable.")],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
+    boxes: Annotated[Path | None, typer.Option(help="A detector's results, for the instance_ suites.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
     split: Annotated[str, typer.Option(help="Of BSDS500: train, val or test.")] = "test",
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
@@ -60,6 +61,7 @@ def eval_(
         models,
         suites=suite,
         data=data,
+        boxes=boxes,
         images=images,
         split=split,
         arch=arch,
@@ -110,6 +112,7 @@ def run_eval(
     suites: Sequence[str],
     data: str,
     out: Path,
+    boxes: Path | None = None,
     images: Path | None = None,
     split: str = "test",
     arch: str | None = None,
@@ -120,7 +123,7 @@ def run_eval(
     image_size: int | None = None,
 ) -> list[Result]:
     """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state."""
-    chosen = [get_suite(name) for name in suites]
+    chosen = choose_suites(suites, data=resolve_data(data), boxes=boxes)
     dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit)
     predictors: dict[str, PredictorLike] = {}
     facts: dict[str, ModelFacts] = {}

@@ -56,6 +56,13 @@ def to_rle(segmentation: Any, *, shape: Shape) -> Rle:
     return _as_json({"size": size, "counts": counts})
 
 
+def rle_iou(first: Rle, second: Rle) -> float:
+    """IoU of two masks of one image that `encode_mask` or `to_rle` gave, from their runs alone; of two empty ones 1.0."""
+    if first["counts"] == second["counts"]:
+        return 1.0
+    return float(coco_mask.iou([first], [second], [0])[0, 0])
+
+
 def run_lengths(counts: str | bytes) -> np.ndarray:
     """Compressed COCO counts -> (R,) int64 run lengths, background first.
 

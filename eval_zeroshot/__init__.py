@@ -1,6 +1,8 @@
 """Zero-shot evaluation: any predictor, any COCO-format data set, named protocols, honest tables."""
 
+from eval_zeroshot.ap import average_precision
 from eval_zeroshot.baselines import Disc, FillBox, untrained
+from eval_zeroshot.choose import choose_suites
 from eval_zeroshot.datasets import EvalDataset, open_dataset
 from eval_zeroshot.published import PublishedRow, published_rows
 from eval_zeroshot.results import Estimate, Result, append_results, read_results, write_results
@@ -23,7 +25,9 @@ __all__ = [
     "Result",
     "Suite",
     "append_results",
+    "average_precision",
     "box_iou",
+    "choose_suites",
     "compare",
     "contact_sheet",
     "evaluate",

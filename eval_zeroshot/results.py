@@ -47,6 +47,7 @@ class Result(Estimate):
         skipped: objects left out, by reason.
         breakdown: the primary number by size of object.
         extra: further numbers of the same objects, each with its own n.
+        detector, detector_sha256: name and checksum of the file that the boxes came from, where a suite takes such.
         reference: the model whose masks `agreement` is measured against.
     """
 
@@ -64,6 +65,8 @@ class Result(Estimate):
     skipped: dict[str, int] = Field(default_factory=dict)
     breakdown: dict[str, Estimate] = Field(default_factory=dict)
     extra: dict[str, Estimate] = Field(default_factory=dict)
+    detector: str | None = None
+    detector_sha256: str | None = None
     reference: str | None = None
     seed: int = 0
 

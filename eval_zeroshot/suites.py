@@ -17,7 +17,7 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.overlap import mask_iou
-from encoders.rle import decode_segmentation, encode_mask
+from encoders.rle import encode_mask, rle_iou
 from encoders.sample import Sample
 from eval_zeroshot.clicks import Click, centre_point, next_click
 from eval_zeroshot.edges.suite import Edges
@@ -264,10 +264,7 @@ def agreement(observations: Sequence[Observation], reference: Sequence[Observati
         other = masks.get(seen.key)
         if other is None or other.ids != seen.ids:
             raise InputError(f"the reference has no masks for the same objects of photo {seen.key}")
-        for mine, theirs in zip(seen.masks, other.masks, strict=True):
-            shape = (int(mine["size"][0]), int(mine["size"][1]))
-            pair = [decode_segmentation(rle, shape=shape) for rle in (mine, theirs)]
-            values.append(float(mask_iou(*pair)))
+        values += [rle_iou(mine, theirs) for mine, theirs in zip(seen.masks, other.masks, strict=True)]
     return values
 
 
@@ -292,14 +289,15 @@ edges = Edges()
 SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges)}
 
 
-def get_suite(name: str) -> Suite:
+def get_suite(name: str, *, others: Iterable[str] = ()) -> Suite:
     """A suite by name.
 
     Raises:
-        InputError: there is none; near misses are named.
+        InputError: there is none; near misses are named, among `others` too, which are made elsewhere.
     """
     if name in SUITES:
         return SUITES[name]
-    near = difflib.get_close_matches(name, SUITES, n=2)
+    known = sorted({*SUITES, *others})
+    near = difflib.get_close_matches(name, known, n=2)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise InputError(f"no suite is called {name!r}; {hint}suites: {', '.join(sorted(SUITES))}")
+    raise InputError(f"no suite is called {name!r}; {hint}suites: {', '.join(known)}")

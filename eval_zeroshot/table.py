@@ -21,6 +21,7 @@ TITLES = {
     ("point", "click_5"): "5 clicks",
     ("edges", "value"): "ODS",
 }
+INSTANCE = "instance_"  # before the name of a protocol
 PUBLISHED_HEADING = "Published numbers, each under its own protocol; not comparable with the tables above"
 ORDER = ("click_3", "click_5", "most_confident", "oracle", "OIS", "AP", "R50")  # further numbers follow by name, agreement last
 
@@ -124,7 +125,7 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
         if len({result.n for result in ordered}) > 1:
             counts = ", ".join(f"{result.model} {result.n}" for result in ordered)
             notes.append(f"{suite} on {dataset} has different numbers of objects: {counts}")
-    suites = {group.suite for group in groups}
+    suites = {"instance" if group.suite.startswith(INSTANCE) else group.suite for group in groups}
     papers = tuple(sorted(published_groups(), key=lambda group: group.suite not in suites)) if published else ()
     return Comparison(groups=tuple(groups), published=papers, notes=tuple(dict.fromkeys(notes)))
 
@@ -197,6 +198,8 @@ def published_grid(group: PublishedGroup) -> Grid:
 
 
 def _title(suite: str, name: str) -> str:
+    if name == "value" and suite.startswith(INSTANCE):
+        return f"mask AP ({suite.removeprefix(INSTANCE)})"
     return TITLES.get((suite, name)) or (suite if name == "value" else name.replace("_", " "))
 
 

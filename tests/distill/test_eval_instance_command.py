@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from encoders.rle import encode_mask
 
@@ -105,3 +106,21 @@ def test_unknown_options_are_refused(score):
     mask = [RIGHT | {"segmentation": MASK}]
     assert score(mask, "--type", "masks")[0] == 2 and "expected auto, segm or bbox" in score(mask, "--type", "masks")[2]
     assert score(mask, "--backend", "quick")[0] == 2
+
+
+def test_a_model_is_asked_for_masks_of_a_detectors_boxes_and_the_table_names_the_protocol(command, score, tmp_path):
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 90, 3), dtype=np.uint8))
+    (tmp_path / "images").mkdir()
+    photo.save(tmp_path / "images" / "a.jpg")
+    score([RIGHT | {"bbox": [40, 5, 30, 10]}])  # writes the files
+    words = ["eval", "-m", "sam_demo", "--image-size", 64, "-s", "instance_repvit_sam", "-s", "instance_sam", "--baselines"]
+    words += ["--data", tmp_path / "truth.json", "--out", tmp_path / "out.jsonl"]
+    code, _, err = command(*words)
+    assert code == 2 and "instance_repvit_sam needs a detector's boxes" in err
+    code, out, _ = command(*words, "--boxes", tmp_path / "results.json", "--json")
+    results = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(results) == 4 and {result["detector"] for result in results} == {"results.json"}
+    filled = {result["suite"]: result["value"] for result in results if result["role"] == "baseline"}
+    assert filled == {"instance_repvit_sam": pytest.approx(1.0), "instance_sam": pytest.approx(1.0)}
+    code, out, _ = command("compare", tmp_path / "out.jsonl", "--format", "markdown")
+    assert "| mask AP (repvit_sam) |" in out and out.index("RepViT-SAM: instance") < out.index("EdgeSAM: box")

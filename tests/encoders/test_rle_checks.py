@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from encoders.errors import InputError
-from encoders.rle import decode_segmentation, encode_mask, run_lengths, to_rle
+from encoders.rle import decode_segmentation, encode_mask, rle_iou, run_lengths, to_rle
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 60))
 
@@ -94,3 +94,14 @@ def test_polygons_whose_outline_would_exhaust_memory_are_refused_undrawn():
 def test_a_size_that_is_none_is_refused(size):
     with pytest.raises(InputError, match="segmentation"):
         decode_segmentation({"size": size, "counts": GOOD_COUNTS}, shape=(30, 50))
+
+
+def test_iou_from_the_runs_by_hand_and_of_empty_masks():
+    def mask(rows, columns):
+        drawn = np.zeros((6, 9), bool)
+        drawn[slice(*rows), slice(*columns)] = True
+        return encode_mask(drawn)
+
+    assert rle_iou(mask((1, 5), (2, 8)), mask((1, 5), (5, 9))) == pytest.approx(3 / 7)  # 12 of 28 pixels
+    assert rle_iou(mask((0, 0), (0, 0)), mask((0, 0), (0, 0))) == 1.0
+    assert rle_iou(mask((0, 0), (0, 0)), mask((1, 5), (2, 8))) == 0.0
