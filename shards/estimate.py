@@ -14,7 +14,7 @@ from shards.codec import encode_embedding
 from shards.identity import CacheIdentity
 from shards.progress import earlier_rate
 from shards.source import Source
-from shards.stored import StoredPhoto, store_item
+from shards.stored import BadSample, StoredPhoto, store_item
 from shards.teacher import embed
 from shards.work import READ_THREADS, photos_in, shard_index
 from shards.writer import bytes_in_tar
@@ -120,7 +120,8 @@ def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size
     reading = (time.perf_counter() - started) / len(stored) / READ_THREADS
     good = [photo for photo in stored if isinstance(photo, StoredPhoto)][: 2 * batch_size]
     if not good:
-        raise InputError(f"none of {len(stored)} photos drawn from {source.name} can be used; look at the source")
+        first = next(sample for sample in stored if isinstance(sample, BadSample))
+        raise InputError(f"none of {len(stored)} photos drawn from {source.name} can be used; the first: {first.reason}")
     sizes: list[int] = []
     for start in range(0, len(good), batch_size):
         batch = good[start : start + batch_size]

@@ -64,5 +64,5 @@ def test_a_plan_is_refused_where_the_work_would_be(tmp_path, photo_folder):
         plan(folder, tmp_path / "new", processes=0)
     for photo in folder.iterdir():
         photo.write_bytes(b"junk")
-    with pytest.raises(InputError, match="none of 6 photos drawn from folder:photos can be used"):
+    with pytest.raises(InputError, match="none of 6 photos drawn from folder:photos can be used; the first: .*p00"):
         plan(folder, tmp_path / "new")

@@ -66,7 +66,7 @@ def test_three_kills_of_two_processes_leave_no_trace(tmp_path, photo_folder, sta
 
 @pytest.mark.slow
 def test_25_kills_of_two_processes_leave_no_trace(tmp_path, photo_folder, started):
-    """Takes about 30 seconds."""
+    """Takes about a minute."""
     check_disturbed(photo_folder(298), tmp_path, started, kills=25, seconds=0.6)
 
 
