@@ -68,7 +68,7 @@ def score_predictions(
         predictions: folder of NAME.png or NAME.mat.
         data: BSDS500, see `encoders.bsds`.
         thresholds: levels k / (thresholds + 1); ready segmentations bring their own.
-        processes: photos worked on at a time; each takes about 0.2 GB.
+        processes: photos worked on at a time; memory grows with them, not with the number of photos.
         progress: called with photos done and in all, after each photo.
 
     Raises:
@@ -94,7 +94,7 @@ def _prediction_files(folder: Path, truths: dict[str, Path]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; expected edge maps NAME.png or NAME.mat, e.g. {next(iter(truths))}.png")
     found: dict[str, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES):
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES):
         if path.stem in found:
             raise InputError(f"{folder} has both {found[path.stem].name} and {path.name}; keep one of them")
         if path.stem in truths:

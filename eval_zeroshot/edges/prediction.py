@@ -96,7 +96,7 @@ def read_prediction(path: Path, *, thresholds: int = THRESHOLDS) -> EdgePredicti
     Raises:
         InputError: the file is none of these.
     """
-    return _read_mat(path, thresholds) if path.suffix == ".mat" else _read_png(path, thresholds)
+    return _read_mat(path, thresholds) if path.suffix.lower() == ".mat" else _read_png(path, thresholds)
 
 
 def _read_png(path: Path, thresholds: int) -> EdgeStrength:
@@ -115,7 +115,10 @@ def _read_mat(path: Path, thresholds: int) -> EdgePrediction:
         content = scipy.io.loadmat(str(path))
         if "ucm2" in content:
             return EdgeStrength(np.asarray(content["ucm2"], np.float64)[2::2, 2::2], thresholds)
-        return EdgeSegmentations(tuple(np.atleast_2d(labels) for labels in content["segs"].ravel()))
+        segmentations = tuple(np.atleast_2d(labels) for labels in content["segs"].ravel())
     except UNREADABLE as error:
         what = "expected `ucm2` or `segs`, saved as MATLAB version 7 or older"
         raise InputError(f"{path} holds no edges ({type(error).__name__}: {error}); {what}") from error
+    if not segmentations:
+        raise InputError(f"{path} has an empty cell `segs`; expected at least one segmentation")
+    return EdgeSegmentations(segmentations)

@@ -94,7 +94,7 @@ def test_best_f_equals_that_of_an_independent_matching(shared_data, tmp_path):
 
 @pytest.mark.slow
 def test_best_f_equals_that_of_an_independent_matching_on_ten_photos(shared_data, tmp_path):
-    """Takes some minutes: dense assignments of up to thousands of pixels, 9 levels."""
+    """Takes about a minute: dense assignments of up to thousands of pixels, 9 levels."""
     names = list(truth_files(shared_data / "bsds500", split="test"))[:10]
     compare_best_f(shared_data, tmp_path, names=names, thresholds=9)
 

@@ -72,6 +72,7 @@ def test_annotators_boundaries_are_their_regions_boundaries_thinned(shared_data)
         ("a.png", b"no picture", "no readable PNG"),
         ("a.mat", b"no matrix", "holds no edges"),
         ("colour.png", (2, 3, 3), "mode RGB; expected one channel of 8 bits"),
+        ("none.mat", {"segs": np.empty((1, 0), object)}, "empty cell `segs`"),
         ("other.mat", {"edges": np.zeros((2, 2))}, "expected `ucm2` or `segs`"),
     ],
 )
