@@ -225,7 +225,7 @@ def _add(member: tarfile.TarInfo, pairs: dict[str, _Pair], repeated: list[_Pair]
     elif member.name.startswith("/") or ".." in Path(member.name).parts:
         pair.problem = f"{name} leads out of the tar"
     elif not 0 <= member.size <= most:
-        pair.problem = f"{name} states {member.size} bytes; at most {most} are read"
+        pair.problem = f"{name} states {str(member.size)[:20]} bytes; at most {most} are read"
     elif member.offset_data + member.size > tar_size:
         pair.problem = f"{name} is cut off at the end of the tar"
     return True
