@@ -11,8 +11,8 @@ from distill import (
     commands_data,
     commands_edges,
     commands_eval,
-    commands_instance,
     commands_ingest,
+    commands_instance,
     commands_train,
     eval_group,
 )

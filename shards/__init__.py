@@ -17,8 +17,8 @@ from shards.repair import clear_damaged
 from shards.source import Item, Photo, Source
 from shards.sources import open_source
 from shards.stats import CacheSample, CacheStats
-from shards.verify import verify
 from shards.tar_index import Listing
+from shards.verify import verify
 from shards.views import ViewSource
 
 __all__ = [
