@@ -11,6 +11,7 @@ from distill import (
     commands_data,
     commands_edges,
     commands_eval,
+    commands_ingest,
     commands_instance,
     commands_train,
     eval_group,
@@ -34,6 +35,7 @@ def _options(local_rank: Annotated[int, typer.Option("--local_rank", hidden=True
 
 for module in (
     commands_train,
+    commands_ingest,
     commands_data,
     commands_cache,
     eval_group,

@@ -5,7 +5,7 @@ from pathlib import Path
 from distill.config import PrecomputeConfig
 from distill.place import Place
 from distill.sample_data import resolve_data
-from shards import Source, ViewSource, open_source
+from shards import Listing, Source, ViewSource, open_source
 
 INDEX_FOLDER = "tar_index"  # in the output folder: what is where in each tar
 
@@ -29,7 +29,8 @@ def open_photos(job: PrecomputeConfig, *, place: Place | None = None, keep_index
         masks=source.masks,
         subset=source.subset,
         names=source.names,
-        indexes=folder if keep_index or folder.is_dir() else None,
-        turn=(place.rank, place.world_size),
+        listing=Listing(
+            folder=folder if keep_index or folder.is_dir() else None, rank=place.rank, world_size=place.world_size
+        ),
     )
     return ViewSource(photos, views=source.views, seed=job.seed) if source.views > 1 else photos

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from encoders.errors import InputError
@@ -36,15 +37,17 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
         name: what to call it in an error.
 
     Raises:
-        InputError: no image, a truncated one, an animated one, one of more than `MAX_PIXELS` pixels (refused before
-            its pixels are decoded), or of floating-point or more than 16-bit pixels, whose range nobody knows.
+        InputError: no image; a truncated or damaged one, as far as its decoder can tell; an animated one; one of more
+            than `MAX_PIXELS` pixels, refused before they are decoded; or one of floating-point or more than 16-bit
+            pixels, whose range nobody knows.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, name)
+            if image.format in ("JPEG", "MPO"):
+                return _from_jpeg(image, data, name)
             image.load()
-            plain_cmyk = image.format in ("JPEG", "MPO") and "adobe" not in image.info
-            return np.array(_as_rgb(_upright(image), name, plain_cmyk=plain_cmyk))
+            return np.array(_as_rgb(_upright(image), name))
     except InputError:
         raise
     except UnidentifiedImageError as error:  # its message holds a memory address, so it differs from run to run
@@ -70,16 +73,33 @@ def _check_header(image: Image.Image, name: str) -> None:
         raise InputError(f"{name}: {getattr(image, 'n_frames', 'several')} frames; expected a single photo")
 
 
+def _from_jpeg(header: Image.Image, data: bytes, name: str) -> np.ndarray:
+    """Pixels by simplejpeg: those of PIL, both are libjpeg-turbo, but where it warns of lost data PIL gives grey."""
+    if header.mode in ("RGB", "L"):
+        pixels, turn = simplejpeg.decode_jpeg(data, colorspace="RGB"), _turn(header)
+        return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+    simplejpeg.decode_jpeg(data, colorspace="CMYK")
+    header.load()
+    image = _upright(header)
+    if "adobe" not in header.info:
+        image = ImageChops.invert(image)  # PIL inverts every CMYK JPEG
+    return np.array(_as_rgb(image, name))
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    """The pixels turned as EXIF says; as they are stored where EXIF is absent or damaged."""
-    try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged EXIF says nothing against the pixels, and PIL raises whatever it trips over
-        turn = None
+    turn = _turn(image)
     return image if turn is None else image.transpose(turn)
 
 
-def _as_rgb(image: Image.Image, name: str, *, plain_cmyk: bool) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF says of the stored pixels; None where they are upright, and where EXIF is absent or damaged."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF says nothing against the pixels, and PIL raises whatever it trips over
+        return None
+
+
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
     mode, info = image.mode, image.info
     if mode == "RGB" and "transparency" not in info:
         return image
@@ -87,8 +107,6 @@ def _as_rgb(image: Image.Image, name: str, *, plain_cmyk: bool) -> Image.Image:
         raise InputError(f"{name}: pixels are floating-point or of more than 16 bits; expected 8 or 16 bits a channel")
     if mode == "I" or mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if mode == "CMYK" and plain_cmyk:
-        image = ImageChops.invert(image)  # PIL inverts every CMYK JPEG
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

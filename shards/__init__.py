@@ -7,6 +7,7 @@ from shards.fidelity import Comparison, Fidelity, measure_fidelity
 from shards.findings import Problem, VerifyReport
 from shards.gate import check_codec, missed_gate
 from shards.identity import CacheIdentity
+from shards.ingest import IngestPlan, ingest
 from shards.loader import ShardLoader
 from shards.manifest import Manifest, ShardEntry
 from shards.precompute import PrecomputeSummary, precompute, wanted_identity
@@ -16,6 +17,7 @@ from shards.repair import clear_damaged
 from shards.source import Item, Photo, Source
 from shards.sources import open_source
 from shards.stats import CacheSample, CacheStats
+from shards.tar_index import Listing
 from shards.verify import verify
 from shards.views import ViewSource
 
@@ -28,7 +30,9 @@ __all__ = [
     "Comparison",
     "DeviceBatch",
     "Fidelity",
+    "IngestPlan",
     "Item",
+    "Listing",
     "Manifest",
     "Photo",
     "PrecomputePlan",
@@ -47,6 +51,7 @@ __all__ = [
     "decode_embedding",
     "encode_embedding",
     "get_codec",
+    "ingest",
     "make_batch",
     "measure_fidelity",
     "missed_gate",

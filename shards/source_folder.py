@@ -53,7 +53,7 @@ def photo_size(path: Path) -> tuple[int | None, str | None]:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
             return None, "a link that leads in a circle"
-        if path.is_symlink():
+        if os.path.islink(path):
             return None, "a link that leads nowhere"
         return None, f"does not exist or cannot be opened ({getattr(error, 'strerror', error)})"
     if not stat.S_ISREG(facts.st_mode):

@@ -11,7 +11,7 @@ from encoders.errors import InputError
 from encoders.image import decode_image
 from shards.annotations import normalize_annotations, plain_facts
 from shards.source import Item, Photo, Source
-from shards.tar_index import TarIndex, read_index
+from shards.tar_index import Listing, TarIndex, keep_indexes, read_index
 from shards.tar_items import TarItems, key_of_member
 
 Span = tuple[int, int]  # offset and size of a member's data, bytes
@@ -27,25 +27,16 @@ class TarSource(Source):
     Args:
         tars: paths; read in order of their names.
         masks: False leaves annotations out.
-        indexes: folder that keeps what is where in each tar, so that no second process has to look; None keeps none.
-        turn: (rank, world_size): which tar to begin the listing with, so that processes that list together share it.
+        listing: how to list them.
 
     Raises:
         InputError: a tar is missing or is none, or all of them together hold no photo.
     """
 
-    def __init__(
-        self,
-        tars: Sequence[Path | str],
-        *,
-        masks: bool = True,
-        indexes: Path | None = None,
-        turn: tuple[int, int] = (0, 1),
-    ) -> None:
+    def __init__(self, tars: Sequence[Path | str], *, masks: bool = True, listing: Listing | None = None) -> None:
         self.tars = sorted((Path(tar) for tar in tars), key=lambda tar: (tar.name, str(tar)))
         self.masks = masks
-        self._indexes = indexes
-        self._turn = turn
+        self._listing = listing or Listing()
         names = self.tars[0].name if len(self.tars) == 1 else f"{self.tars[0].name}..{self.tars[-1].name}"
         self.name = f"sa1b:{names}" + ("" if masks else ":no masks")
         if not any(item.problem is None for item in self.items()):
@@ -61,19 +52,15 @@ class TarSource(Source):
 
     def list_items(self) -> TarItems:
         """Key: the member's base name without its suffix, made safe."""
-        if self._indexes is not None:
-            rank, world_size = self._turn
-            first = len(self.tars) * rank // world_size
-            for _ in self._read_indexes([*self.tars[first:], *self.tars[:first]]):
-                pass
-        return TarItems(self.tars, self._read_indexes(self.tars), masks=self.masks)
+        keep_indexes(self.tars, self._listing)
+        return TarItems(self.tars, self._read_indexes(), masks=self.masks)
 
-    def _read_indexes(self, tars: Sequence[Path]) -> Iterator[TarIndex]:
+    def _read_indexes(self) -> Iterator[TarIndex]:
         """An index a tar; tars that cannot be read are named together, after the others."""
         unreadable = []
-        for tar in tars:
+        for tar in self.tars:
             try:
-                yield read_index(tar, folder=self._indexes)
+                yield read_index(tar, folder=self._listing.folder)
             except InputError as error:
                 unreadable.append(str(error))
         if unreadable:

@@ -11,6 +11,7 @@ from shards.source import PHOTO_SUFFIXES, Source, printable
 from shards.source_coco import CocoSource
 from shards.source_folder import FolderSource
 from shards.source_tars import TarSource
+from shards.tar_index import Listing
 
 
 def open_source(
@@ -21,8 +22,7 @@ def open_source(
     masks: bool = True,
     subset: str | None = None,
     names: Path | str | None = None,
-    indexes: Path | None = None,
-    turn: tuple[int, int] = (0, 1),
+    listing: Listing | None = None,
 ) -> Source:
     """Open a source of photos.
 
@@ -34,12 +34,12 @@ def open_source(
         masks: False leaves annotations out: photos need none, and broken ones do no harm.
         subset: a share of the photos by their keys, e.g. "1%@seed=0"; see `shards.selection.Subset`.
         names: a text file of keys or file names, one a line: only these photos.
-        indexes, turn: see `shards.source_tars.TarSource`; of no meaning for other sources.
+        listing: how to list tars; of no meaning for other sources.
 
     Raises:
         InputError: nothing there, nothing in it, an unknown name, or an ambiguous choice; says what was looked for.
     """
-    tars = {"masks": masks, "indexes": indexes, "turn": turn}
+    tars = {"masks": masks, "listing": listing}
     try:
         source = _open_whole(spec, annotations=annotations, images=images, tars=tars)
     except OSError as error:

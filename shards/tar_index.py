@@ -8,20 +8,42 @@ import json
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from encoders.errors import InputError
 from encoders.files import atomic_path, file_kind
 from encoders.image import MAX_PHOTO_BYTES
+from shards.pool import worker_pool
 from shards.source import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
 
 FORMAT = 1
 MAX_HEADER_BYTES = 1 << 16  # of all headers of a member; a long name takes 2 KiB
 MAX_GLOBAL_RECORDS = 100  # PAX records that hold for all members; tarfile goes through them for each
 GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """How tars are listed.
+
+    Attributes:
+        folder: keeps what is where in each tar, so that no second process or call has to look; None keeps none.
+        rank, world_size: this process among those that list the same tars at the same time; each begins elsewhere, so
+            that they share the work through `folder`.
+        processes: of this process's own, for the headers; of use with a `folder` alone.
+        progress: called with the number of tars listed and of all tars.
+    """
+
+    folder: Path | None = None
+    rank: int = 0
+    world_size: int = 1
+    processes: int = 1
+    progress: Callable[[int, int], None] | None = None
 
 
 @dataclass
@@ -69,6 +91,23 @@ def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
         with atomic_path(kept) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT} | asdict(index)), "ascii")
     return index
+
+
+def keep_indexes(tars: Sequence[Path], listing: Listing) -> None:
+    """Put an index of each tar into the folder; what cannot be read is left for `read_index` to name."""
+    if listing.folder is None:
+        return
+    first = len(tars) * listing.rank // listing.world_size
+    with worker_pool(listing.processes) as pool:
+        done = pool.map(partial(_keep_index, folder=listing.folder), [*tars[first:], *tars[:first]])
+        for count, _ in enumerate(done, start=1):
+            if listing.progress is not None:
+                listing.progress(count, len(tars))
+
+
+def _keep_index(tar: Path, *, folder: Path) -> None:
+    with suppress(InputError):
+        read_index(tar, folder=folder)
 
 
 def _read_kept(path: Path) -> TarIndex | None:
@@ -186,7 +225,7 @@ def _add(member: tarfile.TarInfo, pairs: dict[str, _Pair], repeated: list[_Pair]
     elif member.name.startswith("/") or ".." in Path(member.name).parts:
         pair.problem = f"{name} leads out of the tar"
     elif not 0 <= member.size <= most:
-        pair.problem = f"{name} states {member.size} bytes; at most {most} are read"
+        pair.problem = f"{name} states {str(member.size)[:20]} bytes; at most {most} are read"
     elif member.offset_data + member.size > tar_size:
         pair.problem = f"{name} is cut off at the end of the tar"
     return True

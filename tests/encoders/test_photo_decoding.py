@@ -150,6 +150,31 @@ def test_a_photo_whose_exif_cannot_be_written_anew_is_still_turned():
     assert np.array_equal(decode_image(encoded(stored, exif=exif), name="x"), UPRIGHT)
 
 
+@pytest.mark.parametrize("damage", ["rows cut out", "zeros in its middle", "more rows stated"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_lost_data_but_not_its_end_is_an_error_not_grey_pixels(damage, mode):
+    """PIL decodes all three: what is lost becomes grey."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise).convert(mode), kind="JPEG")
+    middle, frame = len(data) // 2, data.index(b"\xff\xc0")
+    damaged = {
+        "rows cut out": data[:middle] + data[-2:],
+        "zeros in its middle": data[:middle] + bytes(4096) + data[middle + 4096 :],
+        "more rows stated": data[: frame + 5] + struct.pack(">H", 400) + data[frame + 7 :],
+    }[damage]
+    Image.open(io.BytesIO(damaged)).load()
+    with pytest.raises(InputError, match=r"x: not a readable image \(ValueError: Corrupt JPEG"):
+        decode_image(damaged, name="x")
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pixels_of_a_jpeg_are_those_of_pil(subsampling, progressive):
+    smooth = Image.fromarray(np.kron(UPRIGHT, np.ones((7, 9, 1), np.uint8))).resize((91, 43))
+    data = encoded(smooth, kind="JPEG", subsampling=subsampling, progressive=progressive)
+    assert np.array_equal(decode_image(data, name="x"), np.array(Image.open(io.BytesIO(data))))
+
+
 @pytest.mark.parametrize("exif", [b"Exif\x00\x00", b"Exif\x00\x00MM\x00*\xff\xff\xff\xff", b"Exif\x00\x00" + b"\x07" * 40])
 def test_damaged_exif_leaves_the_pixels_as_they_are_stored(exif):
     assert np.array_equal(decode_image(encoded(Image.fromarray(UPRIGHT), exif=exif), name="x"), UPRIGHT)

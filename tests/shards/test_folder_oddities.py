@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hostile_case import as_nobody
 from shards_photos import jpeg, make_photo, pair, write_tar
 
 import shards
@@ -70,15 +70,6 @@ def test_names_that_are_no_utf8_are_read_and_printable(photo_folder):
     assert [item.where for item in source.items()] == ["p000.jpg", "\\udcff\\n.jpg"]
     assert source.photo(source.items()[1]).meta["file_name"] == "\\udcff\\n.jpg"
     assert len(source.identity()) == 64
-
-
-@contextmanager
-def as_nobody():
-    """Without root's right to read everything, where the tests run as root."""
-    user = os.geteuid()
-    os.seteuid(65534 if user == 0 else user)
-    yield
-    os.seteuid(user)
 
 
 def test_what_may_not_be_read_is_named():

@@ -10,6 +10,7 @@ import shards
 from encoders.errors import InputError
 from shards import tar_index
 from shards.source_tars import TarSource
+from shards.tar_index import Listing
 
 
 @pytest.fixture
@@ -33,32 +34,39 @@ def facts(source):
 def test_a_second_listing_goes_through_no_tar(tmp_path, tars, scans):
     plain = facts(TarSource(tars))
     scans.clear()
-    assert facts(TarSource(tars, indexes=tmp_path / "out" / "index")) == plain
+    assert facts(TarSource(tars, listing=Listing(folder=tmp_path / "out" / "index"))) == plain
     assert len(scans) == 4
-    assert facts(TarSource(tars, indexes=tmp_path / "out" / "index")) == plain
+    assert facts(TarSource(tars, listing=Listing(folder=tmp_path / "out" / "index"))) == plain
     assert len(scans) == 4
 
 
 def test_processes_that_list_together_begin_at_different_tars(tmp_path, tars, scans):
     for rank in range(2):
-        TarSource(tars, indexes=tmp_path / f"index{rank}", turn=(rank, 2))
+        TarSource(tars, listing=Listing(folder=tmp_path / f"index{rank}", rank=rank, world_size=2))
     assert scans == [f"sa_{n:06d}.tar" for n in (0, 1, 2, 3, 2, 3, 0, 1)]
 
 
+def test_several_processes_list_the_same_and_say_how_far_they_are(tmp_path, tars):
+    seen = []
+    listing = Listing(folder=tmp_path / "index", processes=2, progress=lambda done, total: seen.append((done, total)))
+    assert facts(TarSource(tars, listing=listing)) == facts(TarSource(tars))
+    assert seen == [(n, 4) for n in (1, 2, 3, 4)] and len(list((tmp_path / "index").iterdir())) == 4
+
+
 def test_a_tar_that_was_changed_is_gone_through_again(tmp_path, tars, scans):
-    TarSource(tars, indexes=tmp_path / "index")
+    TarSource(tars, listing=Listing(folder=tmp_path / "index"))
     write_tar(tars[1], pair(9))
-    source = TarSource(tars, indexes=tmp_path / "index")
+    source = TarSource(tars, listing=Listing(folder=tmp_path / "index"))
     assert scans[4:] == ["sa_000001.tar"]
     assert [item.key for item in source.items()] == ["sa_0", "sa_1", "sa_9", "sa_4", "sa_5", "sa_6", "sa_7"]
     os.utime(tars[2], ns=(5, 5))
-    TarSource(tars, indexes=tmp_path / "index")
+    TarSource(tars, listing=Listing(folder=tmp_path / "index"))
     assert scans[5:] == ["sa_000002.tar"]
 
 
 @pytest.mark.parametrize("damage", ["torn", "another format", "other fields", "empty", "a list"])
 def test_a_damaged_index_is_made_again(tmp_path, tars, scans, damage):
-    whole = facts(TarSource(tars, indexes=tmp_path / "index"))
+    whole = facts(TarSource(tars, listing=Listing(folder=tmp_path / "index")))
     kept = next(path for path in (tmp_path / "index").iterdir() if path.name.startswith("sa_000002"))
     content = json.loads(kept.read_text())
     kept.write_text(
@@ -70,7 +78,7 @@ def test_a_damaged_index_is_made_again(tmp_path, tars, scans, damage):
             "a list": "[]",
         }[damage]
     )
-    assert facts(TarSource(tars, indexes=tmp_path / "index")) == whole
+    assert facts(TarSource(tars, listing=Listing(folder=tmp_path / "index"))) == whole
     assert scans[4:] == ["sa_000002.tar"]
 
 
