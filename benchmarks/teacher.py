@@ -3,7 +3,8 @@
 - speedup: seconds of segment-anything's / ours, the median pass of each, in turn; cpu_speedup is the same in processor seconds,
   which other programs on the machine disturb less.
 - max_abs_difference: between the two embeddings of the same batch of noise, beside embedding_rms, their root mean square.
-- peak_memory_ratio: how much one pass raises the peak resident memory, ours / segment-anything's, each in a process of its own.
+- peak_memory_ratio: how much one pass raises the peak resident memory, ours / segment-anything's, each in a process of its own
+  (at small image sizes by nothing, as building the encoder has raised it already).
 
 Everything is float32 on the CPU. Run: python -m benchmarks.teacher [--json] [--arch sam_vit_b] [--image-size 1024] [--batch 1]
 [--threads N] [--rounds 5]. ViT-B at 1024 px takes some 20 s of one core a round.
@@ -65,7 +66,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "cpu_speedup": cpu_seconds["segment_anything"] / cpu_seconds["ours"],
         "max_abs_difference": (embedding - expected).abs().max().item(),
         "embedding_rms": expected.square().mean().sqrt().item(),
-        "peak_memory_ratio": growth["ours"] / growth["segment_anything"],
+        "peak_memory_ratio": growth["ours"] / max(1, growth["segment_anything"]),
         **{f"{name}_seconds": value for name, value in seconds.items()},
         **{f"{name}_cpu_seconds": value for name, value in cpu_seconds.items()},
         **{f"{name}_peak_bytes": value for name, value in growth.items()},

@@ -37,7 +37,7 @@ class TeacherConfig(Frozen):
 class PrecomputeTeacherConfig(TeacherConfig):
     """The teacher of a pass, and how it computes; both settings are meant for a GPU and were only ever run on a CPU."""
 
-    precision: Precision = "fp32"  # bf16: embeddings change by about 1 %, and the cache is another one
+    precision: Precision = "fp32"  # bf16 changes the embeddings, so the cache is another one; see encoders/acceleration.py
     compile: bool = False  # torch.compile: minutes before the first batch; needs a C++ compiler on a CPU
 
 
