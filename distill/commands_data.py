@@ -15,6 +15,7 @@ from distill.config import PrecomputeConfig, read_config, write_config
 from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption, every_few_seconds, in_processes
 from distill.photos import open_photos
 from distill.place import Place, this_place
+from encoders.acceleration import accelerate
 from encoders.files import atomic_path
 from shards import Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
 from shards import precompute as run_precompute
@@ -78,7 +79,8 @@ def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, p
 
 def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
     """The teacher of a job, on a device."""
-    return encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
+    teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
+    return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
 
 
 def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:

@@ -10,7 +10,7 @@ import typer
 
 import encoders
 from distill.commands_data import CONFIG_FILE, open_teacher, run_share, teacher_facts
-from distill.config import PrecomputeConfig, TeacherConfig, read_config
+from distill.config import PrecomputeConfig, read_config
 from distill.options import JsonOption, every_few_seconds
 from distill.photos import open_photos
 from distill.place import this_place
@@ -113,7 +113,7 @@ def _job(
             " To check only what the cache says of itself: --samples 0"
         )
     job = read_config(path, PrecomputeConfig)
-    named = job.teacher if teacher is None else TeacherConfig(model=teacher, arch=arch, image_size=job.teacher.image_size)
+    named = job.teacher if teacher is None else job.teacher.model_copy(update={"model": teacher, "arch": arch})
     named = named.model_copy(update={} if image_size is None else {"image_size": image_size})
     return job.model_copy(update={"out": str(cache), "teacher": named})
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from distill.mask_config import MaskDataConfig, MaskLossConfig, TrainableConfig
 from distill.sections import Count, Frozen, Positive, Share, Weight
+from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
 
@@ -31,6 +32,13 @@ class TeacherConfig(Frozen):
     model: str
     arch: str | None = None
     image_size: Positive | None = None
+
+
+class PrecomputeTeacherConfig(TeacherConfig):
+    """The teacher of a pass, and how it computes; both settings are meant for a GPU and were only ever run on a CPU."""
+
+    precision: Precision = "fp32"  # bf16 changes the embeddings, so the cache is another one; see encoders/acceleration.py
+    compile: bool = False  # torch.compile: minutes before the first batch; needs a C++ compiler on a CPU
 
 
 class EmbeddingDataConfig(Frozen):
@@ -146,7 +154,7 @@ class PrecomputeConfig(Frozen):
     """One pass of a teacher over photos."""
 
     source: SourceConfig
-    teacher: TeacherConfig
+    teacher: PrecomputeTeacherConfig
     out: str
     codec: str = "int8"
     codec_gate: bool = True  # refuse a codec that loses too much of the first photos' masks

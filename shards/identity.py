@@ -10,7 +10,7 @@ from shards.files import create
 CACHE_FILE = "cache.json"
 MEANING = {
     "teacher_sha256": "another teacher's weights",
-    "preprocess_version": "another version of the preprocessing",
+    "preprocess_version": "another version of the preprocessing, or another precision of the teacher",
     "image_size": "another image size",
     "codec": "another codec",
     "codec_version": "another version of the codec",
@@ -27,7 +27,7 @@ class CacheIdentity:
     Attributes:
         teacher: name for people; two names of the same weights are the same teacher.
         teacher_sha256: of the teacher's weights.
-        preprocess_version: `encoders.contract.PREPROCESS_VERSION`.
+        preprocess_version: `encoders.contract.PREPROCESS_VERSION`, and the precision of a teacher that is not in fp32.
         image_size: S in pixels.
         codec, codec_version: see `shards.codec`.
         source, source_sha256: see `shards.source.Source`.

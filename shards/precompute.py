@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from encoders.acceleration import precision_mark
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
 from encoders.files import sha256_file
@@ -134,7 +135,7 @@ def wanted_identity(
     return CacheIdentity(
         teacher=teacher_name,
         teacher_sha256=teacher_sha256,
-        preprocess_version=PREPROCESS_VERSION,
+        preprocess_version=PREPROCESS_VERSION + precision_mark(teacher),
         image_size=teacher.image_size,
         codec=codec,
         codec_version=get_codec(codec).version,

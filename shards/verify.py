@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from encoders.acceleration import PRECISION_MARK
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
 from encoders.sam import Sam
@@ -106,7 +107,7 @@ def _verify_identity(folder: Path, report: VerifyReport) -> CacheIdentity | None
         report.problems.append(Problem(where=CACHE_FILE, problem="is missing"))
         return None
     again = partial(Problem, where=CACHE_FILE, remedy=Remedy.AGAIN)
-    if identity.preprocess_version != PREPROCESS_VERSION:
+    if identity.preprocess_version.partition(PRECISION_MARK)[0] != PREPROCESS_VERSION:
         text = f"the cache was made under preprocessing {identity.preprocess_version}, this release has {PREPROCESS_VERSION}"
         report.problems.append(again(problem=text))
     try:

@@ -80,6 +80,18 @@ def test_a_cache_is_verified_damaged_found_and_repaired_to_the_same_bytes(run, c
         assert content(folder) == before
 
 
+def test_a_cache_remembers_its_teachers_precision(run, cache, tmp_path):
+    half = cache.with_name("bf16")
+    job = ("precompute", "--config", tmp_path / "job.yaml", "--set", "teacher.precision=bf16")
+    assert run(*job, "--set", f"out={half}")[0] == 0
+    code, out, _ = run("cache", "verify", half, "--teacher", "sam_demo", "--samples", 5, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["ok"] and facts["recomputed"] == 5
+    code, _, err = run(*job)
+    assert code == 2 and "another precision of the teacher (preprocess_version is sam-antialias-1 there, " in err
+    assert "sam-antialias-1+bf16 now)" in err
+
+
 def test_another_teacher_is_a_failure_that_says_to_make_the_cache_again(run, cache, tmp_path):
     save_sam(encoders.build_sam("repvit_m0_6", image_size=64), tmp_path / "other.safetensors")
     code, out, _ = run("cache", "verify", cache, "--teacher", tmp_path / "other.safetensors")
