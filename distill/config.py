@@ -14,6 +14,7 @@ from distill.sections import Count, Frozen, Positive, Share, Weight
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
+from shards.local_cache import DEFAULT_BYTES
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
 
@@ -42,10 +43,12 @@ class PrecomputeTeacherConfig(TeacherConfig):
 
 
 class EmbeddingDataConfig(Frozen):
-    """A cache that `precompute` made."""
+    """A cache that `precompute` made: its folder, or a URL with a folder on this machine's disk to keep shards in."""
 
-    cache: str
+    cache: str  # a folder, or its URL: http, https, or what fsspec opens (s3://, gs://, ...)
     num_workers: Count = 2
+    local_cache: str | None = None  # for a URL; runs and processes may share it
+    local_cache_gib: Annotated[float, Field(gt=0)] = DEFAULT_BYTES / 2**30
 
 
 class EmbeddingLossConfig(Frozen):

@@ -31,19 +31,21 @@ class EmbeddingTask:
     def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
         assert config.data is not None and config.teacher is not None  # checked when the config is read
         self.config = config
-        self.manifest: Manifest | None = Manifest.read(Path(config.data.cache))
-        teacher = config.teacher
-        # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
-        self._decoder = teacher_decoder(teacher) if rank == 0 else None
-        self.manifest.require(teacher_sha256=encoders.weights_sha256(teacher.model), image_size=config.model.image_size)
         self.loader = ShardLoader(
-            Path(config.data.cache),
+            config.data.cache,
             batch_size=batch_size,
             rank=rank,
             world_size=world_size,
             seed=config.seed,
             num_workers=config.data.num_workers,
+            local_cache=config.data.local_cache,
+            local_cache_bytes=int(config.data.local_cache_gib * 2**30),
         )
+        self.manifest: Manifest | None = self.loader.manifest
+        teacher = config.teacher
+        # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
+        self._decoder = teacher_decoder(teacher) if rank == 0 else None
+        self.manifest.require(teacher_sha256=encoders.weights_sha256(teacher.model), image_size=config.model.image_size)
         self.steps_per_epoch = self.loader.steps_per_epoch
         torch.manual_seed(config.seed)
         self.module = starting_student(config)

@@ -17,6 +17,7 @@ from distill.run_folder import is_finished, only_process, open_run, write_run_js
 from distill.schedule import lr_factor
 from distill.step import train_step
 from distill.task import Task
+from shards.plan import ORDER_VERSION
 
 
 def distill(config: DistillConfig) -> Path:
@@ -103,8 +104,8 @@ def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
 
 
 def data_identity(task: Task) -> str | None:
-    """sha256 of the cache's manifest, None where a task reads no cache."""
-    return None if task.manifest is None else task.manifest.sha256
+    """sha256 of the cache's manifest and version of the order of its samples, None where a task reads no cache."""
+    return None if task.manifest is None else f"{task.manifest.sha256} in order {ORDER_VERSION}"
 
 
 def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:

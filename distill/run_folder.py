@@ -19,7 +19,10 @@ from encoders.files import atomic_path
 from encoders.weights_file import RUN_FILES
 
 LOCK = "run.lock"
-MAY_CHANGE = ("licences", "log", "checkpoint", "out", "data.num_workers", "data.cache", "mask_data.num_workers")
+MAY_CHANGE = (
+    *("licences", "log", "checkpoint", "out", "mask_data.num_workers"),
+    *("data.num_workers", "data.cache", "data.local_cache", "data.local_cache_gib"),
+)
 
 
 @contextmanager

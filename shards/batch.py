@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,14 +92,16 @@ def make_batch(samples: Sequence[StoredSample], *, image_size: int, records: boo
         InputError: names the shard and key of a sample that cannot be decoded.
     """
     side = image_size // STRIDE
-    frames = np.zeros((len(samples), image_size, image_size, 3), np.uint8)
+    frames = torch.empty((len(samples), image_size, image_size, 3), dtype=torch.uint8)
     shapes: list[Shape] = []
     codes, scales, names = [], [], set()
-    for frame, sample in zip(frames, samples, strict=True):
+    for frame, sample in zip(frames.numpy(), samples, strict=True):
         pixels = sample.pixels()
         height, width = pixels.shape[:2]
         coded = sample.coded(shape=(height, width), image_size=image_size)
         frame[:height, :width] = pixels
+        frame[height:] = 0
+        frame[:height, width:] = 0
         shapes.append((height, width))
         codes.append(torch.from_numpy(pad_codes(coded.codes, side=side)))
         scales.append(torch.from_numpy(coded.scales))
@@ -108,7 +109,7 @@ def make_batch(samples: Sequence[StoredSample], *, image_size: int, records: boo
     (codec,) = names
     return Batch(
         keys=[sample.key for sample in samples],
-        pixels=torch.from_numpy(frames).permute(0, 3, 1, 2),
+        pixels=frames.permute(0, 3, 1, 2),
         shapes=shapes,
         codec=codec,
         codes=torch.stack(codes),

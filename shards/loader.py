@@ -1,38 +1,46 @@
 """Batches of a cache for training, in the order of `shards.plan`."""
 
-import hashlib
 from collections.abc import Iterator
 from itertools import count
+from math import gcd
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from encoders.errors import InputError
 from shards.batch import Batch, make_batch
+from shards.local_cache import DEFAULT_BYTES
 from shards.manifest import Manifest
-from shards.plan import ORDER_VERSION, Place, SampleOrder
-from shards.reader import ShardReader
+from shards.plan import LANES, Place, SampleOrder
+from shards.reader import ShardReader, StoredSample
+from shards.store import FolderStore, open_store
+
+AHEAD = 1 / 8
 
 
 class ShardLoader:
     """This rank's part of every global batch of a cache.
 
     The order depends on the manifest, the seed and the global batch alone: 2 ranks of 4 see the batches of 1 rank of 8,
-    rank r holding rows 4r .. 4r+3. Epochs follow each other without a seam, see `shards.plan`.
+    rank r holding rows r, r + 2, r + 4, r + 6. Epochs follow each other without a seam, see `shards.plan`.
+
+    A sample that cannot be decoded ends the run: a step with another sample in its place would not be the step that a
+    resumed run sees. Repair the cache and start the run again, it goes on from its last checkpoint.
 
     Args:
-        cache: folder that `precompute` wrote.
+        cache: folder that `precompute` wrote, or its URL: http, https or whatever fsspec opens.
         batch_size: samples of this rank in a batch.
         rank, world_size: this process, and how many there are.
         seed: of the order.
         num_workers: processes that read and decode; 0 does it here.
         records: batches also carry each sample's json: original size, meta, annotations as RLE.
+        local_cache: folder for the shards of a URL, on a disk of this machine; processes and caches may share it.
+        local_cache_bytes: what that folder may hold.
 
     Raises:
-        InputError: no complete cache, a shard of another size than the manifest says, or fewer samples than one
-            global batch.
+        InputError: no complete cache, a URL without a local cache or with one too small, a shard of another size than
+            the manifest says, or fewer samples than one global batch.
     """
 
     def __init__(
@@ -45,6 +53,8 @@ class ShardLoader:
         seed: int = 0,
         num_workers: int = 0,
         records: bool = False,
+        local_cache: Path | str | None = None,
+        local_cache_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self.manifest = Manifest.read(cache)
         if batch_size < 1 or not 0 <= rank < world_size or num_workers < 0:
@@ -64,7 +74,13 @@ class ShardLoader:
                 f"the cache in {cache} holds {self.samples} samples, fewer than one global batch of {self.global_batch}"
                 f" ({world_size} x {batch_size}); use a smaller batch or precompute more photos"
             )
-        self.manifest.check_files()
+        self.store = open_store(
+            self.manifest,
+            local_cache=local_cache,
+            local_cache_bytes=local_cache_bytes,
+            shards_in_use=min(len(self.manifest.entries), LANES // gcd(world_size, LANES)),
+        )
+        self.store.check(self.manifest)
 
     @property
     def image_size(self) -> int:
@@ -82,23 +98,24 @@ class ShardLoader:
         return self.batch_size * self.world_size
 
     @property
+    def steps_ahead(self) -> int:
+        """How long before its first sample is read a remote shard is fetched: AHEAD of a shard, for all lanes."""
+        if isinstance(self.store, FolderStore):
+            return 0
+        return 1 + int(AHEAD * self.samples / len(self.manifest.entries) * LANES / self.global_batch)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps after which every sample was seen at least once; the last batch may begin the next epoch."""
         return -(-self.samples // self.global_batch)
 
-    @property
-    def order_id(self) -> str:
-        """What a checkpoint needs to remember beside its global step, to know that a resumed order is the same."""
-        facts = f"{self.manifest.sha256} {self.seed} {self.global_batch} {ORDER_VERSION}"
-        return hashlib.sha256(facts.encode()).hexdigest()
-
     def places(self, step: int) -> list[Place]:
-        """(shard number, sample within it) of each row of this rank at a global step."""
+        """Where each row of this rank at a global step lies."""
         return self.order.rows(step, batch_size=self.batch_size, rank=self.rank, world_size=self.world_size)
 
     def keys(self, step: int) -> list[str]:
         """The keys of this rank at a global step, without reading anything."""
-        return [self.manifest.entries[shard].keys[place] for shard, place in self.places(step)]
+        return [self.manifest.entries[place.shard].keys[place.sample] for place in self.places(step)]
 
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """This rank's batches from a global step on, without end.
@@ -109,9 +126,8 @@ class ShardLoader:
         if start_step < 0:
             raise InputError(f"start_step={start_step} is negative")
         loader: DataLoader[Batch | InputError] = DataLoader(
-            _Reading(self.manifest, records=self.records),
-            batch_sampler=(self.places(step) for step in count(start_step)),  # type: ignore[arg-type]
-            collate_fn=_same,
+            _Reading(self, start_step),
+            batch_size=None,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # else each iterator draws from the global one, and resuming would shift it
@@ -122,21 +138,41 @@ class ShardLoader:
             yield batch
 
 
-class _Reading(Dataset[Batch]):
-    """From places to a batch; runs in a worker. An error travels as a value, so that its message arrives unchanged."""
+class _Reading(IterableDataset[Batch]):
+    """From steps to batches; runs in a worker, which knows its steps and so what it will read next.
 
-    def __init__(self, manifest: Manifest, *, records: bool) -> None:
-        self._reader = ShardReader(manifest)
-        self._image_size = manifest.identity.image_size
-        self._records = records
+    DataLoader takes one batch from each worker in turn, so worker w of W makes every W-th batch from start + w on. An
+    error travels as a value, so that its message arrives unchanged; nothing comes after it.
+    """
 
-    def __getitems__(self, places: list[Place]) -> Batch | InputError:
+    def __init__(self, loader: ShardLoader, start_step: int) -> None:
+        self._loader = loader
+        self._start_step = start_step
+
+    def __iter__(self) -> Iterator[Batch | InputError]:  # type: ignore[override]
+        loader = self._loader
+        worker = get_worker_info()
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        reader = ShardReader(loader.manifest, store=loader.store)
+        ahead = stride * -(-loader.steps_ahead // stride)
         try:
-            samples = [self._reader.read(shard, place) for shard, place in places]
-            return make_batch(samples, image_size=self._image_size, records=self._records)
+            for step in count(self._start_step + first, stride):
+                if ahead:
+                    for shard in {place.shard for place in loader.places(step + ahead)}:
+                        reader.expect(shard)
+                samples = [reader.read(*place) for place in loader.places(step)]
+                yield self._batch(samples)
         except InputError as error:
-            return error
+            yield error
+        finally:
+            reader.close()
 
-
-def _same(batch: Any) -> Any:
-    return batch
+    def _batch(self, samples: list[StoredSample]) -> Batch:
+        loader = self._loader
+        try:
+            return make_batch(samples, image_size=loader.image_size, records=loader.records)
+        except InputError as error:
+            raise InputError(
+                f"{error}; it is not trained on: repair the cache (repvit-sam cache verify --repair), then run the same command"
+                " again, it goes on from its last checkpoint"
+            ) from error

@@ -4,14 +4,15 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
 from shards.files import to_line, write_if_other
-from shards.identity import CacheIdentity
+from shards.identity import CACHE_FILE, CacheIdentity
+from shards.remote import fetched, is_url
 
 MANIFEST_FILE = "manifest.jsonl"
 FORMAT = 1
@@ -66,22 +67,26 @@ class Manifest:
     """The finished shards of a cache, in order of name.
 
     Attributes:
-        folder: the cache.
+        folder: the cache; a URL where it is read from one.
         identity: who made it, from `cache.json`.
         entries: one a shard, in order of name.
     """
 
-    folder: Path
+    folder: Path | str
     identity: CacheIdentity
     entries: tuple[ShardEntry, ...]
 
     @classmethod
     def read(cls, folder: Path | str) -> "Manifest":
-        """Read and check the manifest of a complete cache.
+        """Read and check the manifest of a complete cache, in a folder or at a URL.
 
         Raises:
-            InputError: no cache, an unfinished one, an unreadable line, or shards that do not belong together.
+            InputError: no cache, an unfinished one, an unreadable line, or shards that do not belong together; the URL
+                cannot be read.
         """
+        if is_url(folder):
+            with fetched(str(folder), names=(CACHE_FILE, MANIFEST_FILE)) as copy:
+                return replace(cls.read(copy), folder=str(folder))
         folder = Path(folder)
         identity = CacheIdentity.read(folder)
         if identity is None:
@@ -113,7 +118,7 @@ class Manifest:
     def check_files(self) -> None:
         """Raise InputError where a shard is missing or has another size than its entry says."""
         for entry in self.entries:
-            path = self.folder / entry.name
+            path = Path(self.folder) / entry.name
             size = path.stat().st_size if path.is_file() else None
             if size != entry.bytes:
                 what = "is missing" if size is None else f"has {size} bytes, the manifest says {entry.bytes}"

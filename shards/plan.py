@@ -1,32 +1,46 @@
 """The order of samples in training: arithmetic on the manifest's counts, so any step can be computed alone.
 
 An epoch's order is a pure function of (samples per shard, seed, epoch):
-1. Shards are cut into runs of consecutive samples: whole shards where there are many, shorter runs in a small cache, so
-   that it is mixed well too (`run_length`). The runs are shuffled and laid end to end.
-2. That sequence is cut into LANES equal lanes; place p of the epoch is element p // LANES of lane p % LANES. A batch
-   thus draws from many shards, while each lane goes through its shards one after the other.
-3. Within a lane, windows of WINDOW samples are shuffled: reads stay near each other, order does not.
+1. Shards are cut into runs of consecutive samples: whole shards where there are at least as many as lanes, shorter runs
+   in a smaller cache, so that it is mixed well too (`run_length`). The runs are shuffled and laid end to end.
+2. That sequence is cut into equal lanes, LANES of them; place p of the epoch is in lane p % LANES. A batch thus draws
+   from many shards, while each lane goes through its shards one after the other.
+3. A run is read from a random sample of it to its end and then from its beginning: each shard in sequence, and lanes
+   of equal shards are not paired the same way in every epoch. A lane begins its part of the sequence LANE/LANES of a
+   run late and reads what it left out at the end, so that lanes do not all go to their next shard at once.
 
-Epochs are laid end to end without a seam: batch t takes places t*G .. (t+1)*G of the endless sequence. Nothing is
-dropped or repeated, each sample comes exactly once in each epoch, every rank has the same number of steps, and a batch
-may end one epoch and begin the next. Rank r of R holds rows r*G/R .. (r+1)*G/R of each batch, so neither ranks nor
-workers change the order, and the global step is all there is to remember.
+Epochs are laid end to end without a seam: batch t takes places t*G .. (t+1)*G - 1 of the endless sequence, place p
+being place p % N of epoch p // N for N samples. Nothing is dropped or repeated: places e*N .. (e+1)*N - 1 are every
+sample exactly once, every rank has the same number of steps, and a batch may end one epoch and begin the next (it may
+then hold a sample twice).
+
+Rank r of R holds the places p of each batch with p % R == r. Neither ranks nor workers change the order, and the global
+step is all there is to remember. As R divides G, a rank keeps to the same LANES / gcd(R, LANES) lanes through an epoch,
+whatever G is: where R divides LANES, each shard is read by one rank.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from encoders.errors import InputError
 
-ORDER_VERSION = 1  # changes with anything below that changes the order
+ORDER_VERSION = 2  # changes with anything below that changes the order
 LANES = 64
-WINDOW = 128
-RUNS_PER_LANE = 4
+RUNS_PER_LANE = 4  # in a cache of fewer shards than lanes
 SEED_LIMIT = 2**32
 
-Place = tuple[int, int]  # shard number, sample within it
+
+class Place(NamedTuple):
+    """Where a sample lies: shard number and sample within it, both from 0; and the lane that reads it."""
+
+    shard: int
+    sample: int
+    lane: int
+
+
+Shuffle = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class SampleOrder:
@@ -35,55 +49,81 @@ class SampleOrder:
     Args:
         counts: samples of each shard, in manifest order.
         seed: of the shuffles, 0 <= seed < 2**32.
+        lanes: how many shards are read side by side; another number is another order.
 
     Raises:
         InputError: there is no sample, or the seed is out of range.
     """
 
-    def __init__(self, counts: Sequence[int], *, seed: int) -> None:
+    def __init__(self, counts: Sequence[int], *, seed: int, lanes: int = LANES) -> None:
         if not 0 <= seed < SEED_LIMIT:
             raise InputError(f"seed {seed} is out of range; expected 0 to {SEED_LIMIT - 1}")
-        self.counts = np.asarray(counts, np.int64)
+        numbers = np.asarray(counts, np.int64)
         self.seed = seed
-        self.samples = int(self.counts.sum())
+        self.lanes = lanes
+        self.samples = int(numbers.sum())
         if not self.samples:
             raise InputError("the cache holds no sample")
-        self._starts = np.concatenate([[0], np.cumsum(self.counts)])
-        self._runs = cut_runs(self.counts, length=run_length(self.samples))
-        self._epoch = lru_cache(maxsize=2)(self._shuffled_runs)
-        self._window = lru_cache(maxsize=4 * LANES)(self._shuffled_window)
+        self._starts = np.cumsum(numbers) - numbers
+        self._runs = cut_runs(numbers, length=run_length(numbers, lanes=lanes))
+        self._epochs: dict[int, Shuffle] = {}
 
     def __call__(self, index: int) -> Place:
-        """Place `index` of the endless sequence -> (shard number, sample within it)."""
-        epoch, place = divmod(index, self.samples)
-        lane, element = place % LANES, place // LANES
-        window, inside = divmod(element, WINDOW)
-        position = lane_start(lane, self.samples) + window * WINDOW + int(self._window(epoch, lane, window)[inside])
-        runs, ends = self._epoch(epoch)
-        run = int(np.searchsorted(ends, position, side="right"))
-        first, length = self._runs[runs[run]]
-        sample = int(first + position - (ends[run] - length))
-        shard = int(np.searchsorted(self._starts, sample, side="right")) - 1
-        return shard, sample - int(self._starts[shard])
+        """Place `index` of the endless sequence."""
+        return self.places(np.asarray([index]))[0]
+
+    def places(self, indices: np.ndarray) -> list[Place]:
+        """The places with these numbers, (n,) int64, of the endless sequence."""
+        epochs, places = np.divmod(indices, self.samples)
+        lanes, elements = places % self.lanes, places // self.lanes
+        begin, length = self._lane_span(lanes)
+        positions = begin + (elements + self._lag(lanes)) % np.maximum(length, 1)
+        samples = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            samples[here] = self._sample_numbers(positions[here], epoch=int(epoch))
+        shards = np.searchsorted(self._starts, samples, side="right") - 1
+        inside = samples - self._starts[shards]
+        return [Place(*row) for row in zip(shards.tolist(), inside.tolist(), lanes.tolist(), strict=True)]
 
     def rows(self, step: int, *, batch_size: int, rank: int, world_size: int) -> list[Place]:
         """What rank `rank` holds of global batch `step`; `batch_size` is one rank's."""
-        first = (step * world_size + rank) * batch_size
-        return [self(index) for index in range(first, first + batch_size)]
+        first = step * world_size * batch_size
+        return self.places(first + rank + world_size * np.arange(batch_size, dtype=np.int64))
 
-    def _shuffled_runs(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Run numbers in this epoch's order, and where each ends in the laid-out sequence."""
-        order = shuffled(len(self._runs), self.seed, epoch)
-        return order, np.cumsum(self._runs[order, 1])
+    def _sample_numbers(self, positions: np.ndarray, *, epoch: int) -> np.ndarray:
+        """Positions in an epoch's laid-out sequence -> numbers of samples, counted through all shards."""
+        if epoch not in self._epochs:  # kept for this epoch and the one before, as batches go from one to the next
+            self._epochs = {epoch: self._shuffled_runs(epoch)} | dict(list(self._epochs.items())[:1])
+        order, ends, starts = self._epochs[epoch]
+        places = np.searchsorted(ends, positions, side="right")
+        first, length = self._runs[order[places]].T
+        begin = ends[places] - length
+        return first + (positions - begin + starts[places]) % length
 
-    def _shuffled_window(self, epoch: int, lane: int, window: int) -> np.ndarray:
-        length = lane_start(lane + 1, self.samples) - lane_start(lane, self.samples)
-        return shuffled(min(WINDOW, length - window * WINDOW), self.seed, epoch, lane, window)
+    def _shuffled_runs(self, epoch: int) -> Shuffle:
+        """Run numbers in this epoch's order, where each ends in the laid-out sequence, which sample of it comes first."""
+        # numpy keeps the stream of RandomState (NEP 19), so the order is the same in every release.
+        random = np.random.RandomState([self.seed, epoch % SEED_LIMIT])
+        order = random.permutation(len(self._runs))
+        lengths = self._runs[order, 1]
+        return order, np.cumsum(lengths), (random.random_sample(len(order)) * lengths).astype(np.int64)
+
+    def _lane_span(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where lanes begin and how long they are: the first samples % LANES lanes have one sample more."""
+        each, more = divmod(self.samples, self.lanes)
+        return lanes * each + np.minimum(lanes, more), each + (lanes < more)
+
+    def _lag(self, lanes: np.ndarray) -> np.ndarray:
+        """By how many samples a lane begins later in its part of the sequence than lane 0."""
+        return lanes * int(self._runs[:, 1].max()) // self.lanes
 
 
-def run_length(samples: int) -> int:
-    """Samples of a run: short enough that each lane gets RUNS_PER_LANE of them; a shard's end ends it in any case."""
-    return max(1, samples // (LANES * RUNS_PER_LANE))
+def run_length(counts: np.ndarray, *, lanes: int) -> int:
+    """Samples of a run: of the longest shard where each lane gets a shard, else so that it gets RUNS_PER_LANE runs."""
+    if np.count_nonzero(counts) >= lanes:
+        return int(counts.max())
+    return max(1, int(counts.sum()) // (lanes * RUNS_PER_LANE))
 
 
 def cut_runs(counts: np.ndarray, *, length: int) -> np.ndarray:
@@ -94,15 +134,3 @@ def cut_runs(counts: np.ndarray, *, length: int) -> np.ndarray:
         runs += [(start + first, min(length, count - first)) for first in range(0, count, length)]
         start += count
     return np.asarray(runs, np.int64).reshape(-1, 2)
-
-
-def lane_start(lane: int, samples: int) -> int:
-    """Where a lane begins: the first samples % LANES lanes have one sample more."""
-    return lane * (samples // LANES) + min(lane, samples % LANES)
-
-
-def shuffled(count: int, *words: int) -> np.ndarray:
-    """A permutation of 0 .. count - 1 that depends on the words alone. numpy keeps RandomState's stream (NEP 19)."""
-    if count < 2:
-        return np.zeros(count, np.int64)
-    return np.random.RandomState([word % SEED_LIMIT for word in words]).permutation(count)

@@ -2,11 +2,10 @@
 
 import json
 import os
-import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from encoders.errors import InputError
 from encoders.geometry import Shape, embedding_shape
 from encoders.image import decode_image
 from shards.codec import Coded, decode_embedding, parse_record
-from shards.manifest import Manifest, ShardEntry
+from shards.index import index_shard
+from shards.manifest import Manifest
+from shards.store import FolderStore, ShardStore
 
-MEMBERS = ("emb", "jpg", "json")
 INDEXES_KEPT = 256  # shard indexes in memory: 48 bytes a sample
 
 
@@ -80,71 +80,78 @@ class StoredSample:
 
 
 class ShardReader:
-    """Samples of a cache by shard number and place. Safe to hand to a worker process.
+    """Samples of a cache by place. One a process; a lane's shard stays open until the lane goes on to the next.
 
     Args:
         manifest: of the cache.
+        store: where its shards lie; by default its folder.
+
+    Attributes:
+        opens: shards opened so far; reads: samples read; bytes_read: bytes of samples read.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.folder = manifest.folder
+    def __init__(self, manifest: Manifest, *, store: ShardStore | None = None) -> None:
         self.entries = manifest.entries
+        self.store = store or FolderStore(Path(manifest.folder))
+        self.opens = self.reads = self.bytes_read = 0
         self._indexes: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._descriptors: dict[int, int] = {}  # shard -> descriptor
+        self._lanes: dict[int, int] = {}  # lane -> the shard that it holds open
 
-    def read(self, shard: int, place: int) -> StoredSample:
-        """Read sample `place` of shard number `shard` (both from 0, in manifest order), in one read.
+    def read(self, shard: int, sample: int, lane: int = 0) -> StoredSample:
+        """Read a sample (shard and sample from 0, in manifest order) in one read.
 
         Raises:
             InputError: names the shard and key; the shard is missing or is not the one of the manifest.
         """
         entry = self.entries[shard]
-        spans = self._index(shard)[place]
+        descriptor = self._open(shard, lane=lane)
+        spans = self._index(shard, descriptor)[sample]
         start, end = int(spans[:, 0].min()), int(spans.sum(axis=1).max())
-        with _open(self.folder / entry.name) as file:
-            data = os.pread(file.fileno(), end - start, start)
+        key = entry.keys[sample]
+        try:
+            data = os.pread(descriptor, end - start, start)
+        except OSError as error:
+            raise InputError(f"{entry.name}: sample {key}: {self.store.where(entry)} cannot be read ({error})") from error
         if len(data) != end - start:
-            raise InputError(f"{entry.name}: sample {entry.keys[place]}: the shard is cut off")
+            raise InputError(f"{entry.name}: sample {key}: the shard is cut off")
+        self.reads += 1
+        self.bytes_read += len(data)
         parts = [data[offset - start : offset - start + size] for offset, size in spans.tolist()]
-        return StoredSample(shard=entry.name, key=entry.keys[place], record=parts[0], jpeg=parts[1], facts=parts[2])
+        return StoredSample(shard=entry.name, key=key, record=parts[0], jpeg=parts[1], facts=parts[2])
 
-    def _index(self, shard: int) -> np.ndarray:
-        """(samples, 3, 2) int64: offset and size in bytes of emb, jpg and json; made once, then kept for a while."""
+    def expect(self, shard: int) -> None:
+        """Say that a shard will be read soon, so that it can be fetched meanwhile."""
+        if shard not in self._descriptors:
+            self.store.expect(self.entries[shard])
+
+    def close(self) -> None:
+        """Close all shards."""
+        for lane in list(self._lanes):
+            self._leave(lane)
+
+    def _open(self, shard: int, *, lane: int) -> int:
+        """The descriptor of a lane's shard; the shard that it held before is let go."""
+        if self._lanes.get(lane) != shard:
+            if lane in self._lanes:
+                self._leave(lane)
+            if shard not in self._descriptors:
+                self._descriptors[shard] = self.store.open(self.entries[shard])
+                self.opens += 1
+            self._lanes[lane] = shard
+        return self._descriptors[shard]
+
+    def _leave(self, lane: int) -> None:
+        shard = self._lanes.pop(lane)
+        if shard not in self._lanes.values():
+            os.close(self._descriptors.pop(shard))
+
+    def _index(self, shard: int, descriptor: int) -> np.ndarray:
+        """(samples, 3, 2) int64, see `index_shard`; made once, then kept for a while."""
         if shard not in self._indexes:
-            self._indexes[shard] = index_shard(self.folder / self.entries[shard].name, self.entries[shard])
+            entry = self.entries[shard]
+            self._indexes[shard] = index_shard(descriptor, entry=entry, where=self.store.where(entry))
             if len(self._indexes) > INDEXES_KEPT:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(shard)
         return self._indexes[shard]
-
-
-def index_shard(path: Path, entry: ShardEntry) -> np.ndarray:
-    """Read the headers of a shard.
-
-    Returns:
-        (samples, 3, 2) int64: offset and size in bytes of each sample's emb, jpg and json, in order of `entry.keys`.
-
-    Raises:
-        InputError: the shard is missing, has another size or other members than the manifest says.
-    """
-    with _open(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size != entry.bytes:
-            raise InputError(f"{path} has {size} bytes, the manifest says {entry.bytes}; run precompute again")
-        try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                spans = {member.name: (member.offset_data, member.size) for member in tar}
-        except tarfile.TarError as error:
-            raise InputError(f"{path} is damaged ({error}); remove it and run precompute again") from error
-    names = [f"{key}.{member}" for key in entry.keys for member in MEMBERS]
-    missing = [name for name in names if name not in spans]
-    if missing or len(spans) != len(names):
-        what = f"lacks {missing[0]}" if missing else f"holds {len(spans)} members instead of {len(names)}"
-        raise InputError(f"{path} {what}; remove it and run precompute again")
-    return np.asarray([spans[name] for name in names], np.int64).reshape(-1, len(MEMBERS), 2)
-
-
-def _open(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run precompute again") from error

@@ -8,11 +8,10 @@ from encoders.contract import EMBED_DIM
 from encoders.errors import InputError
 from encoders.files import sha256_file
 from shards.findings import Problem
+from shards.index import MEMBERS
 from shards.manifest import ShardEntry
 from shards.reader import StoredSample
 from shards.writer import EMBEDDING, FACTS, JPEG
-
-MEMBERS = (EMBEDDING, JPEG, FACTS)
 
 
 def verify_shard(folder: Path, entry: ShardEntry) -> list[Problem]:

@@ -132,23 +132,6 @@ def test_only_photos_that_were_shown_count(photos, truth):
     assert suite.run(Shrinking(), photos).value == pytest.approx(67 / 101)
 
 
-def test_lvis_annotations_bring_lvis_rules_and_numbers(photos, truth):
-    # Category 2 was not looked for on photo c, so the false box there does not count: of three objects two are found.
-    notes = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
-    lvis = Annotations(
-        kind="lvis",
-        name="lvis.json",
-        images=[image | notes for image in truth.images],
-        annotations=truth.annotations,
-        categories=[{"id": 1, "frequency": "r"}, {"id": 2, "frequency": "f"}],
-    )
-    found = [record(FIRST, 0.9), record(SECOND, 0.7, image=3, category=2), record(FIRST, 0.5, image=2)]
-    result = suite_of("edgesam", lvis, *found).run(Shrinking(), photos)
-    assert result.value == pytest.approx(67 / 101) and result.extra["APr"].value == result.value
-    assert result.extra["APf"].value is None and result.extra["AR@300"].value == pytest.approx(2 / 3)
-    assert "AP of LVIS with its federated rules" in result.protocol
-
-
 def test_a_box_off_the_photo_is_a_false_positive_and_not_asked(photos, truth):
     far = {"image_id": 2, "category_id": 1, "score": 1.0, "bbox": [7.9e15, -1.9e16, 0.0, 0.0]}  # as a real detector wrote
     suite, model = suite_of("edgesam", truth, far, record(FIRST, 0.5, image=2)), Shrinking()

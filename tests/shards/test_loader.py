@@ -1,6 +1,7 @@
 """Batches for training: their order, their content, and what happens when a shard is not what it was."""
 
 import json
+import pickle
 import shutil
 from itertools import islice
 
@@ -39,10 +40,28 @@ def test_two_ranks_of_4_see_the_global_batches_of_one_rank_of_8_from_any_step_on
     ]
     for start in (0, 4):
         parts = [keys(half, start, 5) for half in halves]
-        assert [a + b for a, b in zip(*parts, strict=True)] == undisturbed[start : start + 5]
-    assert whole.order_id == halves[0].order_id == halves[1].order_id
-    assert whole.order_id != shards.ShardLoader(cache, batch_size=8, seed=2).order_id
+        interleaved = [[key for row in zip(a, b, strict=True) for key in row] for a, b in zip(*parts, strict=True)]
+        assert interleaved == undisturbed[start : start + 5]
     assert whole.keys(4) == undisturbed[4]
+
+
+def test_a_loader_can_be_handed_to_a_spawned_process(cache):
+    loader = shards.ShardLoader(cache, batch_size=4, seed=3)
+    assert keys(pickle.loads(pickle.dumps(loader)), 2, 3) == keys(loader, 2, 3)
+
+
+def test_shards_are_opened_once_a_lane_and_each_sample_takes_one_read(cache):
+    manifest = shards.Manifest.read(cache)
+    reader = shards.ShardReader(manifest)
+    for sample in range(5):
+        reader.read(1, sample, 7)
+    assert (reader.opens, reader.reads) == (1, 5)
+    assert 0.8 * manifest.entries[1].bytes < reader.bytes_read < manifest.entries[1].bytes
+    reader.read(2, 0, 7)  # the lane goes on; its last shard is closed, another lane's is not
+    reader.read(1, 0, 8)
+    reader.read(1, 1, 8)
+    assert reader.opens == 3
+    reader.close()
 
 
 def test_a_batch_holds_stored_pixels_and_the_device_gets_the_teachers_view(cache):
