@@ -12,7 +12,7 @@ PRECISION_MARK = "+"  # between the version of the preprocessing and a precision
 
 
 class Bf16Encoder(nn.Module):
-    """An image encoder under bfloat16 autocast: products in bfloat16; weights, norms, residuals and outputs stay in float32.
+    """An image encoder under bfloat16 autocast: its products in bfloat16, its weights and its embedding in float32.
 
     Args:
         encoder: (B, 3, S, S) -> (B, 256, S/16, S/16).
@@ -39,8 +39,8 @@ def accelerate(sam: Sam, *, precision: Precision = "fp32", compiled: bool = Fals
     Both are tested on a CPU only, never on a GPU, for which they are meant.
 
     Args:
-        precision: "bf16" changes embeddings, in root mean square by 0.5 % for ViT-B (random weights) and by 5.5 % for
-            sam_demo, whose norms follow its convolutions directly; a cache remembers it, see `precision_mark`.
+        precision: "bf16" changes embeddings: in root mean square by 0.5 % for ViT-B (random weights) and by 5 % for sam_demo,
+            whose activations all become bfloat16 (2 photos, 512 px); a cache remembers it, see `precision_mark`.
         compiled: `torch.compile`; the first batch takes minutes, and on a CPU needs a C++ compiler. Embeddings change by
             rounding, as they do with another device or batch size.
     """
