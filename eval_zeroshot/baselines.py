@@ -29,8 +29,8 @@ def fill_disc(point: np.ndarray, *, radius_pixels: float, shape: Shape) -> np.nd
 class Disc:
     """Answers each click with a disc around it: the union of the foreground discs without the background ones.
 
-    Boxes are refused; see FillBox. All masks of a prompt are equal, scores are 0, and the logits (P, M, 1, 1) say
-    nothing.
+    Boxes are refused; see FillBox. All masks of a prompt are equal, scores are 1, so that a detector's score times
+    theirs is the detector's, and the logits (P, M, 1, 1) say nothing.
 
     Args:
         radius_fraction: radius over the photo's long side.
@@ -66,7 +66,7 @@ class Disc:
         channels = 3 if multimask else 1
         return Prediction(
             masks=np.broadcast_to(found[:, None], (len(found), channels, *self._shape)),
-            scores=np.zeros((len(found), channels), np.float32),
+            scores=np.ones((len(found), channels), np.float32),
             logits=np.zeros((len(found), channels, 1, 1), np.float32),
         )
 

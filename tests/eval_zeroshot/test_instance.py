@@ -9,7 +9,7 @@ from encoders.predictor import Prediction
 from encoders.rle import encode_mask, rle_iou
 from eval_zeroshot import average_precision, choose_suites, evaluate, open_dataset
 from eval_zeroshot.annotations import Annotations, read_annotations
-from eval_zeroshot.baselines import fill_box
+from eval_zeroshot.baselines import FillBox, fill_box
 from eval_zeroshot.detections import Detections, read_detections
 from eval_zeroshot.instance import InstanceAp
 from eval_zeroshot.instance_protocols import PROTOCOLS
@@ -130,6 +130,29 @@ def test_only_photos_that_were_shown_count(photos, truth):
     suite = suite_of("edgesam", truth, record(FIRST, 0.9), record(SECOND, 0.8))
     assert suite.run(Shrinking(), photos[:1]).value == pytest.approx(1.0)
     assert suite.run(Shrinking(), photos).value == pytest.approx(67 / 101)
+
+
+def test_a_baseline_that_knows_no_iou_keeps_the_detectors_order(photos, truth):
+    wrong, right = record((0, 0, 3, 3), 0.2, image=2), record(FIRST, 0.9, image=2)
+    results = [suite_of(name, truth, wrong, right).run(FillBox(), photos[1:2]) for name in ("edgesam", "repvit_sam")]
+    assert [result.value for result in results] == pytest.approx([1.0, 1.0])
+
+
+def test_lvis_annotations_bring_lvis_rules_and_numbers(photos, truth):
+    # Category 2 was not looked for on photo c, so the false box there does not count: of three objects two are found.
+    notes = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    lvis = Annotations(
+        kind="lvis",
+        name="lvis.json",
+        images=[image | notes for image in truth.images],
+        annotations=truth.annotations,
+        categories=[{"id": 1, "frequency": "r"}, {"id": 2, "frequency": "f"}],
+    )
+    found = [record(FIRST, 0.9), record(SECOND, 0.7, image=3, category=2), record(FIRST, 0.5, image=2)]
+    result = suite_of("edgesam", lvis, *found).run(Shrinking(), photos)
+    assert result.value == pytest.approx(67 / 101) and result.extra["APr"].value == result.value
+    assert result.extra["APf"].value is None and result.extra["AR@300"].value == pytest.approx(2 / 3)
+    assert "AP of LVIS with its federated rules" in result.protocol
 
 
 def test_a_box_off_the_photo_is_a_false_positive_and_not_asked(photos, truth):
