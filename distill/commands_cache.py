@@ -17,7 +17,7 @@ from shards import CacheSample, get_codec, missed_gate
 
 cache_app = typer.Typer(no_args_is_help=True, help="Look at a cache of teacher embeddings.")
 
-FIDELITY = ("relative_mse", "cosine", "mask_iou", "score_difference")
+FIDELITY = ("relative_mse", "cosine", "mask_iou", "mask_iou_error", "score_difference")
 
 
 @cache_app.command()

@@ -12,7 +12,7 @@ Kind = Literal["coco", "lvis"]
 FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")  # an LVIS image names them, a COCO image has neither
 NEEDED = {
     "images": ("id", "height", "width"),
-    "annotations": ("image_id", "category_id", "bbox", "area", "segmentation"),
+    "annotations": ("image_id", "category_id", "bbox", "area"),
     "categories": ("id",),
 }
 

@@ -32,6 +32,8 @@ def average_precision(
     """
     if backend not in BACKENDS:
         raise InputError(f"no backend is called {backend!r}; expected {' or '.join(BACKENDS)}")
+    if iou_type == "segm" and (bare := [a for a in truth.annotations if "segmentation" not in a]):
+        raise InputError(f"{truth.name} has {len(bare)} annotations without segmentation; it allows bbox AP only")
     module = ap_fast if backend == "fast" else ap_reference
     numbers, names = (module.coco_numbers, COCO_NAMES) if truth.kind == "coco" else (module.lvis_numbers, LVIS_NAMES)
     values = numbers(truth, results, iou_type=iou_type)

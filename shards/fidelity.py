@@ -43,6 +43,7 @@ class Fidelity:
         cosine: between raw and coded vector of a position; mean over positions, then over samples.
         mask_iou: between the masks decoded from raw and from coded embedding; mean over prompts. A box asks for one
             mask; of a point's three, the one that is most confident on the raw embedding is compared.
+        mask_iou_error: standard error of that mean, as if prompts were independent; 0 where there is only one.
         score_difference: of the predicted IoU of those masks, absolute; mean over prompts.
     """
 
@@ -51,6 +52,7 @@ class Fidelity:
     relative_mse: float
     cosine: float
     mask_iou: float
+    mask_iou_error: float
     score_difference: float
 
 
@@ -81,6 +83,7 @@ def measure_fidelity(comparisons: Iterable[Comparison], *, teacher: Sam) -> Fide
         relative_mse=float(np.mean(errors)),
         cosine=float(np.mean(cosines)),
         mask_iou=float(np.mean(ious)),
+        mask_iou_error=float(np.std(ious, ddof=1) / len(ious) ** 0.5) if len(ious) > 1 else 0.0,
         score_difference=float(np.mean(differences)),
     )
 

@@ -125,7 +125,7 @@ def test_the_header_is_json_a_person_can_read(sam, tmp_path):
 def test_the_shipped_demo_is_a_whole_model_of_at_most_16_mb():
     demo = encoders.load("sam_demo")
     assert (demo.arch, demo.fused, demo.training) == ("sam_demo", False, False)
-    assert demo.image_size == demo.image_encoder.image_size == 256
+    assert demo.image_size == demo.image_encoder.image_size == 768
     assert all(torch.isfinite(tensor).all() for tensor in demo.state_dict().values())
     assert encoders.registry.SHIPPED_WEIGHTS["sam_demo"].stat().st_size <= 16_000_000
 

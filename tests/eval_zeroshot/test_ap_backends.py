@@ -1,6 +1,7 @@
 """Our average precision against the packages': known answers, random cases, real annotations."""
 
 import re
+import sys
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.errors import InputError
+from encoders.errors import InputError, MissingExtra
 from encoders.rle import decode_segmentation, encode_mask
 from eval_zeroshot.annotations import Annotations, read_annotations
 from eval_zeroshot.ap import BACKENDS, COCO_NAMES, LVIS_NAMES, average_precision
@@ -188,6 +189,16 @@ def test_lvis_works_on_this_numpy_and_numpy_stays_as_it_is():
     truth, found = random_case(7, lvis=True)
     average_precision(truth, [{k: v for k, v in f.items() if k != "bbox"} for f in found], iou_type="segm", backend="reference")
     assert set(vars(np)) == before and lvis_eval.np is np and lvis_eval.LVISEval.accumulate is method
+
+
+def test_without_the_lvis_package_only_the_reference_is_missing(monkeypatch):
+    for name in ("lvis", "lvis.eval"):
+        monkeypatch.setitem(sys.modules, name, None)
+    truth, found = random_case(7, lvis=True)
+    results = [{k: v for k, v in record.items() if k != "bbox"} for record in found]
+    assert tuple(average_precision(truth, results, iou_type="segm")) == LVIS_NAMES
+    with pytest.raises(MissingExtra, match=r"lvis.* is not installed; install it with: pip install 'repvit-sam\[eval\]'"):
+        average_precision(truth, results, iou_type="segm", backend="reference")
 
 
 def test_scoring_leaves_truth_and_results_as_they_were():

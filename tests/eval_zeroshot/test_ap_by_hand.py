@@ -132,6 +132,14 @@ def test_a_mask_of_another_size_is_refused(scored):
         scored(truth_of(thing(BIG)), turned, iou_type="segm")
 
 
+def test_annotations_without_masks_allow_boxes_only(scored):
+    bare = thing(BIG)
+    del bare["segmentation"]
+    assert scored(truth_of(bare), found(BIG, 0.5))["AP"] == pytest.approx(1.0)
+    with pytest.raises(InputError, match="1 annotations without segmentation; it allows bbox AP only"):
+        scored(truth_of(bare), found(BIG, 0.5) | {"segmentation": mask_of(BIG)}, iou_type="segm")
+
+
 def test_an_annotation_of_id_0_can_be_matched(scored):
     # both packages take a match with id 0 for none; `truth_of` numbers from 0
     assert scored(truth_of(thing(BIG)), found(BIG, 0.5))["AP"] == pytest.approx(1.0)

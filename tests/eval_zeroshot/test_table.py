@@ -128,7 +128,7 @@ def test_nothing_to_compare_is_an_empty_table():
 
 def test_published_rows_have_what_a_number_needs():
     rows = published_rows()
-    assert len(rows) == 12 + 12 + 8 + 6 + 4 + 8 + 16 + 12 + 12
+    assert len(rows) == 12 + 12 + 8 + 6 + 4 + 8 + 16 + (8 + 8 + 20 + 20 + 20 + 16) + 12 + 12
     assert all(row.protocol and "arXiv:" in row.citation and row.dataset for row in rows)
     assert all(0 < row.value < (1 if row.unit == "fraction" else 100) for row in rows)
     found = {(row.source, row.model, row.suite, row.metric): row.value for row in rows}
@@ -137,4 +137,7 @@ def test_published_rows_have_what_a_number_needs():
     assert found["EfficientSAM", "MobileSAM", "point", "1 click mIoU"] == 43.7
     assert found["RepViT-SAM", "RepViT-SAM", "instance", "AP"] == 44.4
     assert found["RepViT-SAM", "RepViT-SAM", "edges", "ODS"] == 0.764
+    # One model, four protocols: why "MobileSAM COCO AP" is ambiguous.
+    mobile = {row.source: row.value for row in rows if (row.model, row.dataset, row.metric) == ("MobileSAM", "COCO", "AP")}
+    assert mobile == {"EdgeSAM": 39.4, "EfficientViT-SAM": 38.7, "TinySAM": 41.0, "RepViT-SAM": 42.7}
     assert {row.suite for row in published_rows(["box"])} == {"box"}

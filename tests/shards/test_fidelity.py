@@ -9,7 +9,8 @@ import encoders
 import shards
 from encoders.errors import InputError
 from shards.codec_base import Gate
-from shards.fidelity import Comparison, measure_fidelity, stored_boxes
+from shards.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
+from shards.gate import missed_gate
 
 SHAPE = (40, 64)  # pixels of the photo in a 64 px frame: 3 rows of 4 positions are kept
 
@@ -54,6 +55,7 @@ def test_masks_of_a_box_and_their_scores_are_the_predictors_own(teacher):
     ious = [(a & b).sum() / (a | b).sum() for a, b in zip(raw[:, 0], coded[:, 0], strict=True)]
     got = measure_fidelity([one], teacher=teacher)
     assert got.mask_iou == pytest.approx(np.mean(ious)) and got.mask_iou < 1
+    assert got.mask_iou_error == pytest.approx(abs(ious[0] - ious[1]) / 2)  # of two values: half their distance
     assert got.score_difference == pytest.approx(np.abs(raw_scores - scores).mean())
 
 
@@ -74,10 +76,20 @@ def test_stored_boxes_are_scaled_to_the_frame_and_crowds_left_out():
     assert stored_boxes({"annotations": [], "height": 200, "width": 100}, image_size=64).shape == (0, 4)
 
 
+def test_the_check_of_a_few_photos_gives_the_mean_its_standard_errors_and_the_measurement_does_not():
+    gate = Gate(mask_iou=0.97, relative_mse=0.01, instead="int8")
+    facts = {"samples": 2, "prompts": 32, "cosine": 1.0, "score_difference": 0.0, "relative_mse": 0.001}
+    near = Fidelity(mask_iou=0.962, mask_iou_error=0.005, **facts)
+    assert missed_gate(near, gate, doubt=2.0) is None
+    assert "0.9620 ± 0.0050, its gate is at least 0.97" in str(missed_gate(near, gate))
+    assert missed_gate(Fidelity(mask_iou=0.955, mask_iou_error=0.005, **facts), gate, doubt=2.0) is not None
+    assert missed_gate(Fidelity(mask_iou=0.97, mask_iou_error=0.0, **facts), gate) is None
+
+
 @pytest.mark.parametrize(
     ("gate", "words"),
     [
-        (Gate(mask_iou=1.1, relative_mse=1.0, instead="int8"), ("mask_iou 0.", "at least 1.1", "use codec int8")),
+        (Gate(mask_iou=2.0, relative_mse=1.0, instead="int8"), ("mask_iou 0.", "at least 2.0", "use codec int8")),
         (Gate(mask_iou=0.0, relative_mse=1e-9, instead="fp16"), ("relative_mse", "at most 1e-09", "use codec fp16")),
         (Gate(mask_iou=0.0, relative_mse=1e-9, instead=None), ("no codec here is more exact",)),
     ],
