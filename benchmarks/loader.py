@@ -5,20 +5,19 @@ Photos are real ones brought to SA-1B's 2250 x 1500 pixels, embeddings are rando
   normalises and pads to (3, 1024, 1024) float32, the embedding becomes float32, torch's default_collate makes batches.
 - ours: `ShardLoader.batches`: read, decode, uint8 pixels and int8 codes in a batch. The rest is done on the device, once
   a batch; what it takes on this CPU is told beside, as `device_part_seconds`.
-- limit: PIL decodes the JPEGs of the cache, from memory.
+- limit: simplejpeg, which `encoders.image` decodes with, decodes the JPEGs of the cache, from memory.
 
 Run: python -m benchmarks.loader [--json] [--photos N] [--rounds N] [--folder FOLDER_OF_PHOTOS]
 """
 
 import argparse
-import io
-import json
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 import torch
 import webdataset
 from PIL import Image
@@ -26,13 +25,12 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 import shards
+from benchmarks.output import print_facts
+from benchmarks.photos import SHIPPED_PHOTOS, make_photos
 from benchmarks.timing import alternate
-from distill.sample_data import SAMPLE
 from encoders.contract import EMBED_DIM, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD, STRIDE
 from encoders.sam import Sam
 
-WIDTH, HEIGHT = 2250, 1500  # pixels, of an SA-1B photo
-SA1B_QUALITY = 90
 BATCH = 8
 SIDE = IMAGE_SIZE // STRIDE
 
@@ -43,12 +41,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--photos", type=int, default=32, help=f"a multiple of {BATCH}")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--folder", type=Path, default=SAMPLE / "train" / "images", help="photos (*.jpg) to start from")
+    parser.add_argument("--folder", type=Path, default=SHIPPED_PHOTOS, help="photos (*.jpg) to start from")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         facts = measure(Path(folder), photos=options.photos, rounds=options.rounds, start=options.folder)
-    print(json.dumps(facts) if options.json else "\n".join(f"{name}: {value:.4g}" for name, value in facts.items()))
+    print_facts(facts, as_json=options.json)
 
 
 def measure(folder: Path, *, photos: int, rounds: int, start: Path) -> dict[str, float]:
@@ -77,7 +75,7 @@ def measure(folder: Path, *, photos: int, rounds: int, start: Path) -> dict[str,
         {
             "obvious": lambda: [None for _ in obvious_batches(tar)],
             "ours": lambda: [None for _ in islice(stream, steps)],
-            "limit": lambda: [Image.open(io.BytesIO(jpeg)).load() for jpeg in stored],
+            "limit": lambda: [simplejpeg.decode_jpeg(jpeg) for jpeg in stored],
             "device_part": lambda: [batch.to_device("cpu") for _ in range(steps)],
         },
         rounds=rounds,
@@ -89,18 +87,6 @@ def measure(folder: Path, *, photos: int, rounds: int, start: Path) -> dict[str,
         "photos": photos,
         "rounds": rounds,
     }
-
-
-def make_photos(folder: Path, *, start: Path, count: int) -> Path:
-    """Photos of SA-1B's size, made from those in `start`, turned to landscape."""
-    folder.mkdir()
-    paths = sorted(start.glob("*.jpg"))
-    for number in range(count):
-        photo = Image.open(paths[number % len(paths)]).convert("RGB")
-        if photo.width < photo.height:
-            photo = photo.transpose(Image.Transpose.ROTATE_90)
-        photo.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(folder / f"{number:04d}.jpg", quality=SA1B_QUALITY)
-    return folder
 
 
 def random_teacher() -> Sam:
@@ -137,8 +123,8 @@ def obvious_sample(sample: tuple[Image.Image, np.ndarray]) -> tuple[Tensor, Tens
     photo, embedding = sample
     scale = IMAGE_SIZE / max(photo.size)
     size = (round(photo.width * scale), round(photo.height * scale))
-    pixels = np.asarray(photo.resize(size, Image.Resampling.BILINEAR), np.float32)
-    pixels = (pixels - np.asarray(PIXEL_MEAN, np.float32)) / np.asarray(PIXEL_STD, np.float32)
+    mean, std = np.asarray(PIXEL_MEAN, np.float32), np.asarray(PIXEL_STD, np.float32)
+    pixels = (np.asarray(photo.resize(size, Image.Resampling.BILINEAR), np.float32) - mean) / std
     padded = np.zeros((3, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     padded[:, : size[1], : size[0]] = pixels.transpose(2, 0, 1)
     return torch.from_numpy(padded), torch.from_numpy(embedding.astype(np.float32))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from encoders.contract import STRIDE
 from encoders.geometry import Shape
 from encoders.preprocess import normalize_padded, valid_positions
 from shards.codec import get_codec, pad_codes
+from shards.codec_base import Coded
 from shards.reader import StoredSample
 
 
@@ -92,27 +94,27 @@ def make_batch(samples: Sequence[StoredSample], *, image_size: int, records: boo
         InputError: names the shard and key of a sample that cannot be decoded.
     """
     side = image_size // STRIDE
-    frames = torch.empty((len(samples), image_size, image_size, 3), dtype=torch.uint8)
+    frames = np.empty((len(samples), image_size, image_size, 3), np.uint8)
     shapes: list[Shape] = []
-    codes, scales, names = [], [], set()
-    for frame, sample in zip(frames.numpy(), samples, strict=True):
+    coded: list[Coded] = []
+    for frame, sample in zip(frames, samples, strict=True):
         pixels = sample.pixels()
         height, width = pixels.shape[:2]
-        coded = sample.coded(shape=(height, width), image_size=image_size)
+        coded.append(sample.coded(shape=(height, width), image_size=image_size))
         frame[:height, :width] = pixels
         frame[height:] = 0
         frame[:height, width:] = 0
         shapes.append((height, width))
-        codes.append(torch.from_numpy(pad_codes(coded.codes, side=side)))
-        scales.append(torch.from_numpy(coded.scales))
-        names.add(coded.codec)
-    (codec,) = names
+    (codec,) = {one.codec for one in coded}
+    codes = np.empty((len(coded), len(coded[0].codes), side, side), coded[0].codes.dtype)
+    for one, out in zip(coded, codes, strict=True):
+        pad_codes(one.codes, side=side, out=out)
     return Batch(
         keys=[sample.key for sample in samples],
-        pixels=frames.permute(0, 3, 1, 2),
+        pixels=torch.from_numpy(frames).permute(0, 3, 1, 2),
         shapes=shapes,
         codec=codec,
-        codes=torch.stack(codes),
-        scales=torch.stack(scales),
+        codes=torch.from_numpy(codes),
+        scales=torch.from_numpy(np.stack([one.scales for one in coded])),
         records=[sample.json() for sample in samples] if records else None,
     )

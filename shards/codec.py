@@ -71,7 +71,8 @@ def parse_record(record: bytes) -> Coded:
             f"embedding record version {version}, {codec.name} version {codec_version}; this release reads"
             f" {RECORD_VERSION} and {codec.version}; precompute the cache again"
         )
-    payload = record[HEADER.size :]
+    # One copy, whose arrays are aligned and writable, as torch wants them.
+    payload = memoryview(bytearray(memoryview(record)[HEADER.size :]))
     if zlib.crc32(payload) != checksum:
         raise InputError("the embedding record is damaged: its checksum does not match")
     channels, rows, columns = shape
@@ -88,11 +89,13 @@ def decode_embedding(record: bytes, *, image_size: int) -> np.ndarray:
     return embedding
 
 
-def pad_codes(codes: np.ndarray, *, side: int) -> np.ndarray:
-    """(planes, rows, columns) -> (planes, side, side) of the same dtype, zeros right and below."""
+def pad_codes(codes: np.ndarray, *, side: int, out: np.ndarray | None = None) -> np.ndarray:
+    """(planes, rows, columns) -> (planes, side, side) of the same dtype, in `out` if given; zeros right and below."""
     planes, rows, columns = codes.shape
     if max(rows, columns) > side:
         raise InputError(f"stored embedding is {rows} x {columns}, the frame holds {side} x {side}")
-    padded = np.zeros((planes, side, side), codes.dtype)
+    padded = np.empty((planes, side, side), codes.dtype) if out is None else out
     padded[:, :rows, :columns] = codes
+    padded[:, rows:] = 0
+    padded[:, :rows, columns:] = 0
     return padded

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from encoders.errors import InputError
 
+Payload = bytes | bytearray | memoryview
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -54,7 +56,7 @@ class Codec(Protocol):
     def encode(self, embedding: np.ndarray) -> bytes:
         """(C, rows, columns) float32, finite -> payload."""
 
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
+    def parse(self, payload: Payload, shape: tuple[int, int, int]) -> Coded:
         """Payload -> codes and scales; no float arithmetic. Raises InputError where the payload's size is wrong."""
 
     def dequantize(self, codes: Tensor, scales: Tensor) -> Tensor:
@@ -65,9 +67,9 @@ class Codec(Protocol):
         """
 
 
-def array_from(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Bytes as an array that owns writable memory (torch warns about read-only arrays)."""
+def array_from(payload: Payload, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Bytes as an array over the same memory; torch warns about it where that cannot be written to."""
     expected = np.dtype(dtype).itemsize * int(np.prod(shape))
     if len(payload) != expected:
         raise InputError(f"the embedding record has {len(payload)} bytes of codes where {shape} needs {expected}")
-    return np.frombuffer(bytearray(payload), dtype).reshape(shape)
+    return np.frombuffer(payload, dtype).reshape(shape)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shards.codec_base import Coded, Gate, array_from
+from shards.codec_base import Coded, Gate, Payload, array_from
 
 # The 16 levels with the least squared error for a normal distribution of variance 1. Source: Max, "Quantizing for minimum
 # distortion", IRE Transactions on Information Theory 6, 1960, table I; computed anew to float32.
@@ -55,7 +55,7 @@ class Int4Codec:
         scales = np.stack([(steps * unit)[:, 0, 0], prediction, (means * unit)[:, 0, 0]], axis=1).astype("<f4")
         return scales.tobytes() + (low | high << 4).tobytes() + gains.tobytes()
 
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
+    def parse(self, payload: Payload, shape: tuple[int, int, int]) -> Coded:
         channels, rows, columns = shape
         split = 4 * 3 * channels
         codes = array_from(payload[split:], "u1", (-(-channels // 2) + 1, rows, columns))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from encoders.errors import InputError
-from shards.codec_base import Coded, Gate, array_from
+from shards.codec_base import Coded, Gate, Payload, array_from
 
 
 class Float16Codec:
@@ -22,7 +22,7 @@ class Float16Codec:
             raise InputError(f"the embedding reaches {peak:.3g}, fp16 holds at most {limit:.0f}; use int8")
         return embedding.astype("<f2").tobytes()
 
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
+    def parse(self, payload: Payload, shape: tuple[int, int, int]) -> Coded:
         return Coded(self.name, array_from(payload, "<f2", shape), np.ones((shape[0], 1), np.float32))
 
     def dequantize(self, codes: Tensor, scales: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Int8Codec:
         codes = np.rint(embedding / divisors).clip(-127, 127).astype(np.int8)
         return scales.tobytes() + codes.tobytes()
 
-    def parse(self, payload: bytes, shape: tuple[int, int, int]) -> Coded:
+    def parse(self, payload: Payload, shape: tuple[int, int, int]) -> Coded:
         split = 4 * shape[0]
         return Coded(self.name, array_from(payload[split:], "i1", shape), array_from(payload[:split], "<f4", (shape[0], 1)))
 

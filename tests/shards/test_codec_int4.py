@@ -17,7 +17,7 @@ SMALLEST, LARGEST = float(LEVELS[8]), float(LEVELS[15])  # level of code 8, and 
 
 
 def decode(payload, shape):
-    coded = Int4Codec().parse(payload, shape)
+    coded = Int4Codec().parse(bytearray(payload), shape)
     return Int4Codec().dequantize(torch.from_numpy(coded.codes)[None], torch.from_numpy(coded.scales)[None])[0].numpy()
 
 
@@ -127,7 +127,7 @@ def test_one_extreme_value_does_not_spoil_the_others(place, size):
 
 def test_a_batch_padded_for_training_gives_the_same_values_on_the_kept_positions():
     parts = [smooth(256, 3, 8, seed=1), smooth(256, 8, 5, seed=2)]
-    coded = [Int4Codec().parse(Int4Codec().encode(part), part.shape) for part in parts]
+    coded = [Int4Codec().parse(bytearray(Int4Codec().encode(part)), part.shape) for part in parts]
     codes = torch.stack([torch.from_numpy(pad_codes(c.codes, side=8)) for c in coded])
     scales = torch.stack([torch.from_numpy(c.scales) for c in coded])
     batch = Int4Codec().dequantize(codes, scales).numpy()
