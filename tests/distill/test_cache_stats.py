@@ -6,12 +6,15 @@ import sys
 import tarfile
 
 import pytest
+import yaml
 
 import encoders
 from distill.cli import main
 from distill.commands_cache import stats_facts
 from distill.config import PrecomputeConfig, write_config
 from encoders.errors import InputError
+from shards.codec import CODECS
+from shards.codec_base import Gate
 
 MEASURED = ("relative_mse", "cosine", "mask_iou", "score_difference")
 
@@ -83,3 +86,22 @@ def test_no_cache_and_no_samples_are_bad_input(tiny_cache, tmp_path):
         stats_facts(tmp_path, samples=2)
     with pytest.raises(InputError, match="0 samples"):
         stats_facts(tiny_cache, samples=0)
+
+
+def test_precompute_refuses_a_codec_below_its_gate_and_a_key_turns_that_off(tiny_cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(CODECS["int4"], "gate", Gate(mask_iou=0.5, relative_mse=1e-6, instead="int8"), raising=False)
+    job = {"source": {"path": str(tiny_cache.parent / "photos")}, "teacher": {"model": "sam_demo", "image_size": 64}}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job | {"out": str(tmp_path / "cache"), "codec": "int4"}))
+    arguments = ["repvit-sam", "precompute", "--config", str(tmp_path / "job.yaml")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "codec int4 loses too much" in error and "its gate is at most 1e-06" in error
+    assert "use codec int8" in error and not (tmp_path / "cache").exists()
+    monkeypatch.setattr(sys, "argv", [*arguments, "--set", "codec_gate=false"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    facts = stats_facts(tmp_path / "cache", samples=3)
+    assert facts["codec"] == "int4" and facts["gate"].startswith("missed: relative_mse")

@@ -1,5 +1,8 @@
 """Embeddings to bytes and back."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,3 +103,13 @@ def test_a_record_of_a_later_version_is_refused():
     record[5] = 2
     with pytest.raises(InputError, match="int8 version 2"):
         parse_record(bytes(record))
+
+
+def test_records_made_by_hand_are_read_as_they_were_meant():
+    int8 = struct.pack("<2f", 0.5, 2.0) + bytes([1, 2, 253, 127, 129, 0])  # 2 channels of 1 x 3
+    fp16 = struct.pack("<6e", 1.5, -2, 0.25, 0, 7, 65504)
+    expected = {"int8": [[0.5, 1, -1.5], [254, -254, 0]], "fp16": [[1.5, -2, 0.25], [0, 7, 65504]]}
+    for codec, payload in (("int8", int8), ("fp16", fp16)):
+        header = struct.pack("<4sBB10sHHHI", b"RVSE", 1, 1, codec.encode(), 2, 1, 3, zlib.crc32(payload))
+        got = decode_embedding(header + payload, image_size=64)
+        assert got.shape == (2, 4, 4) and got[:, 0, :3].tolist() == expected[codec] and (got[:, 1:] == 0).all()
