@@ -2,13 +2,16 @@
 
 from eval_zeroshot.ap import average_precision
 from eval_zeroshot.baselines import Disc, FillBox, untrained
+from eval_zeroshot.box_suite import BoxIou
 from eval_zeroshot.choose import choose_suites
 from eval_zeroshot.datasets import EvalDataset, open_dataset
+from eval_zeroshot.point_suite import PointIou
 from eval_zeroshot.published import PublishedRow, published_rows
 from eval_zeroshot.results import Estimate, Result, append_results, read_results, write_results
 from eval_zeroshot.runner import ModelFacts, evaluate
 from eval_zeroshot.sheet import contact_sheet
-from eval_zeroshot.suites import SUITES, BoxIou, PointIou, Suite, box_iou, get_suite, point_iou
+from eval_zeroshot.suite import Suite
+from eval_zeroshot.suites import SUITES, box_iou, get_suite, point_iou
 from eval_zeroshot.table import Comparison, compare
 
 __all__ = [

@@ -9,7 +9,8 @@ from eval_zeroshot.datasets import find_annotations
 from eval_zeroshot.detections import Detections, read_detections
 from eval_zeroshot.instance import InstanceAp, suite_name
 from eval_zeroshot.instance_protocols import PROTOCOLS
-from eval_zeroshot.suites import Suite, get_suite
+from eval_zeroshot.suite import Suite
+from eval_zeroshot.suites import get_suite
 
 INSTANCE_SUITES = {suite_name(protocol): protocol for protocol in PROTOCOLS.values()}
 

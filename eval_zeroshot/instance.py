@@ -17,10 +17,10 @@ from eval_zeroshot.ap import average_precision
 from eval_zeroshot.detections import Detections
 from eval_zeroshot.instance_protocols import InstanceProtocol
 from eval_zeroshot.metrics import SIZES, size_class
+from eval_zeroshot.object_iou import agreement
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike, prompts_per_call
 from eval_zeroshot.results import Direction, Estimate, Result
-from eval_zeroshot.suites import agreement
 
 SIZE_NUMBERS: dict[str, str] = {f"AP{size[0]}": size for size in SIZES}  # APs, APm, APl go into the breakdown
 RULES = {

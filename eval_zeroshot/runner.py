@@ -14,7 +14,7 @@ from encoders.sample import Sample
 from eval_zeroshot.observations import Observation, ObservationStore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
-from eval_zeroshot.suites import KeepsFiles, Suite
+from eval_zeroshot.suite import KeepsFiles, Suite
 
 Progress = Callable[[int, int | None], None]  # (photos done, photos in all if known), after each photo
 

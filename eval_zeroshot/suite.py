@@ -1,0 +1,52 @@
+"""What a suite is: a named, versioned protocol that asks a predictor about samples and sums up what it saw.
+
+`observe` looks at one photo and `summarise` turns all observations of one model into a result, so photos can be spread
+over processes, resumed, and compared pairwise later.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from encoders.sample import Sample
+from eval_zeroshot.observations import Observation
+from eval_zeroshot.protocol import PredictorLike
+from eval_zeroshot.results import Direction, Result
+
+
+class Suite(Protocol):
+    """What the evaluation loop and the table need of a suite."""
+
+    name: str
+    version: str
+    direction: Direction
+    protocol: str
+
+    def counted_ids(self, sample: Sample) -> list[int]:
+        """Annotation ids of the objects that count, in the order of the observation."""
+
+    def observe(self, predictor: PredictorLike, sample: Sample) -> Observation:
+        """Ask about one photo, which the predictor has set."""
+
+    def summarise(
+        self,
+        observations: Sequence[Observation],
+        *,
+        model: str,
+        dataset: str,
+        reference: tuple[str, Sequence[Observation]] | None = None,
+    ) -> Result:
+        """One model's result; `reference` is another model's name and its observations of the same photos."""
+
+    def run(
+        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
+    ) -> Result:
+        """Observe all samples and sum up."""
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A suite whose answers on a photo are worth a file, to look at and to continue from."""
+
+    def observe_keeping(self, predictor: PredictorLike, sample: Sample, *, folder: Path | None) -> Observation:
+        """`observe`, with files in a folder for this data set, suite and model; it need not exist. None keeps nothing."""
