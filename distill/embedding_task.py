@@ -13,7 +13,7 @@ from distill.losses import embedding_losses
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
 
-LAYOUT = torch.channels_last  # what convolutions want: a step takes a fifth less time on a CPU, the values are the same
+LAYOUT = torch.channels_last  # of the images, which every layer follows: a step takes a sixth less time on a CPU
 
 
 class EmbeddingTask:
@@ -50,7 +50,7 @@ class EmbeddingTask:
         self.manifest.require(teacher_sha256=encoders.weights_sha256(teacher.model), image_size=config.model.image_size)
         self.steps_per_epoch = self.loader.steps_per_epoch
         torch.manual_seed(config.seed)
-        self.module = starting_student(config).to(memory_format=LAYOUT)
+        self.module = starting_student(config)
 
     def batches(self, *, start_step: int) -> Iterator[Batch]:
         """This rank's batches, endless, from that global step on."""
