@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class InstanceAp:
             size: Estimate(value=estimates.pop(name).value, n=sizes[size]) for name, size in SIZE_NUMBERS.items()
         }
         if reference is not None:
-            estimates["agreement"] = Estimate.of(agreement(observations, reference[1]))
+            estimates["agreement"] = Estimate.of([*chain(*agreement(observations, reference[1]))])
         return Result(
             suite=self.name,
             version=self.version,
