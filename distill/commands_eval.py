@@ -56,8 +56,8 @@ def eval_(
 
     Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
 
-    Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge \\
-    -s box_edgesam --data instances_val2017.json --images val2017
+    Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge
+    \\ -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = dict(name_and_model(text) for text in model)
     results = run_eval(

@@ -16,7 +16,8 @@ COMMON = {"AP50": 0, "AP75": 5}  # places among the thresholds
 def resampled_ap(
     truth: Annotations, results: list[dict[str, Any]], *, iou_type: IouType, image_ids: list[int], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """AP, AP50 and AP75 over objects of all sizes, for B draws of P photos. A photo drawn twice counts twice, as two photos would.
+    """AP, AP50 and AP75 over objects of all sizes, for B draws of P photos. A photo drawn twice counts twice, as two photos
+    would.
 
     Args:
         truth, results, iou_type: see `ap.average_precision`.

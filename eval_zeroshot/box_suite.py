@@ -13,9 +13,9 @@ class BoxIou(InstanceIou):
     version = "2"
     primary = "single"
     protocol = (
-        "ground-truth box as annotated, one prompt an object; single mask output (SAM's mask token 0); IoU at the "
-        "photo's resolution; mean over objects, crowds skipped. extra: most_confident and oracle of the three masks; predicted IoU, "
-        f"its calibration error (ece, {ECE_BINS} bins) and stability of the single mask"
+        "ground-truth box as annotated, one prompt an object; single mask output (SAM's mask token 0); IoU at the photo's "
+        "resolution; mean over objects, crowds skipped. extra: most_confident and oracle of the three masks; predicted "
+        f"IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the single mask"
     )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:

@@ -1,7 +1,7 @@
 """Masks on the two grids that EdgeSAM's evaluation works on: a 1024 px frame, and the decoder's 256 x 256 cells of it.
 
-Both have the photo in the upper left corner, its long side as long as the grid's. Source: EdgeSAM, `evaluation/eval_mIoU.py` and
-`edge_sam/utils/common.py` (`sample_point_in_mask`).
+Both have the photo in the upper left corner, its long side as long as the grid's. Source: EdgeSAM, `evaluation/eval_mIoU.py`
+and `edge_sam/utils/common.py` (`sample_point_in_mask`).
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ FEWEST_ERRORS = 10  # cells; with fewer there is no further point
 
 
 def in_frame(masks: np.ndarray) -> np.ndarray:
-    """(P, H, W) bool of photos -> (P, h, w) bool with long side 1024, nearest neighbour; what is beyond the photo is left out."""
+    """(P, H, W) bool of photos -> (P, h, w) bool with long side 1024, nearest neighbour, without the frame's padding."""
     height, width = resized_shape(masks.shape[-2:], image_size=FRAME)
     rows = np.arange(height) * masks.shape[-2] // height
     columns = np.arange(width) * masks.shape[-1] // width
@@ -57,7 +57,7 @@ def photo_cells(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resampled_truths(truths: np.ndarray) -> Iterator[np.ndarray]:
-    """Each (H, W) bool truth after its way there: to the frame, nearest, and back, bilinear, cut at > 0, which makes it larger."""
+    """Each (H, W) bool truth after its way there: to the frame, nearest, and back, bilinear, cut at > 0: it grows."""
     shape = (truths.shape[-2], truths.shape[-1])
     for truth in truths:
         framed = torch.from_numpy(in_frame(truth[None]).astype(np.float32))[None]
@@ -80,7 +80,8 @@ def centre_in_frame(truth: np.ndarray) -> Click:
 
 
 def random_click(truth: np.ndarray, answer: np.ndarray, *, shape: Shape, random: np.random.Generator) -> Click:
-    """A random cell of the error region, at its upper left corner, in pixels of the photo; NO_CLICK where it has under 10 cells.
+    """A random cell of the error region, at its upper left corner, in pixels of the photo; NO_CLICK where it has under 10
+    cells.
 
     Each cell has a random rank and the wrong one that ranks first is clicked: any is as likely as another, and two models whose
     errors overlap are mostly given the same click.

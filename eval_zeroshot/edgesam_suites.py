@@ -21,16 +21,16 @@ from eval_zeroshot.seeds import object_random
 
 REFINEMENTS = 2  # published: the prompt alone, +1 and +2 points
 COMMON = (
-    f"then +1 and +2 points, each a random cell of the error region at 256 x 256 cells of the 1024 px frame, none where the region "
-    f"has under {FEWEST_ERRORS} cells, given with all earlier prompts, the mask never fed back; crowds skipped; mean over objects "
-    "(EdgeSAM, evaluation/eval_mIoU.py, --refine-iter 3 --num-multimask-outputs 1)"
+    "then +1 and +2 points, each a random cell of the error region at 256 x 256 cells of the 1024 px frame, none where the "
+    f"region has under {FEWEST_ERRORS} cells, given with all earlier prompts, the mask never fed back; crowds skipped; mean "
+    "over objects (EdgeSAM, evaluation/eval_mIoU.py, --refine-iter 3 --num-multimask-outputs 1)"
 )
 HERE = (
-    "points seeded by photo and object, there by the order of the data set; no point is SAM's padding token, there a token of "
-    "zeros; all objects of a photo, there 64 drawn at random where it has more; IoU with the truth as annotated, there with a truth "
-    "that two resamplings dilate: resampled_truth has that number for the first prompt; objects without a pixel skipped and counted. "
-    "extra besides: most_confident and oracle of three masks for the first prompt; predicted IoU, its calibration error "
-    f"(ece, {ECE_BINS} bins) and stability of the first mask"
+    "points seeded by photo and object, there by the order of the data set; no point is SAM's padding token, there a token "
+    "of zeros; all objects of a photo, there 64 drawn at random where it has more; IoU with the truth as annotated, there "
+    "with a truth that two resamplings dilate: resampled_truth has that number for the first prompt; objects without a "
+    "pixel skipped and counted. extra besides: most_confident and oracle of three masks for the first prompt; predicted "
+    f"IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the first mask"
 )
 
 
@@ -89,8 +89,8 @@ class EdgeSamPoint(_EdgeSamRule):
 
     name = "point_edgesam"
     protocol = (
-        "stated: the pixel farthest from the boundary of the object in the 1024 px frame (--point-from mask-center), first mask "
-        f"token; {COMMON}; done here: exact distances, there kornia's approximate ones; {HERE}"
+        "stated: the pixel farthest from the boundary of the object in the 1024 px frame (--point-from mask-center), first "
+        f"mask token; {COMMON}; done here: exact distances, there kornia's approximate ones; {HERE}"
     )
 
     def first_prompt(self, objects: Objects) -> tuple[np.ndarray | None, list[list[Click]]]:

@@ -15,13 +15,14 @@ EPSILON = 1e-7  # added to the union, so that two empty masks score 0
 SMALLEST_AREA_PIXELS = 1
 CLICKS = (1, 3, 5)  # published
 COMMON = (
-    "area under 1 skipped, crowds not; IoU = overlap / (union + 1e-7); sizes by annotated area, 1024 and 9216 belong to both "
-    "neighbours; mean over objects (EfficientViT-SAM, applications/efficientvit_sam/eval_efficientvit_sam_model.py and "
-    "sam_eval_utils.py)"
+    "area under 1 skipped, crowds not; IoU = overlap / (union + 1e-7); sizes by annotated area, 1024 and 9216 belong to "
+    "both neighbours; mean over objects (EfficientViT-SAM, applications/efficientvit_sam/eval_efficientvit_sam_model.py "
+    "and sam_eval_utils.py)"
 )
 HERE = (
-    "IoU as a fraction, there in percent; masks that are stored as compressed RLE are read, there refused. extra besides: oracle of "
-    f"the three masks; predicted IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the mask that counts"
+    "IoU as a fraction, there in percent; masks that are stored as compressed RLE are read, there refused. extra besides: "
+    f"oracle of the three masks; predicted IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the mask that "
+    "counts"
 )
 
 
@@ -55,10 +56,10 @@ class EfficientVitSamPoint(_EfficientVitSamRule):
     name = "point_efficientvit_sam"
     primary = "click_1"
     protocol = (
-        "stated: RITM's clicker (first click on the empty mask; the deeper of missing and surplus region, a tie to the surplus, no "
-        "pixel twice; a background click at the photo's first pixel where nothing is left to correct), all clicks so far and no "
-        f"mask, of three masks the one with the highest predicted IoU each time; click_1, click_3, click_5; {COMMON}; done here: "
-        f"one sequence of clicks gives all three numbers; {HERE}, both of the first click"
+        "stated: RITM's clicker (first click on the empty mask; the deeper of missing and surplus region, a tie to the "
+        "surplus, no pixel twice; a background click at the photo's first pixel where nothing is left to correct), all "
+        "clicks so far and no mask, of three masks the one with the highest predicted IoU each time; click_1, click_3, "
+        f"click_5; {COMMON}; done here: one sequence of clicks gives all three numbers; {HERE}, both of the first click"
     )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
@@ -81,7 +82,7 @@ class EfficientVitSamPoint(_EfficientVitSamRule):
 def _argmax(
     predictor: PredictorLike, objects: Objects, **prompts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The most confident of three masks (P, H, W), its IoU (P,), score (P,), logits (P, s, s); and the best IoU of the three."""
+    """The most confident of three masks (P, H, W), its IoU, score (P,) and logits (P, s, s); the best IoU of the three."""
     three, scores, logits = ask(predictor, shape=objects.shape, **prompts, multimask=True)
     truths = objects.truths[:, None]
     overlap = (three & truths).sum(axis=(-2, -1), dtype=np.int64)

@@ -120,7 +120,7 @@ class InstanceIou(ABC):
             skipped.update(seen.skipped)
         estimates = {name: Estimate.of([*chain(*photos)]) for name, photos in groups.items()}
         value = estimates.pop("value")
-        breakdown = {size: estimates.pop(f"size {size}") for size in SIZES}
+        breakdown: dict[str, Estimate] = {size: estimates.pop(f"size {size}") for size in SIZES}
         if "predicted_iou" in groups:
             predicted, true = (np.concatenate(groups[name]) for name in ("predicted_iou", "value"))
             estimates["ece"] = Estimate(value=expected_calibration_error(predicted, true), n=len(true))

@@ -26,11 +26,11 @@ class PointIou(InstanceIou):
         self.clicks = tuple(clicks)
         extra = ", ".join([*(f"click_{count}" for count in self.clicks), "oracle of the three masks"])
         self.protocol = (
-            "first click at the object's pixel farthest from its boundary, the most confident of three masks; each "
-            "further click at the pixel of the error regions farthest from its region's boundary, given with all "
-            "earlier clicks and the logits of the mask before, single mask output; a perfect mask gets no further "
-            f"click and is kept; IoU at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; predicted "
-            f"IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
+            "first click at the object's pixel farthest from its boundary, the most confident of three masks; each further "
+            "click at the pixel of the error regions farthest from its region's boundary, given with all earlier clicks "
+            "and the logits of the mask before, single mask output; a perfect mask gets no further click and is kept; IoU "
+            f"at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; predicted IoU, its calibration "
+            f"error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
         )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:

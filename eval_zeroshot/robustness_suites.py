@@ -1,4 +1,4 @@
-"""What a prompt that is a little off costs: jittered boxes, shifted clicks. Protocols of ours; the same prompts for every model."""
+"""What a prompt that is a little off costs: jittered boxes, shifted clicks. Protocols of ours, equal prompts for all."""
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -11,8 +11,8 @@ from eval_zeroshot.protocol import PredictorLike, ask
 from eval_zeroshot.seeds import object_random
 
 REPORTED = (
-    f"extra: clean, mIoU at the other levels, drop_LEVEL = clean minus noisy; predicted IoU, its calibration error (ece, {ECE_BINS} "
-    "bins) and stability at the primary level. IoU at the photo's resolution; mean over objects, crowds skipped"
+    "extra: clean, mIoU at the other levels, drop_LEVEL = clean minus noisy; predicted IoU, its calibration error (ece, "
+    f"{ECE_BINS} bins) and stability at the primary level. IoU at the photo's resolution; mean over objects, crowds skipped"
 )
 
 
@@ -49,9 +49,9 @@ class BoxJitter(_Noisy):
     levels = (5, 10, 20)
     primary = "noise_10"
     protocol = (
-        "ground-truth box, each side moved by a uniformly random part of up to +-5, 10 or 20 % of the box's width (left, right) or "
-        "height (top, bottom), within the photo, the same random part at each level; seeded by photo and object; single mask "
-        f"output (SAM's mask token 0). value: mIoU at 10 %. {REPORTED}"
+        "ground-truth box, each side moved by a uniformly random part of up to +-5, 10 or 20 % of the box's width (left, "
+        "right) or height (top, bottom), within the photo, the same random part at each level; seeded by photo and object; "
+        f"single mask output (SAM's mask token 0). value: mIoU at 10 %. {REPORTED}"
     )
 
     def answer_at(
@@ -59,8 +59,9 @@ class BoxJitter(_Noisy):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         boxes = objects.boxes
         if level:
-            parts = [object_random("box_jitter", objects.key, int(id_), seed=self.seed).uniform(-1, 1, 4) for id_ in objects.ids]
-            boxes = jittered(boxes, parts=level / 100 * np.stack(parts), shape=objects.shape)
+            randoms = [object_random("box_jitter", objects.key, int(id_), seed=self.seed) for id_ in objects.ids]
+            parts = level / 100 * np.stack([random.uniform(-1, 1, 4) for random in randoms])
+            boxes = jittered(boxes, parts=parts, shape=objects.shape)
         masks, scores, logits = ask(predictor, shape=objects.shape, boxes=boxes, multimask=False)
         return masks[:, 0], scores[:, 0], logits[:, 0]
 
@@ -72,9 +73,9 @@ class PointShift(_Noisy):
     levels = (25, 50, 100)
     primary = "noise_50"
     protocol = (
-        "one click on a random pixel of the object, as deep in it (distance to the boundary) as at least 75, 50 or 0 % of its deepest "
-        "pixel for noise of 25, 50 or 100 %; clean: the deepest pixel; seeded by photo and object; the most confident of three "
-        f"masks. value: mIoU at 50 %. {REPORTED}"
+        "one click on a random pixel of the object, as deep in it (distance to the boundary) as at least 75, 50 or 0 % of "
+        "its deepest pixel for noise of 25, 50 or 100 %; clean: the deepest pixel; seeded by photo and object; the most "
+        f"confident of three masks. value: mIoU at 50 %. {REPORTED}"
     )
 
     def answer_at(

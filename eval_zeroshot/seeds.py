@@ -6,6 +6,6 @@ import numpy as np
 
 
 def object_random(*parts: str | int, seed: int) -> np.random.Generator:
-    """A generator that depends on a seed and on what names the draw, e.g. purpose, photo's key, annotation id, and nothing else."""
+    """A generator that depends on a seed and on what names the draw alone: purpose, photo's key, annotation id."""
     name = "\x1f".join(str(part) for part in (seed, *parts))
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))

@@ -1,8 +1,9 @@
 """How sure a number is: bootstrap intervals over photos, and differences of two models on the same photos.
 
 Photos are drawn with replacement, each with all of its objects (a cluster bootstrap), since objects of one photo are alike. The
-draws depend on the number of photos and the seed alone, hence two models are drawn together and their difference is paired: what
-makes a photo hard for both cancels out. Intervals are percentiles. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993.)
+draws depend on the number of photos and the seed alone, hence two models are drawn together and their difference is paired:
+what makes a photo hard for both cancels out. Intervals are percentiles. (Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """EfficientSAM, whose model has an interface of its own.
 
-It sees the photo stretched to a square, takes up to six points (a box is two of them), and no mask of an earlier round; a background
-click has no embedding of its own there (yformer/EfficientSAM, `efficient_sam_decoder.py`: labels 1, 2, 3 and -1).
+It sees the photo stretched to a square, takes up to six points (a box is two of them), and no mask of an earlier round; a
+background click has no embedding of its own there (yformer/EfficientSAM, `efficient_sam_decoder.py`: labels 1, 2, 3 and -1).
 """
 
 import inspect
@@ -25,8 +25,9 @@ PROMPT_CHUNK = 16
 class EfficientSamAdapter:
     """An EfficientSAM model as a predictor.
 
-    Its logits are given back in SAM's layout, photo in the upper left corner of a square, so that what suites read off them (error
-    regions, stability) means the same as for other models; masks come from the model's own logits, resized bicubically as there.
+    Its logits are given back in SAM's layout, photo in the upper left corner of a square, so that what suites read off them
+    (error regions, stability) means the same as for other models; masks come from the model's own logits, resized bicubically
+    as there.
 
     Args:
         model: of `efficient_sam.build_efficient_sam`, in eval mode.
@@ -90,7 +91,8 @@ class EfficientSamAdapter:
     def _ask(self, points: np.ndarray, labels: np.ndarray, *, multimask: bool) -> tuple[np.ndarray, ...]:
         height, width = self._shape
         accepted = inspect.signature(self.model.predict_masks).parameters
-        sizes = {"input_h": height, "input_w": width} if "input_h" in accepted else {}  # later versions keep the size themselves
+        # Some versions are told the photo's size here, others keep it themselves.
+        sizes = {"input_h": height, "input_w": width} if "input_h" in accepted else {}
         logits, scores = self.model.predict_masks(
             self._embedding,
             torch.as_tensor(points, dtype=torch.float32, device=self._device)[None],

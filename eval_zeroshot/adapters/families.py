@@ -66,7 +66,8 @@ def open_adapter(text: str, *, device: torch.device | str = "cpu") -> PredictorL
     if family.variants:
         variant, _, weights = rest.partition(":")
         if variant not in family.variants:
-            raise InputError(f"{text}: {name} has no variant {variant!r}; expected {family.form} with {', '.join(family.variants)}")
+            known = ", ".join(family.variants)
+            raise InputError(f"{text}: {name} has no variant {variant!r}; expected {family.form} with {known}")
     if not Path(weights).is_file():
         raise InputError(f"{text}: {weights or 'no weights'} is no file; expected {family.form}")
     identity = ":".join(part for part in (name, variant, sha256_file(Path(weights))) if part)
@@ -82,7 +83,8 @@ def _edge_sam(variant: str, weights: Path, device: torch.device, identity: str) 
     model = package.sam_model_registry["edge_sam"](checkpoint=None)
     missing, unknown = model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=False)
     if missing:
-        raise InputError(f"{weights}: {len(missing)} of EdgeSAM's tensors are missing, {missing[0]} first; give its own weights")
+        count = len(missing)
+        raise InputError(f"{weights}: {count} of EdgeSAM's tensors are missing, {missing[0]} first; give its own weights")
     if unknown:
         warnings.warn(f"{weights}: EdgeSAM has no place for {len(unknown)} tensors, {unknown[0]} first", stacklevel=2)
     return SamPredictorAdapter(package.SamPredictor(model.to(device).eval()), identity=identity)

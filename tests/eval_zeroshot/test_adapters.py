@@ -138,10 +138,15 @@ def module(monkeypatch, name, **content):
     monkeypatch.setitem(sys.modules, name, fake)
 
 
+def edge_sam_of(monkeypatch, sam):
+    builders = {"edge_sam": lambda checkpoint: theirs(sam)}
+    module(monkeypatch, "edge_sam", sam_model_registry=builders, SamPredictor=EdgeSamPredictor)
+
+
 def test_edge_sam_by_family(sam, photo, tmp_path, monkeypatch):
     torch.save(theirs(sam).state_dict(), tmp_path / "edge.pth")
     fresh = Sam(arch="stem", image_encoder=Stem(), image_size=256)
-    module(monkeypatch, "edge_sam", sam_model_registry={"edge_sam": lambda checkpoint: theirs(fresh)}, SamPredictor=EdgeSamPredictor)
+    edge_sam_of(monkeypatch, fresh)
     adapter, ours = open_adapter(f"edge_sam:{tmp_path / 'edge.pth'}"), Predictor(sam)
     for each in (adapter, ours):
         each.set_image(photo)
@@ -153,7 +158,7 @@ def test_edge_sam_by_family(sam, photo, tmp_path, monkeypatch):
 
 def test_edge_sam_with_weights_of_another_model_does_not_run_untrained(sam, tmp_path, monkeypatch):
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    module(monkeypatch, "edge_sam", sam_model_registry={"edge_sam": lambda checkpoint: theirs(sam)}, SamPredictor=EdgeSamPredictor)
+    edge_sam_of(monkeypatch, sam)
     with pytest.raises(InputError, match="of EdgeSAM's tensors are missing"):
         open_adapter(f"edge_sam:{tmp_path / 'other.pth'}")
     (tmp_path / "text.pth").write_text("no weights")
@@ -162,7 +167,7 @@ def test_edge_sam_with_weights_of_another_model_does_not_run_untrained(sam, tmp_
 
 
 class EfficientSam(nn.Module):
-    """EfficientSAM's interface: a stretched square of 64 px, logits of 16 x 16 that are high where a box's or click's pixel is."""
+    """EfficientSAM's interface: a stretched square of 64 px, logits of 16 x 16 that are high inside a box."""
 
     decoder_max_num_input_points = 6
 

@@ -20,7 +20,8 @@ def truth() -> Annotations:
     images = [{"id": id_, "height": 20, "width": 60} for id_ in (4, 7, 9)]
     annotations = [box(4, 0, id=1), box(4, 20, id=2), box(7, 5, id=3), box(9, 5, id=4, category=2)]
     return Annotations(
-        kind="coco", name="t", images=images, annotations=annotations, categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+        kind="coco", name="t", images=images, annotations=annotations, categories=[{"id": 1, "name": "a"}, {"id": 2, "name":
+        "b"}]
     )
 
 

@@ -56,7 +56,8 @@ def test_equal_objects_of_a_photo_make_it_no_surer():
 def test_an_interval_goes_to_the_number_of_its_name():
     result = Result(
         suite="s", version="1", protocol="p", model="m", dataset="d", value=0.5, n=4,
-        breakdown={"small": Estimate(value=0.1, n=1)}, extra={"oracle": Estimate(value=0.9, n=4), "ece": Estimate(value=0.2, n=4)},
+        breakdown={"small": Estimate(value=0.1, n=1)}, extra={"oracle": Estimate(value=0.9, n=4), "ece": Estimate(value=0.2,
+        n=4)},
     )  # fmt: skip
     wide = with_intervals(result, {"value": np.full(9, 0.4), "size small": np.full(9, 0.2), "oracle": np.full(9, 0.8)})
     assert (wide.low, wide.high) == (0.4, 0.4)
