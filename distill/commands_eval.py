@@ -7,34 +7,30 @@ from typing import Annotated
 
 import typer
 
-import encoders
 from distill.eval_group import MODELS, eval_app
+from distill.eval_models import open_models
 from distill.options import every_few_seconds
-from distill.place import this_place
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from eval_zeroshot import (
-    FillBox,
-    ModelFacts,
     Result,
     evaluate,
     open_dataset,
     read_results,
-    untrained,
     write_results,
 )
 from eval_zeroshot import (
     compare as compare_results,
 )
 from eval_zeroshot.choose import choose_suites
-from eval_zeroshot.protocol import PredictorLike
 
+MODEL_HELP = "Run folder, weights, name, or FAMILY:WEIGHTS of another project (edge_sam, ...); NAME=MODEL. Repeatable."
 DATA_HELP = "COCO-format json, a folder with instances.json, BSDS500's folder, or sample:train / sample:val."
 
 
 def eval_(
-    model: Annotated[list[str], typer.Option("--model", "-m", help="Run folder, weights, or name; NAME=MODEL. Repeatable.")],
+    model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     boxes: Annotated[Path | None, typer.Option(help="A detector's results, for the instance_ suites.")] = None,
@@ -42,12 +38,16 @@ def eval_(
     split: Annotated[str, typer.Option(help="Of BSDS500: train, val or test.")] = "test",
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
     reference: Annotated[str | None, typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,
+    against: Annotated[str | None, typer.Option(help="Name of the model that differences are taken against.")] = None,
     untrained_: Annotated[
         list[str] | None,
         typer.Option("--untrained", help="Architecture to run untrained, with the reference's decoder. Repeatable."),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Add fill-the-box and the disc.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only the first photos.")] = None,
+    present_only: Annotated[
+        bool, typer.Option("--present-only", help="Use only the photos that are there; results say how many of how many.")
+    ] = False,
     image_size: Annotated[int | None, typer.Option(help="Another input size, where a model allows it.")] = None,
     out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
@@ -55,6 +55,9 @@ def eval_(
     """Zero-shot suites on COCO-format data, edges on BSDS500; run it again to continue.
 
     Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
+
+    Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge
+    \\ -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = dict(name_and_model(text) for text in model)
     results = run_eval(
@@ -66,9 +69,11 @@ def eval_(
         split=split,
         arch=arch,
         reference=reference,
+        against=against,
         untrained_archs=untrained_ or [],
         baselines=baselines,
         limit=limit,
+        present_only=present_only,
         image_size=image_size,
         out=out,
     )
@@ -117,41 +122,32 @@ def run_eval(
     split: str = "test",
     arch: str | None = None,
     reference: str | None = None,
+    against: str | None = None,
     untrained_archs: Sequence[str] = (),
     baselines: bool = False,
     limit: int | None = None,
+    present_only: bool = False,
     image_size: int | None = None,
 ) -> list[Result]:
     """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state."""
     chosen = choose_suites(suites, data=resolve_data(data), boxes=boxes)
-    dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit)
-    predictors: dict[str, PredictorLike] = {}
-    facts: dict[str, ModelFacts] = {}
-    device = this_place().device
-    for name, model in models.items():
-        sam = encoders.load(model, arch=arch, image_size=image_size).to(device)
-        predictors[name] = encoders.Predictor(sam)
-        facts[name] = ModelFacts(
-            role="teacher" if name == reference else "student", arch=sam.arch, sha256=encoders.weights_sha256(model)
-        )
-    if reference is not None and reference not in predictors:
-        raise InputError(f"--reference {reference!r} is not among the models {', '.join(predictors)}")
-    teacher = predictors.get(reference) if reference else None
-    for name in untrained_archs:
-        size = image_size or next(p.image_size for p in predictors.values() if isinstance(p, encoders.Predictor))
-        decoder = teacher.sam if isinstance(teacher, encoders.Predictor) else None
-        fresh = untrained(name, image_size=size, decoder_of=decoder)
-        fresh.sam.to(device)
-        predictors[f"untrained {name}"] = fresh
-        facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)
-    if baselines:
-        predictors["filled box or disc"] = FillBox()
+    dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only)
+    opened = open_models(
+        models,
+        arch=arch,
+        image_size=image_size,
+        reference=reference,
+        against=against,
+        untrained_archs=untrained_archs,
+        baselines=baselines,
+    )
     results = evaluate(
-        predictors,
+        opened.predictors,
         suites=chosen,
         samples=dataset,
         reference=reference,
-        facts=facts,
+        against=against,
+        facts=opened.facts,
         state=out.with_suffix(".state"),
         progress=photo_progress(),
     )

@@ -1,9 +1,13 @@
-"""COCO-format annotations and their photos, as samples. LVIS and converted data sets use the same format."""
+"""COCO-format annotations and their photos, as samples. LVIS and converted data sets use the same format.
+
+LVIS differs in three ways: its photos lie in COCO's `train2017` and `val2017`, named by `coco_url` alone (version 1) or beside
+a file name of 2014 (version 0.5), and its instances have no `iscrowd`, as it has no crowds.
+"""
 
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,14 +28,17 @@ class CocoDataset:
 
     Args:
         annotations: a COCO-format json (`images`, `annotations`, optional `categories`).
-        images: folder of the photos; `images/` beside the json when None.
+        images: folder of the photos, or of COCO's folders `train2017` and `val2017`; `images/` beside the json when None.
+        present_only: leave out the images whose photo is not there; `absent` says how many.
 
     Raises:
         InputError: the file is missing, is no json, has no `images`, or a record lacks its id, name or image; or two
-            image records have one id.
+            image records have one id; or `present_only` leaves none.
     """
 
-    def __init__(self, annotations: Path | str, *, images: Path | str | None = None) -> None:
+    def __init__(
+        self, annotations: Path | str, *, images: Path | str | None = None, present_only: bool = False
+    ) -> None:
         self.path = Path(annotations)
         self.images = Path(images) if images is not None else self.path.parent / "images"
         if not self.path.is_file():
@@ -55,6 +62,15 @@ class CocoDataset:
         except (KeyError, TypeError) as error:
             reason = f"a record without {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{self.path} is not in COCO format ({reason})") from error
+        self.absent = 0
+        if present_only:
+            present = [record for record in self.records if self.photo_path(record).is_file()]
+            if self.records and not present:
+                raise InputError(
+                    f"none of the {len(self.records)} photos of {self.path} is in {self.images}; name their folder"
+                )
+            self.absent = len(self.records) - len(present)
+            self.records = present
 
     def __len__(self) -> int:
         return len(self.records)
@@ -65,7 +81,19 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read photo `index` in order of image id."""
         record = self.records[index]
-        return sample_from_coco(record, self.instances(index), image=read_image(self.images / file_name(record)))
+        return sample_from_coco(record, self.instances(index), image=read_image(self.photo_path(record)))
+
+    def photo_path(self, record: dict[str, Any]) -> Path:
+        """Where a photo lies: by its file name, else by its `coco_url`, in the folder or in the one that the url names.
+
+        The first of these if none is there.
+        """
+        places = [file_name(record)]
+        if "coco_url" in record:
+            url = PurePosixPath(str(record["coco_url"]))
+            places += [url.name, "/".join(url.parts[-2:])]
+        found = (self.images / place for place in places if (self.images / place).is_file())
+        return next(found, self.images / places[0])
 
     def instances(self, index: int) -> list[dict[str, Any]]:
         """Annotations of photo `index`, as the json states them."""

@@ -33,6 +33,27 @@ LVIS_MAX_DETECTIONS = 300  # of all categories on one image
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What became of N detections, which stand by category, image, then score, at T thresholds in A size ranges.
+
+    Attributes:
+        objects, found: the tables.
+        scores: (N,) float64.
+        hits, misses: (A, T, N) bool; a detection that is neither does not count.
+        outside: (A, objects) bool, objects that do not count in a size range.
+        categories: K, how many there are.
+    """
+
+    objects: Table
+    found: Table
+    scores: np.ndarray
+    hits: np.ndarray
+    misses: np.ndarray
+    outside: np.ndarray
+    categories: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curves:
     """Precision and recall of K categories at T thresholds in A size ranges, -1 where a category has no object.
 
@@ -70,7 +91,17 @@ def lvis_numbers(truth: Annotations, results: list[dict[str, Any]], *, iou_type:
 
 
 def coco_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: IouType) -> Curves:
-    """Precision and recall by COCO's rules: 100 detections a category and image, crowds ignored."""
+    """Precision and recall by COCO's rules."""
+    return _curves(coco_outcomes(truth, results, iou_type=iou_type), max_detections=COCO_MAX_DETECTIONS)
+
+
+def lvis_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: IouType) -> Curves:
+    """Precision and recall by LVIS's rules."""
+    return _curves(lvis_outcomes(truth, results, iou_type=iou_type), max_detections=(LVIS_MAX_DETECTIONS,))
+
+
+def coco_outcomes(truth: Annotations, results: list[dict[str, Any]], *, iou_type: IouType) -> Outcomes:
+    """COCO's matching: 100 detections a category and image, crowds ignored."""
     images, categories = sorted_ids(truth)
     objects, annotations = objects_of(truth, images, categories, iou_type=iou_type)
     crowd = np.asarray([bool(a.get("iscrowd", 0)) for a in annotations], bool)
@@ -78,7 +109,7 @@ def coco_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: 
     order = best_first(found, scores)
     order = order[rank_in_group(found.take(order)) < COCO_MAX_DETECTIONS[-1]]
     found, scores = found.take(order), scores[order]
-    return _curves(
+    return _outcomes(
         objects,
         found,
         scores,
@@ -86,12 +117,11 @@ def coco_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: 
         crowd=crowd,
         ignored=crowd,
         forgiven=np.zeros(len(scores), bool),
-        max_detections=COCO_MAX_DETECTIONS,
     )
 
 
-def lvis_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: IouType) -> Curves:
-    """Precision and recall by LVIS's rules: 300 detections an image, and only categories that were looked for on it.
+def lvis_outcomes(truth: Annotations, results: list[dict[str, Any]], *, iou_type: IouType) -> Outcomes:
+    """LVIS's matching: 300 detections an image, and only categories that were looked for on it.
 
     A detection of a category of which an image has neither objects nor a note that it has none does not count; where not
     all objects of a category are marked, an unmatched one is forgiven. What has no area does not count.
@@ -110,7 +140,7 @@ def lvis_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: 
     counted = np.isin(pair, list(looked_for)) & (found.area > 0) & (found.area < np.inf)
     order = best_first(found, scores)
     order = order[counted[order]]
-    return _curves(
+    return _outcomes(
         objects,
         found.take(order),
         scores[order],
@@ -118,11 +148,10 @@ def lvis_curves(truth: Annotations, results: list[dict[str, Any]], *, iou_type: 
         crowd=np.zeros(len(annotations), bool),
         ignored=np.asarray([bool(a.get("ignore", 0)) for a in annotations], bool),
         forgiven=np.isin(pair[order], list(sketchy)),
-        max_detections=(LVIS_MAX_DETECTIONS,),
     )
 
 
-def _curves(
+def _outcomes(
     objects: Table,
     found: Table,
     scores: np.ndarray,
@@ -131,36 +160,47 @@ def _curves(
     crowd: np.ndarray,
     ignored: np.ndarray,
     forgiven: np.ndarray,
-    max_detections: Sequence[int],
-) -> Curves:
-    """Match and count. Detections are ordered by category, image, then score, best first, and stay so where equal."""
+) -> Outcomes:
+    """Match. Detections are ordered by category, image, then score, best first, and stay so where equal."""
     outside = _outside(objects.area) | ignored  # (A, objects)
     outcome = match(_groups(objects, found, crowd), count=len(scores), thresholds=THRESHOLDS, ignored=outside, crowd=crowd)
     hits = outcome == MATCHED  # (A, T, N)
     misses = (outcome == UNMATCHED) & ~(_outside(found.area) | forgiven)[:, None, :]
+    return Outcomes(
+        objects=objects, found=found, scores=scores, hits=hits, misses=misses, outside=outside, categories=categories
+    )
+
+
+def _curves(outcomes: Outcomes, *, max_detections: Sequence[int]) -> Curves:
+    """Count."""
+    objects, found, hits, misses = outcomes.objects, outcomes.found, outcomes.hits, outcomes.misses
+    categories = outcomes.categories
     rank = rank_in_group(found)
     sizes = len(AREAS_PIXELS)
     precision = np.full((len(THRESHOLDS), len(RECALLS), categories, sizes), -1.0)
     recall = np.full((len(THRESHOLDS), categories, sizes, len(max_detections)), -1.0)
     totals = np.zeros((categories, sizes), np.int64)
     for size in range(sizes):
-        totals[:, size] = np.bincount(objects.category[~outside[size]], minlength=categories)
+        totals[:, size] = np.bincount(objects.category[~outcomes.outside[size]], minlength=categories)
     bounds = np.searchsorted(found.category, np.arange(categories + 1))
     for category in np.flatnonzero(totals.any(axis=1)):
         mine = slice(bounds[category], bounds[category + 1])
         there = np.flatnonzero(totals[category])  # size ranges with an object
         total = totals[category, there]
-        order = mine.start + np.argsort(-scores[mine], kind="stable")
+        order = mine.start + np.argsort(-outcomes.scores[mine], kind="stable")
         hit = hits[there][:, :, order]
-        precision[:, :, category, there] = _precision_at_recalls(hit, misses[there][:, :, order], total)
+        precision[:, :, category, there] = precision_at_recalls(hit, misses[there][:, :, order], total)
         for place, most in enumerate(max_detections):
             counted = hit[:, :, rank[order] < most].sum(axis=-1)
             recall[:, category, there, place] = (counted / total[:, None]).T
     return Curves(precision=precision, recall=recall)
 
 
-def _precision_at_recalls(hits: np.ndarray, misses: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Hits and misses (A, T, D) in order of score, of `total` (A,) objects -> (T, R, A): the best precision from each on."""
+def precision_at_recalls(hits: np.ndarray, misses: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Hits and misses (A, T, D) in order of score, of `total` (A,) objects -> (T, R, A): the best precision from each on.
+
+    Hits and misses are bool, or how often each counts.
+    """
     sizes, thresholds, count = hits.shape
     if count == 0:
         return np.zeros((thresholds, len(RECALLS), sizes))
@@ -171,9 +211,9 @@ def _precision_at_recalls(hits: np.ndarray, misses: np.ndarray, total: np.ndarra
     # Recall r is reached with the detection that makes the number of hits k, the least with k / total >= r. All rows are
     # searched at once: row after row, each on a step of its own that the numbers of the row before do not reach.
     needed = [np.searchsorted(np.arange(n + 1) / n, RECALLS, side="left") for n in total]
-    step = count + 2
+    step = int(right[..., -1].max()) + 2
     base = step * np.arange(sizes * thresholds).reshape(sizes, thresholds, 1)
-    wanted = np.minimum(np.stack(needed), count + 1)[:, None, :] + base  # (A, T, R)
+    wanted = np.minimum(np.stack(needed), step - 1)[:, None, :] + base  # (A, T, R)
     place = np.searchsorted((right + base).ravel(), wanted.ravel(), side="left").reshape(wanted.shape)
     place -= count * np.arange(sizes * thresholds).reshape(sizes, thresholds, 1)
     reached = place < count

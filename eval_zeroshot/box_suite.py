@@ -1,6 +1,7 @@
 """The box suite: ground-truth boxes."""
 
 from encoders.overlap import mask_iou
+from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects, most_confident_iou
 from eval_zeroshot.protocol import PredictorLike, ask
 
@@ -9,15 +10,16 @@ class BoxIou(InstanceIou):
     """Ground-truth boxes; see `protocol`."""
 
     name = "box"
-    version = "1"
+    version = "2"
     primary = "single"
     protocol = (
-        "ground-truth box as annotated, one prompt an object; single mask output (SAM's mask token 0); IoU at the "
-        "photo's resolution; mean over objects, crowds skipped. extra: most_confident and oracle of the three masks"
+        "ground-truth box as annotated, one prompt an object; single mask output (SAM's mask token 0); IoU at the photo's "
+        "resolution; mean over objects, crowds skipped. extra: most_confident and oracle of the three masks; predicted "
+        f"IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the single mask"
     )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        masks, _, _ = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=False)
+        masks, predicted, logits = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=False)
         three, scores, _ = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=True)
         ious = mask_iou(three, objects.truths[:, None])
         return Answers(
@@ -25,6 +27,7 @@ class BoxIou(InstanceIou):
                 "single": mask_iou(masks[:, 0], objects.truths),
                 "most_confident": most_confident_iou(ious, scores),
                 "oracle": ious.max(axis=1),
+                **own_words(predicted[:, 0], logits[:, 0], shape=objects.shape),
             },
             masks=masks[:, 0],
         )

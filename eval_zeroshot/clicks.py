@@ -4,6 +4,7 @@ Points are xy in pixels, integer pixel indices as floats: (3, 1) is the centre o
 in segment-anything, whose prompt encoder adds the half pixel itself.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,24 +12,25 @@ from scipy.ndimage import distance_transform_edt
 
 from encoders.geometry import mask_box
 
-FOREGROUND, BACKGROUND = 1, 0
+FOREGROUND, BACKGROUND, NO_CLICK = 1, 0, -1
 
 
 class Click(NamedTuple):
-    """A point in pixels of the photo and its label: 1 adds to the mask, 0 takes away."""
+    """A point in pixels of the photo and its label: 1 adds to the mask, 0 takes away, -1 says nothing."""
 
     x: float
     y: float
     label: int
 
 
-def deepest_pixel(region: np.ndarray) -> tuple[float, int, int] | None:
-    """The pixel of a region farthest from its boundary; None for an empty region.
+def deepest_pixel(region: np.ndarray, *, avoid: Iterable[Click] = ()) -> tuple[float, int, int] | None:
+    """The pixel of a region farthest from its boundary; None for an empty region, or one with all pixels avoided.
 
     Outside the image counts as outside the region. Of equals, the first in row-major order.
 
     Args:
         region: (H, W) bool.
+        avoid: pixels that are not chosen; they still belong to the region.
 
     Returns:
         (Euclidean distance to the nearest pixel outside, in pixels; x; y).
@@ -39,7 +41,12 @@ def deepest_pixel(region: np.ndarray) -> tuple[float, int, int] | None:
     left, top, right, bottom = mask_box(region).astype(int)
     crop = region[top:bottom, left:right]
     distance = distance_transform_edt(np.pad(crop, 1))[1:-1, 1:-1]
+    for click in avoid:
+        if left <= click.x < right and top <= click.y < bottom:
+            distance[int(click.y) - top, int(click.x) - left] = 0
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    if distance[y, x] == 0:
+        return None
     return float(distance[y, x]), int(left + x), int(top + y)
 
 
@@ -59,7 +66,7 @@ def centre_point(mask: np.ndarray) -> Click:
     return Click(float(x), float(y), FOREGROUND)
 
 
-def next_click(truth: np.ndarray, prediction: np.ndarray) -> Click | None:
+def next_click(truth: np.ndarray, prediction: np.ndarray, *, avoid: Iterable[Click] = ()) -> Click | None:
     """The click that corrects the largest error: the pixel farthest from the boundary of an error region.
 
     Missing object (label 1) and surplus mask (label 0) are looked at apart, the deeper one wins, and a tie goes to the
@@ -68,11 +75,19 @@ def next_click(truth: np.ndarray, prediction: np.ndarray) -> Click | None:
     Args:
         truth: (H, W) bool.
         prediction: (H, W) bool.
+        avoid: pixels that are not clicked again.
     """
-    missing, surplus = deepest_pixel(truth & ~prediction), deepest_pixel(prediction & ~truth)
+    avoid = list(avoid)
+    missing, surplus = (deepest_pixel(wrong, avoid=avoid) for wrong in (truth & ~prediction, prediction & ~truth))
     if missing is None and surplus is None:
         return None
     if surplus is None or (missing is not None and missing[0] > surplus[0]):
         assert missing is not None
         return Click(float(missing[1]), float(missing[2]), FOREGROUND)
     return Click(float(surplus[1]), float(surplus[2]), BACKGROUND)
+
+
+def click_prompts(history: Sequence[Sequence[Click]]) -> tuple[np.ndarray, np.ndarray]:
+    """P click sequences of equal length N -> points (P, N, 2) float32 xy and labels (P, N) int64."""
+    clicks = np.asarray(history, np.float32)
+    return clicks[..., :2], clicks[..., 2].astype(np.int64)

@@ -58,6 +58,7 @@ def open_dataset(
     split: str = "test",
     limit: int | None = None,
     name: str | None = None,
+    present_only: bool = False,
 ) -> EvalDataset:
     """Open COCO-format annotations with their photos, or BSDS500: what is there decides.
 
@@ -68,6 +69,7 @@ def open_dataset(
         split: of BSDS500.
         limit: use only the first photos.
         name: name in results; the json's, or its folder's where the json is just `instances.json`; "BSDS500 SPLIT".
+        present_only: use only the COCO-format photos that are there; the name then says how many of how many.
 
     Raises:
         InputError: annotations or photos are missing; says where to get them. Or the limit is not positive.
@@ -79,10 +81,11 @@ def open_dataset(
         whole = (root / "images" / split).is_dir()  # some photos without splits are not the data set
         return EvalDataset(bsds, name=name or (f"BSDS500 {split}" if whole else root.resolve().name), limit=limit)
     path = find_annotations(Path(annotations))
-    coco = CocoDataset(path, images=images)
+    coco = CocoDataset(path, images=images, present_only=present_only)
     _check_photos(coco)
     common = path.stem in COMMON_NAMES and path.resolve().parent.name
-    return EvalDataset(coco, name=name or common or path.stem, limit=limit)
+    part = f" ({len(coco)} of {len(coco) + coco.absent} photos)" if coco.absent else ""
+    return EvalDataset(coco, name=(name or common or path.stem) + part, limit=limit)
 
 
 def find_annotations(path: Path) -> Path:
@@ -106,9 +109,9 @@ def find_annotations(path: Path) -> Path:
 
 
 def _check_photos(coco: CocoDataset) -> None:
-    missing = [name for name in map(file_name, coco.records) if not (coco.images / name).is_file()]
+    missing = [file_name(record) for record in coco.records if not coco.photo_path(record).is_file()]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(coco)} photos of {coco.path} are not in {coco.images}, {missing[0]} first; "
-            f"name the folder that holds them. {HOW_TO_GET}"
+            f"name the folder that holds them, or choose to use only those present. {HOW_TO_GET}"
         )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from encoders.rle import Rle, encode_mask
 from encoders.sample import Sample
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.ap import average_precision
+from eval_zeroshot.ap_resample import resampled_ap
 from eval_zeroshot.detections import Detections
 from eval_zeroshot.instance_protocols import InstanceProtocol
 from eval_zeroshot.metrics import SIZES, size_class
@@ -21,6 +23,7 @@ from eval_zeroshot.object_iou import agreement
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike, prompts_per_call
 from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.statistics import resampled_means
 
 SIZE_NUMBERS: dict[str, str] = {f"AP{size[0]}": size for size in SIZES}  # APs, APm, APl go into the breakdown
 RULES = {
@@ -45,6 +48,7 @@ class InstanceAp:
     """
 
     direction: Direction = "higher"
+    resamples = 200  # AP is counted anew for each draw
 
     def __init__(self, protocol: InstanceProtocol, *, detections: Detections, truth: Annotations) -> None:
         self.name = suite_name(protocol)
@@ -124,7 +128,7 @@ class InstanceAp:
             size: Estimate(value=estimates.pop(name).value, n=sizes[size]) for name, size in SIZE_NUMBERS.items()
         }
         if reference is not None:
-            estimates["agreement"] = Estimate.of(agreement(observations, reference[1]))
+            estimates["agreement"] = Estimate.of([*chain(*agreement(observations, reference[1]))])
         return Result(
             suite=self.name,
             version=self.version,
@@ -141,6 +145,21 @@ class InstanceAp:
             detector_sha256=self._detections.sha256,
             **value.model_dump(),
         )
+
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`: AP, AP50, AP75 and the agreement."""
+        ids = [self._images[seen.key]["id"] for seen in observations]
+        truth, results = self._truth.of_images(ids), self.results(observations)
+        numbers = resampled_ap(truth, results, iou_type="segm", image_ids=ids, weights=weights)
+        if reference is not None:
+            numbers["agreement"] = resampled_means(agreement(observations, reference), weights=weights)
+        return numbers
 
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"

@@ -35,3 +35,9 @@ def size_class(area_pixels: float) -> Size:
     if area_pixels <= SMALL_AREA_PIXELS:
         return "small"
     return "medium" if area_pixels <= MEDIUM_AREA_PIXELS else "large"
+
+
+def sizes_with_both_ends(area_pixels: float) -> tuple[Size, ...]:
+    """COCO's own ranges, which share their ends: an area of 32^2 is small and medium, one of 96^2 medium and large."""
+    inside = (area_pixels <= SMALL_AREA_PIXELS, SMALL_AREA_PIXELS <= area_pixels <= MEDIUM_AREA_PIXELS)
+    return tuple(size for size, there in zip(SIZES, (*inside, area_pixels >= MEDIUM_AREA_PIXELS), strict=True) if there)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -11,16 +12,28 @@ from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import encode_mask, rle_iou
 from encoders.sample import Sample
-from eval_zeroshot.metrics import SIZES, size_class
+from eval_zeroshot.calibration import expected_calibration_error
+from eval_zeroshot.metrics import SIZES, Size, size_class
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike, prompts_per_call
 from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.statistics import RESAMPLES, resampled_means
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """Some objects of one photo: P truths (P, H, W) bool and their boxes (P, 4) xyxy in pixels of the photo."""
+    """Some objects of one photo.
 
+    Attributes:
+        key: of the photo.
+        ids: (P,) annotation ids; key and id name an object for `object_random`.
+        shape: (height, width) of the photo.
+        truths: (P, H, W) bool.
+        boxes: (P, 4) xyxy in pixels of the photo.
+    """
+
+    key: str
+    ids: np.ndarray
     shape: Shape
     truths: np.ndarray
     boxes: np.ndarray
@@ -35,40 +48,62 @@ class Answers:
 
 
 class InstanceIou(ABC):
-    """Mean IoU over objects, each prompted alone. Crowds and objects without a pixel are skipped and counted."""
+    """Mean IoU over objects, each prompted alone. Crowds and objects without a pixel are skipped and counted.
+
+    Where answers have values `predicted_iou`, their calibration error (`calibration.expected_calibration_error`) is reported as
+    `ece`.
+    """
 
     name: str
     version: str
     protocol: str
     primary: str
     direction: Direction = "higher"
+    seed: int = 0
+    resamples: int = RESAMPLES
+    reasons: tuple[str, ...] = ("crowd", "empty")
 
     @abstractmethod
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         """Prompt for P objects at once."""
 
+    def why_skipped(self, sample: Sample, index: int) -> str | None:
+        """One of `reasons` if an object does not count."""
+        if sample.crowd[index]:
+            return "crowd"
+        return None if sample.masks[index].any() else "empty"
+
+    def sizes_of(self, area: float) -> Sequence[Size]:
+        """Sizes that an object of an annotated area, in pixels, counts in."""
+        return (size_class(area),)
+
     def counted_ids(self, sample: Sample) -> list[int]:
-        return [int(sample.annotation_ids[index]) for index in _counted(sample)]
+        return [int(sample.annotation_ids[index]) for index in self._counted(sample)[0]]
 
     def observe(self, predictor: PredictorLike, sample: Sample) -> Observation:
-        counted, step = _counted(sample), prompts_per_call(sample.shape)
+        (counted, skipped), step = self._counted(sample), prompts_per_call(sample.shape)
         values: dict[str, list[float]] = {}
         masks = []
         for start in range(0, len(counted), step):
             chosen = counted[start : start + step]
-            truths = np.stack([sample.masks[index] for index in chosen])
-            answers = self.answer(predictor, Objects(shape=sample.shape, truths=truths, boxes=sample.boxes[chosen]))
+            objects = Objects(
+                key=sample.key,
+                ids=sample.annotation_ids[chosen],
+                shape=sample.shape,
+                truths=np.stack([sample.masks[index] for index in chosen]),
+                boxes=sample.boxes[chosen],
+            )
+            answers = self.answer(predictor, objects)
             masks += [encode_mask(mask) for mask in answers.masks]
             for name, array in answers.values.items():
                 values.setdefault(name, []).extend(float(value) for value in array)
-        crowds = int(np.sum(sample.crowd))
         return Observation(
             key=sample.key,
-            ids=self.counted_ids(sample),
+            ids=[int(sample.annotation_ids[index]) for index in counted],
             areas=[float(sample.areas[index]) for index in counted],
             values=values,
             masks=masks,
-            skipped={"crowd": crowds, "empty": len(sample.masks) - crowds - len(counted)},
+            skipped=skipped,
         )
 
     def summarise(
@@ -79,18 +114,16 @@ class InstanceIou(ABC):
         dataset: str,
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
-        by_name: dict[str, list[float]] = {self.primary: []}
-        by_size: dict[str, list[float]] = {size: [] for size in SIZES}
+        groups = self.groups(observations, reference=None if reference is None else reference[1])
         skipped: Counter[str] = Counter()
         for seen in observations:
             skipped.update(seen.skipped)
-            for name, values in seen.values.items():
-                by_name.setdefault(name, []).extend(values)
-            for area, value in zip(seen.areas, seen.values.get(self.primary, []), strict=True):
-                by_size[size_class(area)].append(value)
-        extra = {name: Estimate.of(values) for name, values in by_name.items() if name != self.primary}
-        if reference is not None:
-            extra["agreement"] = Estimate.of(agreement(observations, reference[1]))
+        estimates = {name: Estimate.of([*chain(*photos)]) for name, photos in groups.items()}
+        value = estimates.pop("value")
+        breakdown: dict[str, Estimate] = {size: estimates.pop(f"size {size}") for size in SIZES}
+        if "predicted_iou" in groups:
+            predicted, true = (np.concatenate(groups[name]) for name in ("predicted_iou", "value"))
+            estimates["ece"] = Estimate(value=expected_calibration_error(predicted, true), n=len(true))
         return Result(
             suite=self.name,
             version=self.version,
@@ -100,11 +133,41 @@ class InstanceIou(ABC):
             dataset=dataset,
             images=len(observations),
             skipped=dict(skipped),
-            breakdown={size: Estimate.of(values) for size, values in by_size.items()},
-            extra=extra,
+            breakdown=breakdown,
+            extra=estimates,
             reference=None if reference is None else reference[0],
-            **Estimate.of(by_name[self.primary]).model_dump(),
+            seed=self.seed,
+            **value.model_dump(),
         )
+
+    def groups(
+        self, observations: Sequence[Observation], *, reference: Sequence[Observation] | None = None
+    ) -> dict[str, list[list[float]]]:
+        """Named numbers, for each photo those of its objects: `value` is the primary one, `size SIZE` the same by size."""
+        groups: dict[str, list[list[float]]] = {"value": [], **{f"size {size}": [] for size in SIZES}}
+        others = dict.fromkeys(name for seen in observations for name in seen.values if name != self.primary)
+        for seen in observations:
+            primary = seen.values.get(self.primary, [])
+            groups["value"].append(primary)
+            sizes = [self.sizes_of(area) for area in seen.areas]
+            for size in SIZES:
+                groups[f"size {size}"].append([v for v, its in zip(primary, sizes, strict=True) if size in its])
+            for name in others:
+                groups.setdefault(name, []).append(seen.values.get(name, []))
+        if reference is not None:
+            groups["agreement"] = agreement(observations, reference)
+        return groups
+
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`; the calibration error, which resampling biases, is left out."""
+        groups = self.groups(observations, reference=reference)
+        return {name: resampled_means(photos, weights=weights) for name, photos in groups.items()}
 
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
@@ -115,9 +178,20 @@ class InstanceIou(ABC):
             observations.append(self.observe(predictor, sample))
         return self.summarise(observations, model=model, dataset=dataset)
 
+    def _counted(self, sample: Sample) -> tuple[list[int], dict[str, int]]:
+        """Indices of the objects that count, and how many do not, by reason."""
+        counted, skipped = [], dict.fromkeys(self.reasons, 0)
+        for index in range(len(sample.masks)):
+            reason = self.why_skipped(sample, index)
+            if reason is None:
+                counted.append(index)
+            else:
+                skipped[reason] += 1
+        return counted, skipped
 
-def agreement(observations: Sequence[Observation], reference: Sequence[Observation]) -> list[float]:
-    """IoU of each object's mask with the reference's mask for the same prompt.
+
+def agreement(observations: Sequence[Observation], reference: Sequence[Observation]) -> list[list[float]]:
+    """For each photo the IoU of each object's mask with the reference's mask for the same prompt.
 
     Raises:
         InputError: the reference has not seen the same objects.
@@ -128,12 +202,8 @@ def agreement(observations: Sequence[Observation], reference: Sequence[Observati
         other = masks.get(seen.key)
         if other is None or other.ids != seen.ids:
             raise InputError(f"the reference has no masks for the same objects of photo {seen.key}")
-        values += [rle_iou(mine, theirs) for mine, theirs in zip(seen.masks, other.masks, strict=True)]
+        values.append([rle_iou(mine, theirs) for mine, theirs in zip(seen.masks, other.masks, strict=True)])
     return values
-
-
-def _counted(sample: Sample) -> list[int]:
-    return [index for index, mask in enumerate(sample.masks) if not sample.crowd[index] and mask.any()]
 
 
 def most_confident_iou(ious: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -1,11 +1,12 @@
-"""The point suite: clicks of a simulated user."""
+"""The point suite: clicks of a simulated user, by the rule of SAM's paper (arXiv:2304.02643, section 7.1 and D.1)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from encoders.overlap import mask_iou
-from eval_zeroshot.clicks import Click, centre_point, next_click
+from eval_zeroshot.calibration import ECE_BINS, own_words
+from eval_zeroshot.clicks import Click, centre_point, click_prompts, next_click
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects
 from eval_zeroshot.protocol import PredictorLike, ask
 
@@ -18,28 +19,30 @@ class PointIou(InstanceIou):
     """
 
     name = "point"
-    version = "1"
+    version = "2"
     primary = "click_1"
 
-    def __init__(self, *, clicks: Sequence[int] = (3, 5)) -> None:
+    def __init__(self, *, clicks: Sequence[int] = (2, 3, 5, 9)) -> None:
         self.clicks = tuple(clicks)
         extra = ", ".join([*(f"click_{count}" for count in self.clicks), "oracle of the three masks"])
         self.protocol = (
-            "first click at the object's pixel farthest from its boundary, the most confident of three masks; each "
-            "further click at the pixel of the error regions farthest from its region's boundary, given with all "
-            "earlier clicks and the logits of the mask before, single mask output; a perfect mask gets no further "
-            f"click and is kept; IoU at the photo's resolution; mean over objects, crowds skipped. extra: {extra}"
+            "first click at the object's pixel farthest from its boundary, the most confident of three masks; each further "
+            "click at the pixel of the error regions farthest from its region's boundary, given with all earlier clicks "
+            "and the logits of the mask before, single mask output; a perfect mask gets no further click and is kept; IoU "
+            f"at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; predicted IoU, its calibration "
+            f"error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
         )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         history = [[centre_point(truth)] for truth in objects.truths]
-        points, labels = _prompts(history)
+        points, labels = click_prompts(history)
         three, scores, logits = ask(predictor, shape=objects.shape, points=points, labels=labels, multimask=True)
         best = scores.argmax(axis=1)
         every = np.arange(len(best))
         first = three[every, best]
         ious = mask_iou(three, objects.truths[:, None])
         values = {"click_1": ious[every, best], "oracle": ious.max(axis=1)}
+        values |= own_words(scores[every, best], logits[every, best], shape=objects.shape)
         masks, logits = first.copy(), logits[every, best][:, None].copy()
         for count in range(2, max(self.clicks, default=1) + 1):
             self._refine(predictor, objects, history=history, masks=masks, logits=logits)
@@ -66,14 +69,9 @@ class PointIou(InstanceIou):
         if not wrong:
             return
         # An object that is perfect once stays so, hence those still wrong have the same number of clicks.
-        points, labels = _prompts([history[index] for index in wrong])
+        points, labels = click_prompts([history[index] for index in wrong])
         found, _, feedback = ask(
             predictor, shape=objects.shape, points=points, labels=labels, masks=logits[wrong], multimask=False
         )
         masks[wrong], logits[wrong] = found[:, 0], feedback
 
-
-def _prompts(history: Sequence[Sequence[Click]]) -> tuple[np.ndarray, np.ndarray]:
-    """P click sequences of equal length N -> points (P, N, 2) float32 xy and labels (P, N) int64."""
-    clicks = np.asarray(history, np.float32)
-    return clicks[..., :2], clicks[..., 2].astype(np.int64)

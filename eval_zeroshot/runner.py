@@ -15,6 +15,7 @@ from eval_zeroshot.observations import Observation, ObservationStore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
 from eval_zeroshot.suite import KeepsFiles, Suite
+from eval_zeroshot.summaries import summarise_all
 
 Progress = Callable[[int, int | None], None]  # (photos done, photos in all if known), after each photo
 
@@ -40,6 +41,7 @@ def evaluate(
     suites: Sequence[Suite],
     samples: Iterable[Sample],
     reference: str | None = None,
+    against: str | None = None,
     dataset: str | None = None,
     facts: Mapping[str, ModelFacts] | None = None,
     state: Path | str | None = None,
@@ -52,6 +54,7 @@ def evaluate(
         suites: see `SUITES`.
         samples: iterable of samples with unique keys; an `open_dataset` brings its name along.
         reference: name of the predictor whose masks the others are compared with; its role is "teacher" unless said.
+        against: name of the predictor that the others' differences are taken against, paired photo by photo.
         dataset: name in results; the samples' own when None.
         facts: what results say of a model; a predictor's own `role` counts where there is none.
         state: folder for what was seen so far. The same call continues there: a photo that a model has answered is not
@@ -59,15 +62,16 @@ def evaluate(
         progress: called after each photo.
 
     Returns:
-        One result for each suite and model, in this order.
+        One result for each suite and model, in this order, with intervals where the suite can be resampled.
 
     Raises:
-        InputError: an unknown reference, two samples of one key, or a state whose annotations have changed.
+        InputError: an unknown reference or baseline, two samples of one key, or a state whose annotations have changed.
     """
-    if reference is not None and reference not in predictors:
-        near = difflib.get_close_matches(reference, predictors, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"the reference {reference!r} is not among the models {', '.join(predictors)}{hint}")
+    for what, wanted in (("reference", reference), ("model to compare against", against)):
+        if wanted is not None and wanted not in predictors:
+            near = difflib.get_close_matches(wanted, predictors, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"the {what} {wanted!r} is not among the models {', '.join(predictors)}{hint}")
     name = dataset or str(getattr(samples, "name", "samples"))
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)
@@ -79,12 +83,11 @@ def evaluate(
 
     results = []
     for suite in suites:
-        other = None if reference is None else (reference, seen_by(suite, reference))
-        for model in predictors:
-            result = suite.summarise(seen_by(suite, model), model=model, dataset=name, reference=other)
-            fact = known[model]
+        seen = {model: seen_by(suite, model) for model in predictors}
+        for result in summarise_all(suite, seen, dataset=name, reference=reference, against=against):
+            fact = known[result.model]
             about = {"role": fact.role, "arch": fact.arch, "model_sha256": fact.sha256}
-            results.append(result.model_copy(update=about | {"image_size": _image_size(predictors[model])}))
+            results.append(result.model_copy(update=about | {"image_size": _image_size(predictors[result.model])}))
     return results
 
 
@@ -154,6 +157,7 @@ def _open_stores(
                 "suite": suite.name,
                 "version": suite.version,
                 "protocol": suite.protocol,
+                "seed": getattr(suite, "seed", 0),
                 "model": model,
                 "weights": weights,
                 "image_size": _image_size(predictor),

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from encoders.sample import Sample
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike
@@ -50,3 +52,33 @@ class KeepsFiles(Protocol):
 
     def observe_keeping(self, predictor: PredictorLike, sample: Sample, *, folder: Path | None) -> Observation:
         """`observe`, with files in a folder for this data set, suite and model; it need not exist. None keeps nothing."""
+
+
+@runtime_checkable
+class Resamples(Protocol):
+    """A suite whose numbers can be had for resampled photos, which gives them an interval and paired differences.
+
+    Attributes:
+        resamples: how many times the photos are drawn; 1000 where a number is a mean, fewer where one takes long.
+    """
+
+    resamples: int
+
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Numbers of B draws of the P photos that were observed.
+
+        Args:
+            observations: of P photos.
+            weights: (B, P), how often a draw has a photo.
+            reference: another model's observations, for the agreement.
+
+        Returns:
+            Name -> (B,) float64, NaN where a draw has nothing to measure. `value` is the primary number, `size SIZE` one of
+            the breakdown, any other name one of `extra`.
+        """

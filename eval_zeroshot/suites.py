@@ -6,13 +6,29 @@ from collections.abc import Iterable
 from encoders.errors import InputError
 from eval_zeroshot.box_suite import BoxIou
 from eval_zeroshot.edges.suite import Edges
+from eval_zeroshot.edgesam_suites import EdgeSamBox, EdgeSamPoint
+from eval_zeroshot.efficientvit_sam_suites import EfficientVitSamBox, EfficientVitSamPoint
 from eval_zeroshot.point_suite import PointIou
+from eval_zeroshot.robustness_suites import BoxJitter, PointShift
 from eval_zeroshot.suite import Suite
 
 box_iou = BoxIou()
 point_iou = PointIou()
 edges = Edges()
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges)}
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        box_iou,
+        point_iou,
+        EdgeSamBox(),
+        EdgeSamPoint(),
+        EfficientVitSamBox(),
+        EfficientVitSamPoint(),
+        BoxJitter(),
+        PointShift(),
+        edges,
+    )
+}
 
 
 def get_suite(name: str, *, others: Iterable[str] = ()) -> Suite:

@@ -21,6 +21,7 @@ from eval_zeroshot.edges.suppression import edge_nms
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.statistics import RESAMPLES
 
 
 class Edges:
@@ -33,6 +34,7 @@ class Edges:
     name = "edges"
     version = "1"
     direction: Direction = "higher"
+    resamples = RESAMPLES
 
     def __init__(self, *, points_per_side: int = POINTS_PER_SIDE) -> None:
         self.points_per_side = points_per_side
@@ -90,7 +92,7 @@ class Edges:
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
         """ODS with its error over photos; there is no agreement with a reference."""
-        photos = [Counts(**{name: np.asarray(values) for name, values in seen.values.items()}) for seen in observations]
+        photos = _counts(observations)
         count = len(photos)
         scores = edge_scores(photos) if photos else None
         extra = {} if scores is None else {"OIS": scores.ois, "AP": scores.ap, "R50": scores.r50}
@@ -108,6 +110,22 @@ class Edges:
             extra={name: Estimate(value=value, n=count) for name, value in extra.items()},
         )
 
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`: ODS alone, from the counts of the photos drawn."""
+        photos = _counts(observations)
+        names = [field.name for field in fields(Counts) if field.name != "levels"]
+        sums = {name: weights @ np.stack([getattr(counts, name) for counts in photos]) for name in names}  # (B, levels)
+        drawn = [
+            Counts(levels=photos[0].levels, **{name: sums[name][row] for name in names}) for row in range(len(weights))
+        ]
+        return {"value": np.asarray([best_f(counts).f for counts in drawn])}
+
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
     ) -> Result:
@@ -116,6 +134,10 @@ class Edges:
             predictor.set_image(sample.image)
             observations.append(self.observe(predictor, sample))
         return self.summarise(observations, model=model, dataset=dataset)
+
+
+def _counts(observations: Sequence[Observation]) -> list[Counts]:
+    return [Counts(**{name: np.asarray(values) for name, values in seen.values.items()}) for seen in observations]
 
 
 def jackknife_error(photos: Sequence[Counts]) -> float | None:

@@ -157,3 +157,44 @@ def test_a_list_of_names_is_no_coco_file(folder):
     (folder / "instances.json").write_text(json.dumps({"images": ["a.png", "b.png"]}))
     with pytest.raises(InputError, match="not in COCO format"):
         CocoDataset(folder / "instances.json")
+
+
+@pytest.fixture
+def lvis(tmp_path):
+    """An LVIS file: photos of two of COCO's folders by url alone, one that is not there, and one with a name of 2014."""
+    url = "http://images.cocodataset.org"
+    instance = {"bbox": [12, 4, 10, 5], "area": 50, "category_id": 3, "segmentation": [[12, 4, 22, 4, 22, 9, 12, 9]]}
+    content = {
+        "images": [
+            {"id": 1, "coco_url": f"{url}/val2017/01.png", "width": 30, "height": 20},
+            {"id": 2, "coco_url": f"{url}/train2017/02.png", "width": 30, "height": 20},
+            {"id": 3, "coco_url": f"{url}/val2017/03.png", "file_name": "COCO_val2014_03.png", "width": 30, "height": 20},
+            {"id": 4, "coco_url": f"{url}/val2017/04.png", "width": 30, "height": 20},
+        ],
+        "annotations": [instance | {"id": 10, "image_id": 2}, instance | {"id": 11, "image_id": 3}],
+        "categories": [{"id": 3, "name": "acorn", "frequency": "r"}],
+    }
+    for place in ("val2017/01.png", "train2017/02.png", "03.png"):
+        path = tmp_path / "coco" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), (int(path.stem), 0, 0)).save(path)
+    (tmp_path / "lvis.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_lvis_photos_are_found_in_cocos_folders_and_have_no_crowds(lvis):
+    data = CocoDataset(lvis / "lvis.json", images=lvis / "coco")
+    assert [int(data[index].image[0, 0, 0]) for index in range(3)] == [1, 2, 3]
+    assert [data[index].key for index in range(3)] == ["01", "02", "COCO_val2014_03"]
+    assert data[1].crowd.tolist() == [False]
+    assert data[2].annotation_ids.tolist() == [11]
+    assert data.categories == {3: "acorn"}
+
+
+def test_photos_that_are_absent_are_left_out_only_where_that_is_chosen(lvis):
+    with pytest.raises(InputError, match=r"04\.png"):
+        CocoDataset(lvis / "lvis.json", images=lvis / "coco")[3]
+    data = CocoDataset(lvis / "lvis.json", images=lvis / "coco", present_only=True)
+    assert (len(data), data.absent) == (3, 1)
+    with pytest.raises(InputError, match="none of the 4 photos"):
+        CocoDataset(lvis / "lvis.json", images=lvis / "nowhere", present_only=True)

@@ -12,11 +12,13 @@ from encoders.errors import InputError
 from encoders.geometry import resized_shape
 from encoders.predictor import Prediction
 from encoders.sam import upscale_logits
-from eval_zeroshot import evaluate, open_dataset
+from eval_zeroshot import evaluate, get_suite, open_dataset
 from eval_zeroshot.edges.counts import Counts
 from eval_zeroshot.edges.prediction import region_boundary
 from eval_zeroshot.edges.suite import Edges, jackknife_error
 from eval_zeroshot.edges.thinning import thin
+from eval_zeroshot.observations import Observation
+from eval_zeroshot.summaries import summarise_all
 
 IMAGE_SIZE, SHAPE = 256, (240, 360)
 
@@ -135,3 +137,18 @@ def test_the_error_over_photos_by_hand():
     ]
     assert jackknife_error(photos) == pytest.approx(0.15)
     assert jackknife_error(photos[:1]) is None
+
+
+def test_the_interval_of_ods_is_of_whole_photos():
+    """Counts at two levels of two photos: F of the first is 1, of the second 0.5 at best."""
+    suite = get_suite("edges")
+    levels = [0.2, 0.8]
+    perfect = {"matched_truth": [10, 10], "truth": [10, 10], "matched_edge": [10, 10], "edge": [10, 10]}
+    half = {"matched_truth": [5, 5], "truth": [10, 10], "matched_edge": [5, 5], "edge": [10, 10]}
+    seen = [Observation(key=key, values={"levels": levels} | values) for key, values in (("a", perfect), ("b", half))]
+    drawn = suite.resample(seen, weights=np.asarray([[2, 0], [1, 1], [0, 2]]))
+    assert drawn["value"].tolist() == pytest.approx([1.0, 0.75, 0.5])
+    results = summarise_all(suite, {"m": seen, "worse": [seen[1], seen[1]]}, dataset="d", against="worse")
+    assert (results[0].low, results[0].high) == pytest.approx((0.5, 1.0))
+    assert results[0].difference.value == pytest.approx(0.25)
+    assert (results[0].difference.low, results[0].difference.high) == pytest.approx((0.0, 0.5))

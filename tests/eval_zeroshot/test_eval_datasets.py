@@ -61,3 +61,23 @@ def test_missing_photos_are_counted_before_anything_runs(folder):
         open_dataset(folder)
     with pytest.raises(InputError, match=r"3 of 3 photos"):
         open_dataset(folder, images=folder)
+
+
+def test_only_the_photos_present_is_a_choice_that_the_name_tells(folder):
+    (folder / "images" / "2.png").unlink()
+    with pytest.raises(InputError, match="choose to use only those present"):
+        open_dataset(folder)
+    dataset = open_dataset(folder, present_only=True)
+    assert (dataset.name, len(dataset)) == ("pets (2 of 3 photos)", 2)
+    assert open_dataset(folder, present_only=True, limit=1).name == "pets (2 of 3 photos)[:1]"
+
+
+def test_lvis_with_the_photos_that_are_there(shared_data):
+    folder = shared_data / "lvis_val_100"
+    dataset = open_dataset(folder / "lvis_val_100.json", images=folder / "images", present_only=True)
+    assert (dataset.name, len(dataset)) == ("lvis_val_100 (9 of 100 photos)", 9)
+    truth = json.loads((folder / "lvis_val_100.json").read_text())
+    shown = {sample.meta["image_id"] for sample in dataset}
+    result = box_iou.run(FillBox(), dataset)
+    assert result.n == sum(a["image_id"] in shown for a in truth["annotations"])
+    assert result.skipped == {"crowd": 0, "empty": 0}

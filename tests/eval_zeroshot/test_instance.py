@@ -254,3 +254,20 @@ def test_a_real_model_makes_the_same_masks_as_its_predictor_asked_box_by_box(coc
         masks, ious, _ = predictor.predict(boxes=np.asarray([[x, y, x + width, y + height]]), multimask=False)
         assert rle_iou(seen.masks[place], encode_mask(masks[0, 0])) > 0.97  # a pixel may turn with the number of prompts
         assert seen.values["score"][place] == pytest.approx(records[place]["score"] * float(ious[0, 0]), rel=1e-4)
+
+
+def test_ap_has_an_interval_and_a_paired_difference(photos, truth):
+    class Wider(FillBox):
+        """Boxes three times as wide, as far as the photo goes: no mask reaches an IoU of 0.5."""
+
+        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+            width = boxes[:, 2:3] - boxes[:, :1]
+            wide = np.concatenate([boxes[:, :1] - width, boxes[:, 1:2], boxes[:, 2:3] + width, boxes[:, 3:]], axis=1)
+            return super().predict(boxes=wide, multimask=multimask)
+
+    suite = suite_of("edgesam", truth, record(FIRST, 0.9), record(SECOND, 0.8), record(FIRST, 0.7, image=2))
+    right, wrong = evaluate({"right": FillBox(), "wrong": Wider()}, suites=[suite], samples=photos, against="right")
+    assert (right.value, right.low, right.high) == pytest.approx((1.0, 1.0, 1.0))
+    assert (wrong.value, wrong.low, wrong.high) == pytest.approx((0.0, 0.0, 0.0))
+    assert (wrong.difference.value, wrong.difference.low, wrong.difference.high) == pytest.approx((-1.0, -1.0, -1.0))
+    assert right.extra["AP50"].low == pytest.approx(1.0) and right.extra["AR100"].low is None

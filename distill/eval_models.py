@@ -1,0 +1,83 @@
+"""The models that `eval` was asked for, opened, with what results say of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import encoders
+from distill.place import this_place
+from encoders.errors import InputError
+from eval_zeroshot import FillBox, ModelFacts, untrained
+from eval_zeroshot.adapters import is_adapter, open_adapter
+from eval_zeroshot.protocol import PredictorLike
+from eval_zeroshot.results import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """Predictors by name, and facts of those that have weights."""
+
+    predictors: dict[str, PredictorLike] = field(default_factory=dict)
+    facts: dict[str, ModelFacts] = field(default_factory=dict)
+
+
+def open_models(
+    models: Mapping[str, str],
+    *,
+    arch: str | None = None,
+    image_size: int | None = None,
+    reference: str | None = None,
+    against: str | None = None,
+    untrained_archs: Sequence[str] = (),
+    baselines: bool = False,
+) -> Opened:
+    """Open models on this machine's device.
+
+    Args:
+        models: name -> run folder, weights file, registry name, or `FAMILY:WEIGHTS` of another project.
+        arch: architecture of foreign checkpoint files.
+        image_size: another input size, for our models.
+        reference: the teacher among them.
+        against: a name that must be among all models.
+        untrained_archs: architectures to add untrained, with the reference's decoder.
+        baselines: add fill-the-box and the disc.
+
+    Raises:
+        InputError: a model cannot be opened, or a name is not among them.
+    """
+    opened, device = Opened(), this_place().device
+    for name, model in models.items():
+        role: Role = "teacher" if name == reference else "student"
+        if is_adapter(model):
+            adapter = open_adapter(model, device=device)
+            opened.predictors[name] = adapter
+            family, _, sha256 = str(getattr(adapter, "identity", "")).rpartition(":")
+            opened.facts[name] = ModelFacts(role=role, arch=family, sha256=sha256)
+        else:
+            sam = encoders.load(model, arch=arch, image_size=image_size).to(device)
+            opened.predictors[name] = encoders.Predictor(sam)
+            opened.facts[name] = ModelFacts(role=role, arch=sam.arch, sha256=encoders.weights_sha256(model))
+    _check("--reference", reference, opened)
+    teacher = opened.predictors.get(reference) if reference else None
+    for name in untrained_archs:
+        size = image_size or _size_of(opened)
+        decoder = teacher.sam if isinstance(teacher, encoders.Predictor) else None
+        fresh = untrained(name, image_size=size, decoder_of=decoder)
+        fresh.sam.to(device)
+        opened.predictors[f"untrained {name}"] = fresh
+        opened.facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)
+    if baselines:
+        opened.predictors["filled box or disc"] = FillBox()
+    _check("--against", against, opened)
+    return opened
+
+
+def _check(option: str, name: str | None, opened: Opened) -> None:
+    if name is not None and name not in opened.predictors:
+        raise InputError(f"{option} {name!r} is not among the models {', '.join(opened.predictors)}")
+
+
+def _size_of(opened: Opened) -> int:
+    for predictor in opened.predictors.values():
+        if isinstance(predictor, encoders.Predictor):
+            return predictor.image_size
+    raise InputError("--untrained needs an input size: give --image-size, or one of our models beside it")

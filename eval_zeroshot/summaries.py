@@ -1,0 +1,45 @@
+"""From what models saw to their results: intervals where a suite can be resampled, differences against a chosen model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from eval_zeroshot.observations import Observation
+from eval_zeroshot.results import Result
+from eval_zeroshot.statistics import FEWEST_PHOTOS, difference, photo_weights, with_intervals
+from eval_zeroshot.suite import Resamples, Suite
+
+
+def summarise_all(
+    suite: Suite,
+    seen: Mapping[str, Sequence[Observation]],
+    *,
+    dataset: str,
+    reference: str | None = None,
+    against: str | None = None,
+) -> list[Result]:
+    """One suite's results of several models that saw the same photos, with intervals and differences; see `evaluate`."""
+    other = None if reference is None else (reference, seen[reference])
+    found = {model: suite.summarise(its, model=model, dataset=dataset, reference=other) for model, its in seen.items()}
+    draws = {model: _draws(suite, its, reference=other and other[1]) for model, its in seen.items()}
+    results = []
+    for model, result in found.items():
+        result = with_intervals(result, draws[model])
+        if against is not None and model != against:
+            gap = difference(result, found[against], samples=draws[model], their_samples=draws[against])
+            result = result.model_copy(update={"against": against, "difference": gap})
+        results.append(result)
+    return results
+
+
+def _draws(
+    suite: Suite, observations: Sequence[Observation], *, reference: Sequence[Observation] | None
+) -> dict[str, np.ndarray]:
+    """Numbers of draws of the photos, alike for all models; none where the suite cannot be resampled."""
+    if not isinstance(suite, Resamples) or len(observations) < FEWEST_PHOTOS:
+        return {}
+    blocks = [
+        suite.resample(observations, weights=weights, reference=reference)
+        for weights in photo_weights(len(observations), resamples=suite.resamples)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
