@@ -50,3 +50,16 @@ class KeepsFiles(Protocol):
 
     def observe_keeping(self, predictor: PredictorLike, sample: Sample, *, folder: Path | None) -> Observation:
         """`observe`, with files in a folder for this data set, suite and model; it need not exist. None keeps nothing."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A suite that observes a sample with the observation of another one before it, as frames of a video."""
+
+    def predecessor(self, sample: Sample) -> str | None:
+        """Key of the sample that must be observed before; None where there is none."""
+
+    def observe_following(
+        self, predictor: PredictorLike, sample: Sample, *, before: Observation | None
+    ) -> Observation:
+        """`observe`, with the observation of the predecessor."""

@@ -4,15 +4,18 @@ import difflib
 from collections.abc import Iterable
 
 from encoders.errors import InputError
+from eval_zeroshot.anomaly import Anomaly
 from eval_zeroshot.box_suite import BoxIou
 from eval_zeroshot.edges.suite import Edges
 from eval_zeroshot.point_suite import PointIou
+from eval_zeroshot.saliency import Saliency
 from eval_zeroshot.suite import Suite
+from eval_zeroshot.video import Video
 
 box_iou = BoxIou()
 point_iou = PointIou()
 edges = Edges()
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges, Saliency(), Anomaly(), Video())}
 
 
 def get_suite(name: str, *, others: Iterable[str] = ()) -> Suite:
