@@ -46,7 +46,7 @@ def test_all_of_them_stand_in_one_table(command, folders, tmp_path):
             assert model["value"] > 0.5
     code, out, _ = command("compare", *files, "--format", "markdown", "--no-published")
     assert code == 0
-    for heading in ("saliency on DUTS-TE", "anomaly on MVTec AD grid, pill", "video on DAVIS 2017 val", "seginw on SegInW Puppies"):
+    for heading in ("saliency on DUTS-TE", "anomaly on MVTec AD grid, pill", "video on DAVIS 2017", "seginw on SegInW"):
         assert f"#### {heading}" in out
     for column in ("MAE (lower is better)", "best pixel F1", "J&F", "mean mask AP"):
         assert f"| {column} |" in out
