@@ -7,7 +7,7 @@ import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
 from encoders.rle import encode_mask
-from eval_zeroshot import FillBox, evaluate, get_suite, open_dataset
+from eval_zeroshot import FillBox, evaluate, get_suite, open_dataset, tracking
 from eval_zeroshot.baselines import fill_box
 from eval_zeroshot.boundary_f import boundary_f, outline
 from eval_zeroshot.tracking import follow, mask_logits, next_prompts
@@ -15,6 +15,12 @@ from tests.layouts import make_davis, make_uvo, rectangle
 
 VIDEO = get_suite("video")
 NOTHING = np.zeros((20, 30), bool)
+
+
+@pytest.fixture(autouse=True)
+def _narrow_margin(monkeypatch):
+    """Less than half a pixel on each side of objects up to 9 pixels, so that a filled box stays what it is."""
+    monkeypatch.setattr(tracking, "BOX_MARGIN", 0.05)
 
 
 class Blind(FillBox):
@@ -101,9 +107,10 @@ def test_f_is_that_of_the_definition(shape):
         assert boundary_f(other, truth) == pytest.approx(slow_f(other, truth))
 
 
-def test_prompts_of_the_next_frame_by_hand():
+def test_prompts_of_the_next_frame_by_hand(monkeypatch):
+    monkeypatch.setattr(tracking, "BOX_MARGIN", 0.1)
     prompts = next_prompts(np.stack([rectangle((10, 4, 20, 8)), rectangle((0, 12, 4, 20))]), image_size=64)
-    assert prompts["boxes"].tolist() == [pytest.approx([9.5, 3.8, 20.5, 8.2]), pytest.approx([0, 11.6, 4.2, 20])]
+    assert prompts["boxes"].tolist() == [pytest.approx([9, 3.6, 21, 8.4]), pytest.approx([0, 11.2, 4.4, 20])]
     assert prompts["points"].tolist() == [[[11, 5]], [[1, 13]]] and prompts["labels"].tolist() == [[1], [1]]
     assert prompts["masks"].shape == (2, 1, 16, 16)
     assert set(next_prompts(rectangle((1, 1, 5, 3))[None], image_size=None)) == {"boxes", "points", "labels"}
