@@ -26,16 +26,16 @@ from eval_zeroshot import (
 from eval_zeroshot.choose import choose_suites
 
 MODEL_HELP = "Run folder, weights, name, or FAMILY:WEIGHTS of another project (edge_sam, ...); NAME=MODEL. Repeatable."
-DATA_HELP = "COCO-format json, a folder with instances.json, BSDS500's folder, or sample:train / sample:val."
+DATA_HELP = "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val."
 
 
 def eval_(
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    boxes: Annotated[Path | None, typer.Option(help="A detector's results, for the instance_ suites.")] = None,
+    boxes: Annotated[Path | None, typer.Option(help="A detector's results, for instance_ suites; for seginw a folder.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
-    split: Annotated[str, typer.Option(help="Of BSDS500: train, val or test.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Of BSDS500, DUTS or DAVIS; the usual one.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
     reference: Annotated[str | None, typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,
     against: Annotated[str | None, typer.Option(help="Name of the model that differences are taken against.")] = None,
@@ -119,7 +119,7 @@ def run_eval(
     out: Path,
     boxes: Path | None = None,
     images: Path | None = None,
-    split: str = "test",
+    split: str | None = None,
     arch: str | None = None,
     reference: str | None = None,
     against: str | None = None,

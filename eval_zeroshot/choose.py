@@ -9,6 +9,7 @@ from eval_zeroshot.datasets import find_annotations
 from eval_zeroshot.detections import Detections, read_detections
 from eval_zeroshot.instance import InstanceAp, suite_name
 from eval_zeroshot.instance_protocols import PROTOCOLS
+from eval_zeroshot.seginw import SegInW
 from eval_zeroshot.suite import Suite
 from eval_zeroshot.suites import get_suite
 
@@ -19,9 +20,9 @@ def choose_suites(names: Iterable[str], *, data: Path | str, boxes: Path | str |
     """Suites by name, in the order given.
 
     Args:
-        names: of `SUITES` or `INSTANCE_SUITES`.
+        names: of `SUITES` or `INSTANCE_SUITES`, or seginw.
         data: the annotations, or their folder, that AP is measured on.
-        boxes: a detector's results, for the instance suites.
+        boxes: a detector's results, for the instance suites; for seginw a folder of them.
 
     Raises:
         InputError: an unknown name, or an instance suite without boxes or with unfit ones.
@@ -37,6 +38,8 @@ def choose_suites(names: Iterable[str], *, data: Path | str, boxes: Path | str |
         if name in INSTANCE_SUITES and needed is not None:
             detections, truth = needed
             suites.append(InstanceAp(INSTANCE_SUITES[name], detections=detections, truth=truth))
+        elif name == SegInW.name:
+            suites.append(SegInW.open(data, boxes=boxes))
         else:
-            suites.append(get_suite(name, others=INSTANCE_SUITES))
+            suites.append(get_suite(name, others=[*INSTANCE_SUITES, SegInW.name]))
     return suites

@@ -1,11 +1,11 @@
-"""Data sets for evaluation: a name and samples, read one photo at a time, in a fixed order."""
+"""Data sets for evaluation: a name and samples, read one photo at a time, in a fixed order; what is there decides which."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from encoders.bsds import HOW_TO_GET as HOW_TO_GET_BSDS
-from encoders.bsds import BsdsDataset, find_bsds
+from encoders import bsds, davis, duts, mvtec, seginw, uvo
 from encoders.coco import CocoDataset, file_name
 from encoders.errors import InputError
 from encoders.sample import Sample
@@ -26,7 +26,7 @@ class Photos(Protocol):
 
 
 class EvalDataset:
-    """The first `limit` photos of a data set: by image id in COCO format, by name in BSDS500.
+    """The first `limit` photos of a data set, in its own order.
 
     Args:
         photos: the data set.
@@ -51,24 +51,116 @@ class EvalDataset:
         return self._photos[index]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a user may say besides the path.
+
+    Attributes:
+        images: folder of the photos, of data sets in a json.
+        split: of data sets with several; None is the usual one.
+        present_only: use only the photos that are there, of COCO's format.
+    """
+
+    images: Path | str | None = None
+    split: str | None = None
+    present_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opener:
+    """One kind of data set.
+
+    Attributes:
+        hints: parts of a path's name, in small letters, that tell what was meant where nothing is there.
+        how_to_get: where the data set is to be had and what layout is expected.
+        find: the path where this kind lies at or in a given one; None where there is none.
+        open: the data set at a found path, and what results call it.
+    """
+
+    hints: tuple[str, ...]
+    how_to_get: str
+    find: Callable[[Path], Path | None]
+    open: Callable[[Path, Choice], tuple[Photos, str]]
+
+
+def _open_bsds(root: Path, choice: Choice) -> tuple[Photos, str]:
+    split = choice.split or "test"
+    whole = (root / "images" / split).is_dir()  # some photos without splits are not the data set
+    return bsds.BsdsDataset(root, split=split), f"BSDS500 {split}" if whole else root.resolve().name
+
+
+def _open_duts(root: Path, choice: Choice) -> tuple[Photos, str]:
+    photos = duts.DutsDataset(root, split=choice.split or "test")
+    return photos, photos.part
+
+
+def _open_mvtec(root: Path, choice: Choice) -> tuple[Photos, str]:
+    photos = mvtec.MvtecDataset(root)
+    return photos, photos.name
+
+
+def _open_davis(root: Path, choice: Choice) -> tuple[Photos, str]:
+    split = choice.split or "val"
+    return davis.DavisDataset(root, split=split), f"DAVIS 2017 {split}"
+
+
+def _open_seginw(root: Path, choice: Choice) -> tuple[Photos, str]:
+    photos = seginw.SegInWDataset(root)
+    return photos, photos.name
+
+
+def _open_videos(path: Path, choice: Choice) -> tuple[Photos, str]:
+    return uvo.VideoJsonDataset(path, images=choice.images), path.stem
+
+
+def _open_coco(given: Path, choice: Choice) -> tuple[Photos, str]:
+    path = find_annotations(given)
+    coco = CocoDataset(path, images=choice.images, present_only=choice.present_only)
+    missing = [file_name(record) for record in coco.records if not coco.photo_path(record).is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(coco)} photos of {coco.path} are not in {coco.images}, {missing[0]} first; "
+            f"name the folder that holds them, or choose to use only those present. {HOW_TO_GET}"
+        )
+    common = path.stem in COMMON_NAMES and path.resolve().parent.name
+    return coco, common or path.stem
+
+
+def _anything(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+# In the order of asking; COCO is the last, as it takes any folder with a json. A further data set is one more line.
+OPENERS = [
+    Opener(hints=("bsds",), how_to_get=bsds.HOW_TO_GET, find=bsds.find_bsds, open=_open_bsds),
+    Opener(hints=("duts",), how_to_get=duts.HOW_TO_GET, find=duts.find_duts, open=_open_duts),
+    Opener(hints=("mvtec",), how_to_get=mvtec.HOW_TO_GET, find=mvtec.find_mvtec, open=_open_mvtec),
+    Opener(hints=("davis",), how_to_get=davis.HOW_TO_GET, find=davis.find_davis, open=_open_davis),
+    Opener(hints=("seginw",), how_to_get=seginw.HOW_TO_GET, find=seginw.find_seginw, open=_open_seginw),
+    Opener(hints=("uvo", "ytvis"), how_to_get=uvo.HOW_TO_GET, find=uvo.find_videos, open=_open_videos),
+    Opener(hints=("coco", "lvis", "instances"), how_to_get=HOW_TO_GET, find=_anything, open=_open_coco),
+]
+
+
 def open_dataset(
     annotations: Path | str,
     *,
     images: Path | str | None = None,
-    split: str = "test",
+    split: str | None = None,
     limit: int | None = None,
     name: str | None = None,
     present_only: bool = False,
 ) -> EvalDataset:
-    """Open COCO-format annotations with their photos, or BSDS500: what is there decides.
+    """Open a data set in its official layout: what is there decides which one it is.
 
     Args:
-        annotations: a COCO-format json, or a folder that holds one as `instances.json` or as its only json; or the folder of
-            BSDS500, as downloaded or with `images` and `groundTruth` directly in it.
-        images: folder of COCO's photos; `images/` beside the json when None.
-        split: of BSDS500.
+        annotations: a COCO-format json, or a folder that holds one as `instances.json` or as its only json; a json of videos
+            (UVO, YouTube-VIS); or the folder of BSDS500, DUTS, MVTec AD, DAVIS 2017 or SegInW as unpacked.
+        images: folder of a json's photos; `images/` beside it when None, for videos also where the data set has them.
+        split: of BSDS500 and DUTS "test" when None, of DAVIS "val"; the others have one.
         limit: use only the first photos.
-        name: name in results; the json's, or its folder's where the json is just `instances.json`; "BSDS500 SPLIT".
+        name: name in results; when None the json's, or its folder's where the json is just `instances.json`, or the data set's
+            with its split.
         present_only: use only the COCO-format photos that are there; the name then says how many of how many.
 
     Raises:
@@ -76,16 +168,22 @@ def open_dataset(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} leaves no photo; give a positive number")
-    if root := find_bsds(annotations):
-        bsds = BsdsDataset(root, split=split)
-        whole = (root / "images" / split).is_dir()  # some photos without splits are not the data set
-        return EvalDataset(bsds, name=name or (f"BSDS500 {split}" if whole else root.resolve().name), limit=limit)
-    path = find_annotations(Path(annotations))
-    coco = CocoDataset(path, images=images, present_only=present_only)
-    _check_photos(coco)
-    common = path.stem in COMMON_NAMES and path.resolve().parent.name
-    part = f" ({len(coco)} of {len(coco) + coco.absent} photos)" if coco.absent else ""
-    return EvalDataset(coco, name=(name or common or path.stem) + part, limit=limit)
+    choice = Choice(images=images, split=split, present_only=present_only)
+    for opener in OPENERS:
+        found = opener.find(Path(annotations))
+        if found is not None:
+            photos, usual = opener.open(found, choice)
+            absent = getattr(photos, "absent", 0)
+            part = f" ({len(photos)} of {len(photos) + absent} photos)" if absent else ""
+            return EvalDataset(photos, name=(name or usual) + part, limit=limit)
+    raise InputError(f"{annotations} does not exist; expected a data set. {how_to_get(annotations)}")
+
+
+def how_to_get(path: Path | str) -> str:
+    """Where to get what a path's last name tells was meant; of every data set where it tells nothing."""
+    name = Path(path).name.lower()
+    meant = [opener for opener in OPENERS if any(hint in name for hint in opener.hints)]
+    return ". ".join(opener.how_to_get for opener in meant or OPENERS)
 
 
 def find_annotations(path: Path) -> Path:
@@ -99,19 +197,10 @@ def find_annotations(path: Path) -> Path:
         usual = path / "instances.json"
         if usual in found or len(found) == 1:
             return usual if usual in found else found[0]
-        raise InputError(
-            f"{path} is a folder with {len(found)} json files and no instances.json; name the annotations file itself"
-        )
+        problem = f"{path} is a folder with {len(found)} json files and no instances.json"
+        if found:
+            raise InputError(f"{problem}; name the annotations file itself")
+        raise InputError(f"{problem}, and in no layout that is known. {how_to_get(path)}")
     if not path.is_file():
-        wanted = "expected a COCO-format json of instances, or BSDS500"
-        raise InputError(f"{path} does not exist; {wanted}. {HOW_TO_GET}. {HOW_TO_GET_BSDS}")
+        raise InputError(f"{path} does not exist; expected a COCO-format json of instances. {how_to_get(path)}")
     return path
-
-
-def _check_photos(coco: CocoDataset) -> None:
-    missing = [file_name(record) for record in coco.records if not coco.photo_path(record).is_file()]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(coco)} photos of {coco.path} are not in {coco.images}, {missing[0]} first; "
-            f"name the folder that holds them, or choose to use only those present. {HOW_TO_GET}"
-        )

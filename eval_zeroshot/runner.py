@@ -14,7 +14,7 @@ from encoders.sample import Sample
 from eval_zeroshot.observations import Observation, ObservationStore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
-from eval_zeroshot.suite import KeepsFiles, Suite
+from eval_zeroshot.suite import Follows, KeepsFiles, Suite
 from eval_zeroshot.summaries import summarise_all
 
 Progress = Callable[[int, int | None], None]  # (photos done, photos in all if known), after each photo
@@ -117,6 +117,9 @@ def _observe_all(
                 store = stores[suite.name, model]
                 if isinstance(suite, KeepsFiles):
                     store.add(suite.observe_keeping(predictor, sample, folder=store.folder))
+                elif isinstance(suite, Follows):
+                    before = store.found.get(suite.predecessor(sample) or "")
+                    store.add(suite.observe_following(predictor, sample, before=before))
                 else:
                     store.add(suite.observe(predictor, sample))
         if progress is not None:

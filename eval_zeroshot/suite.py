@@ -82,3 +82,16 @@ class Resamples(Protocol):
             Name -> (B,) float64, NaN where a draw has nothing to measure. `value` is the primary number, `size SIZE` one of
             the breakdown, any other name one of `extra`.
         """
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A suite that observes a sample with the observation of another one before it, as frames of a video."""
+
+    def predecessor(self, sample: Sample) -> str | None:
+        """Key of the sample that must be observed before; None where there is none."""
+
+    def observe_following(
+        self, predictor: PredictorLike, sample: Sample, *, before: Observation | None
+    ) -> Observation:
+        """`observe`, with the observation of the predecessor."""

@@ -4,13 +4,16 @@ import difflib
 from collections.abc import Iterable
 
 from encoders.errors import InputError
+from eval_zeroshot.anomaly import Anomaly
 from eval_zeroshot.box_suite import BoxIou
 from eval_zeroshot.edges.suite import Edges
 from eval_zeroshot.edgesam_suites import EdgeSamBox, EdgeSamPoint
 from eval_zeroshot.efficientvit_sam_suites import EfficientVitSamBox, EfficientVitSamPoint
 from eval_zeroshot.point_suite import PointIou
 from eval_zeroshot.robustness_suites import BoxJitter, PointShift
+from eval_zeroshot.saliency import Saliency
 from eval_zeroshot.suite import Suite
+from eval_zeroshot.video import Video
 
 box_iou = BoxIou()
 point_iou = PointIou()
@@ -27,6 +30,9 @@ SUITES: dict[str, Suite] = {
         BoxJitter(),
         PointShift(),
         edges,
+        Saliency(),
+        Anomaly(),
+        Video(),
     )
 }
 

@@ -20,6 +20,10 @@ TITLES = {
     ("point", "click_3"): "3 clicks",
     ("point", "click_5"): "5 clicks",
     ("edges", "value"): "ODS",
+    ("saliency", "value"): "MAE (lower is better)",
+    ("anomaly", "value"): "best pixel F1",
+    ("video", "value"): "J&F",
+    ("seginw", "value"): "mean mask AP",
 }
 INSTANCE = "instance_"  # before the name of a protocol
 PUBLISHED_HEADING = "Published numbers, each under its own protocol; not comparable with the tables above"
