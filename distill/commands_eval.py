@@ -9,13 +9,15 @@ import typer
 
 from distill.eval_group import MODELS, eval_app
 from distill.eval_models import open_models
-from distill.options import every_few_seconds
+from distill.options import ProcessesOption, every_few_seconds, given_options
+from distill.place import this_place
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from eval_zeroshot import (
     Result,
     evaluate,
+    observe_share,
     open_dataset,
     read_results,
     write_results,
@@ -30,6 +32,7 @@ DATA_HELP = "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS
 
 
 def eval_(
+    context: typer.Context,
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
@@ -49,16 +52,24 @@ def eval_(
         bool, typer.Option("--present-only", help="Use only the photos that are there; results say how many of how many.")
     ] = False,
     image_size: Annotated[int | None, typer.Option(help="Another input size, where a model allows it.")] = None,
+    num_processes: ProcessesOption = 1,
     out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
     """Zero-shot suites on COCO-format data, edges on BSDS500; run it again to continue.
+
+    Several processes share the photos: --num-processes, or any launcher that sets RANK and WORLD_SIZE, after which the same
+    command without it sums up.
 
     Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
 
     Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge
     \\ -s box_edgesam --data instances_val2017.json --images val2017
     """
+    if num_processes != 1:
+        from distill.launch import launch_apart
+
+        launch_apart(["eval", MODELS, *given_options(context, but="num_processes")], num_processes=num_processes)
     models = dict(name_and_model(text) for text in model)
     results = run_eval(
         models,
@@ -77,6 +88,8 @@ def eval_(
         image_size=image_size,
         out=out,
     )
+    if results is None:
+        return
     if json_:
         print("\n".join(result.to_line().strip() for result in results))
     else:
@@ -128,8 +141,12 @@ def run_eval(
     limit: int | None = None,
     present_only: bool = False,
     image_size: int | None = None,
-) -> list[Result]:
-    """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state."""
+) -> list[Result] | None:
+    """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state.
+
+    Returns:
+        The results; None for one of several processes, which only sees its share of the photos.
+    """
     chosen = choose_suites(suites, data=resolve_data(data), boxes=boxes)
     dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only)
     opened = open_models(
@@ -141,6 +158,20 @@ def run_eval(
         untrained_archs=untrained_archs,
         baselines=baselines,
     )
+    place = this_place()
+    if place.world_size > 1:
+        observe_share(
+            opened.predictors,
+            suites=chosen,
+            samples=dataset,
+            rank=place.rank,
+            world_size=place.world_size,
+            state=out.with_suffix(".state"),
+            facts=opened.facts,
+            reference=reference,
+            progress=photo_progress(),
+        )
+        return None
     results = evaluate(
         opened.predictors,
         suites=chosen,

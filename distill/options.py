@@ -32,6 +32,18 @@ def in_processes(
         raise typer.Exit(code)
 
 
+def given_options(context: typer.Context, *, but: str) -> list[str]:
+    """The options of a command that were given, as arguments, without one of them."""
+    arguments: list[str] = []
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        if option.name == but or value is None or value == option.default or value is False or value == ():
+            continue
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            arguments += [option.opts[0]] if value is True else [option.opts[0], str(one)]
+    return arguments
+
+
 def every_few_seconds(seconds: float = 5.0) -> Callable[..., None]:
     """A function that prints a line to stderr, at most every few seconds, but always when told that it is the last."""
     printed = time.monotonic()

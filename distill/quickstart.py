@@ -63,6 +63,7 @@ def run(*, out: Path) -> None:
         baselines=True,
         image_size=IMAGE_SIZE,
     )
+    assert results is not None  # only one of several processes has none
     comparison = compare(results)
     comparison.terminal()
     with atomic_path(out / "table.md") as temporary:

@@ -10,7 +10,7 @@ from encoders.geometry import Shape
 from encoders.image import read_image
 from encoders.mask_file import read_labels
 from encoders.sample import Sample
-from encoders.video import frame_sample
+from encoders.video import frame_sample, video_blocks
 
 VOID = 255  # belongs to nothing; the official semi-supervised evaluation takes it for background
 RESOLUTION = "480p"
@@ -53,6 +53,10 @@ class DavisDataset:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def blocks(self) -> list[range]:
+        """Numbers of the frames of each video."""
+        return video_blocks(self._frames)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

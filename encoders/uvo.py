@@ -14,7 +14,7 @@ from encoders.geometry import Shape
 from encoders.image import read_image
 from encoders.rle import decode_segmentation
 from encoders.sample import Sample
-from encoders.video import frame_sample
+from encoders.video import frame_sample, video_blocks
 
 FRAME_FOLDERS = (".", "images", "JPEGImages", "uvo_videos_dense_frames")  # where frames may lie beside the json
 HOW_TO_GET = (
@@ -61,6 +61,10 @@ class VideoJsonDataset:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def blocks(self) -> list[range]:
+        """Numbers of the frames of each video."""
+        return video_blocks(self._frames)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

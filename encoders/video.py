@@ -1,6 +1,7 @@
 """Frames of a video as samples: one sample a frame, which says where it stands in its sequence."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,12 @@ def frame_key(sequence: str, frame: int) -> str:
 def sequence_of(key: str) -> str:
     """The sequence that a frame's key names."""
     return key.rpartition("-")[0]
+
+
+def video_blocks(frames: Sequence[tuple[Any, int]]) -> list[range]:
+    """Numbers of the frames of each video, for all frames as (video, number in it), video after video."""
+    starts = [index for index, (_, number) in enumerate(frames) if number == 0]
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], len(frames)], strict=True)]
 
 
 def frame_sample(

@@ -8,7 +8,7 @@ from eval_zeroshot.datasets import EvalDataset, open_dataset
 from eval_zeroshot.point_suite import PointIou
 from eval_zeroshot.published import PublishedRow, published_rows
 from eval_zeroshot.results import Estimate, Result, append_results, read_results, write_results
-from eval_zeroshot.runner import ModelFacts, evaluate
+from eval_zeroshot.runner import ModelFacts, evaluate, observe_share
 from eval_zeroshot.sheet import contact_sheet
 from eval_zeroshot.suite import Suite
 from eval_zeroshot.suites import SUITES, box_iou, get_suite, point_iou
@@ -35,6 +35,7 @@ __all__ = [
     "contact_sheet",
     "evaluate",
     "get_suite",
+    "observe_share",
     "open_dataset",
     "point_iou",
     "published_rows",

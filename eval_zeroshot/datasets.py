@@ -50,6 +50,13 @@ class EvalDataset:
             raise IndexError(index)
         return self._photos[index]
 
+    def blocks(self) -> list[range]:
+        """Numbers of samples that one process must see, in order: each photo alone, the frames of a video together."""
+        whole = getattr(self._photos, "blocks", None)
+        blocks = [range(index, index + 1) for index in range(len(self._photos))] if whole is None else whole()
+        cut = [range(block.start, min(block.stop, self._count)) for block in blocks]
+        return [block for block in cut if block]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:

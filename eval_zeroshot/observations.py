@@ -1,5 +1,6 @@
 """What a suite saw on one photo, and a file of it, so that an evaluation continues where it was stopped."""
 
+import glob
 import json
 import os
 from collections.abc import Mapping
@@ -37,26 +38,29 @@ class Observation(BaseModel):
 class ObservationStore:
     """Observations by key, kept in memory and, where a path is given, one JSON line each on disk.
 
-    The first line says whose observations they are. A line that a killed run left unfinished is cut off.
+    The first line says whose observations they are. A line that a killed run left unfinished is cut off. Processes that share
+    the photos have a file each, beside `path`, and whoever opens the store later reads them all.
 
     Args:
-        path: file to continue or to begin; None keeps nothing.
+        path: file to continue or to begin, ending in .jsonl; None keeps nothing.
         identity: suite, version, data set, sha256 of the weights, whatever makes observations comparable.
+        part: name of this process's own file, between the name of `path` and its ending; None writes to `path` itself.
 
     Raises:
         InputError: the file has observations of another identity, or a line of it is none.
     """
 
-    def __init__(self, path: Path | None, *, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, *, identity: Mapping[str, Any], part: str | None = None) -> None:
         self.path = path
         self.identity = dict(identity)
         self.found: dict[str, Observation] = {}
         if path is None:
             return
-        drop_torn_line(path)
-        if path.is_file() and path.stat().st_size:
-            self._read(path)
-        else:
+        self._own = path if part is None else path.with_name(f"{path.stem}.{part}.jsonl")
+        drop_torn_line(self._own)
+        for file in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*jsonl")):
+            self._read(file)
+        if not self._own.is_file() or not self._own.stat().st_size:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._append(json.dumps(self.identity, sort_keys=True))
 
@@ -86,14 +90,18 @@ class ObservationStore:
             self._append(observation.model_dump_json())
 
     def _append(self, line: str) -> None:
-        assert self.path is not None
-        with self.path.open("a", encoding="utf-8") as stream:
+        with self._own.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
             stream.flush()
             os.fsync(stream.fileno())
 
     def _read(self, path: Path) -> None:
-        first, *rest = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if not lines or not lines[-1].endswith("\n"):
+            lines = lines[:-1]  # another process is just writing it
+        if not lines:
+            return
+        first, *rest = lines
         try:
             identity = json.loads(first)
         except ValueError as error:

@@ -11,6 +11,7 @@ import torch
 
 from encoders.errors import InputError
 from encoders.sample import Sample
+from eval_zeroshot.datasets import EvalDataset
 from eval_zeroshot.observations import Observation, ObservationStore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
@@ -75,7 +76,8 @@ def evaluate(
     name = dataset or str(getattr(samples, "name", "samples"))
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)
-    keys = _observe_all(predictors, suites, samples, stores, progress)
+    total = len(samples) if isinstance(samples, Sized) else None
+    keys = _observe_all(predictors, suites, samples, stores, progress, total=total)
 
     def seen_by(suite: Suite, model: str) -> list[Observation]:
         found = stores[suite.name, model].found
@@ -91,16 +93,46 @@ def evaluate(
     return results
 
 
+def observe_share(
+    predictors: Mapping[str, PredictorLike],
+    *,
+    suites: Sequence[Suite],
+    samples: EvalDataset,
+    rank: int,
+    world_size: int,
+    state: Path | str,
+    facts: Mapping[str, ModelFacts] | None = None,
+    reference: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """One process's part of what `evaluate` asks, kept in `state`; `evaluate` then sums up, and asks what is still missing.
+
+    Every `world_size`-th photo, or video, is this process's. The number of processes may differ from call to call.
+
+    Args:
+        rank: of this process, from 0.
+        world_size: processes that share the photos.
+        predictors, suites, samples, state, facts, reference, progress: as in `evaluate`.
+    """
+    known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
+    part = f"rank-{rank}-of-{world_size}"
+    stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part)
+    numbers = [number for block in samples.blocks()[rank::world_size] for number in block]
+    mine = (samples[number] for number in numbers)
+    _observe_all(predictors, suites, mine, stores, progress, total=len(numbers))
+
+
 def _observe_all(
     predictors: Mapping[str, PredictorLike],
     suites: Sequence[Suite],
     samples: Iterable[Sample],
     stores: Mapping[tuple[str, str], ObservationStore],
     progress: Progress | None,
+    *,
+    total: int | None,
 ) -> list[str]:
     """Fill the stores; returns the keys of all samples in order."""
     keys: dict[str, None] = {}
-    total = len(samples) if isinstance(samples, Sized) else None
     for sample in samples:
         if sample.key in keys:
             raise InputError(f"two samples have the key {sample.key}; keys must be unique within a data set")
@@ -149,6 +181,7 @@ def _open_stores(
     suites: Sequence[Suite],
     known: Mapping[str, ModelFacts],
     dataset: str,
+    part: str | None = None,
 ) -> dict[tuple[str, str], ObservationStore]:
     """(suite, model) -> its observations; the file's name holds a digest of all that makes them comparable."""
     stores = {}
@@ -168,7 +201,7 @@ def _open_stores(
             digest = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:12]
             parts = (re.sub(r"[^\w\-]+", "_", part) for part in (dataset, suite.name, model))
             path = None if state is None else Path(state) / f"{'.'.join(parts)}.{digest}.jsonl"
-            stores[suite.name, model] = ObservationStore(path, identity=identity)
+            stores[suite.name, model] = ObservationStore(path, identity=identity, part=part)
     return stores
 
 
