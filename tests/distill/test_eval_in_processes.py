@@ -9,7 +9,8 @@ import sys
 def evaluate_sample(out, *options):
     command = [sys.executable, "-m", "distill", "eval", "-m", "demo=sam_demo", "--image-size", "128", "--baselines"]
     command += ["-s", "box", "--data", "sample:val", "--limit", "3", "--json", "--out", str(out), *options]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # as each of two processes has; sums differ with threads in the last digits
+    # Each of two processes has one thread; with more the last digits of sums differ.
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=one_thread, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
