@@ -96,8 +96,8 @@ def image_to_tokens(
     weights = torch.softmax(scores, dim=2).flatten(1, 2)  # (B, h * T, N): over a place's T tokens
     value = split_heads(attention, attention.v_proj(values))
     folded = (value @ attention.out_proj.weight.T.unflatten(0, (heads, size))).flatten(1, 2)
-    image = (image + attention.out_proj.bias).expand(count, -1, -1)
-    return torch.baddbmm(image, weights.transpose(1, 2), folded)
+    summed = image.expand(count, -1, -1) + attention.out_proj.bias
+    return summed.baddbmm_(weights.transpose(1, 2), folded)  # in place: this is as large as the image
 
 
 def project_shared(tokens_to: Attention, image_to: Attention, *, image: Tensor, places: Tensor) -> SharedProjections:

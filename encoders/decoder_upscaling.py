@@ -50,7 +50,7 @@ class _Spread:
     def __init__(self, convolution: nn.ConvTranspose2d) -> None:
         self.channels = convolution.out_channels
         self.weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)
-        self.bias = convolution.bias.repeat(4)
+        self.bias = convolution.bias.expand(4, -1).flatten()
 
     def __call__(self, places: Tensor) -> Tensor:
         return torch.addmm(self.bias, places, self.weight).view(-1, self.channels)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, STRIDE, check_image_size
+from encoders.decoded_masks import logits_to_masks, upscale_logits
 from encoders.decoder import Prompts, decode_spread, fits
-from encoders.geometry import Shape, resized_shape
+from encoders.geometry import Shape
 
 SINGLE_TOKEN, MULTIMASK_TOKENS = slice(0, 1), slice(1, None)  # of the decoder's four mask tokens
 
@@ -144,12 +144,9 @@ class Sam(nn.Module):
         """(P, M, S/4, S/4) logits -> (P, M, H, W) logits of the original image."""
         return upscale_logits(logits, shape=shape, image_size=self.image_size)
 
-
-def upscale_logits(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
-    """(P, M, S/4, S/4) logits of an S x S frame -> (P, M, H, W) logits of the original image; SAM's `postprocess_masks`."""
-    height, width = resized_shape(shape, image_size=image_size)
-    frame = F.interpolate(logits, (image_size, image_size), mode="bilinear", align_corners=False)
-    return F.interpolate(frame[..., :height, :width], shape, mode="bilinear", align_corners=False)
+    def to_masks(self, logits: Tensor, *, shape: Shape) -> Tensor:
+        """(P, M, S/4, S/4) logits -> (P, M, H, W) bool, masks of the original image."""
+        return logits_to_masks(logits, shape=shape, image_size=self.image_size)
 
 
 def describe(sam: Sam) -> dict[str, Any]:
