@@ -1,8 +1,8 @@
 """Box prompts on one photo: `encoders.Predictor` against a loop over segment_anything's `SamPredictor`, with the same decoder.
 
-- speedup: masks per second, ours / SamPredictor's, the median pass of each, in turn; cpu_speedup is the same in processor seconds,
-  which other programs on the machine disturb less. A pass is all boxes, one mask each (`multimask_output=False`) at the photo's
-  resolution, with the image already set; SamPredictor takes one box a call, ours all in one.
+- speedup: masks per second, ours / SamPredictor's, the median pass of each, in turn; cpu_speedup is the same in processor
+  seconds, which other programs on the machine disturb less. A pass is all boxes, one mask each (`multimask_output=False`) at
+  the photo's resolution, with the image already set; SamPredictor takes one box a call, ours all in one.
 - equal_masks: whether all masks are the same; different_pixels: of all masks' pixels together, those that are not.
 - max_abs_logit_difference: between the low-resolution logits, beside logit_rms, their root mean square.
 - mask_share: of all pixels, those in a mask; none or all would be no test of the masks.

@@ -27,8 +27,8 @@ def upscale_logits(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
 def logits_to_masks(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
     """(P, M, S/4, S/4) logits -> (P, M, H, W) bool: where the original image's logits are above SAM's threshold.
 
-    torch rounds one channel otherwise than several. So that M = 4, all of the decoder's tokens, gives what M = 1 and M = 3 give,
-    the first of four is upscaled on its own.
+    torch rounds one channel otherwise than several. So that M = 4, all of the decoder's tokens, gives what M = 1 and M = 3
+    give, the first of four is upscaled on its own.
     """
     masks = torch.empty(*logits.shape[:2], *shape, dtype=torch.bool, device=logits.device)
     groups = (slice(0, 1), slice(1, None)) if logits.shape[1] == 4 else (slice(None),)

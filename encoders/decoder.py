@@ -9,33 +9,21 @@ logits differ by rounding. Batching prompts alone gains nothing on a CPU. What d
 - a few prompts at a time, so that what is computed of them stays in the processor's cache.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from segment_anything.modeling.transformer import Attention
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoders.decoder_attention import SharedProjections, image_to_tokens, project_shared, tokens_to_image
 from encoders.decoder_upscaling import mask_logits
 
-BLOCK_PROMPTS_CPU = 1  # decoded at a time: more do not fit a core's cache
+BLOCK_PROMPTS_CPU = 2  # decoded at a time: of more, what is between two steps neither stays in the cache nor in the heap
 BLOCK_PROMPTS = 16  # on other devices, which want larger products
 MIN_TO_SHARE = 3  # prompts of an image from which on projecting it once is less work than folding it into each
 MAX_TOKENS = 24  # sparse ones of a prompt: moving projections to more tokens is no gain
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedImage:
-    """An image as the decoder sees it when no mask is given.
-
-    Attributes:
-        image: (1, N, C), embedding plus the embedding of "no mask".
-        projections: of the first layer.
-    """
-
-    image: Tensor
-    projections: SharedProjections | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +35,13 @@ class Prompts:
     has_masks: bool
 
 
-def fits(decoder: object, *, prompts: Prompts) -> bool:
+def fits(decoder: nn.Module, *, prompts: Prompts) -> bool:
     """Whether `decode_spread` is the way: no autograd or autocast, some prompts of a few tokens each, and segment-anything's
     own decoder, without hooks, so that its parameters say all that it does."""
     return (
         not torch.is_grad_enabled()
         and not torch.is_autocast_enabled(prompts.sparse.device.type)
-        and 0 < len(prompts.sparse)
+        and len(prompts.sparse) > 0
         and prompts.sparse.shape[1] <= MAX_TOKENS
         and type(decoder) is MaskDecoder
         and type(decoder.transformer) is TwoWayTransformer
@@ -75,22 +63,48 @@ def decode_spread(
     Returns:
         logits (P, M, S/4, S/4) and predicted IoU (P, M).
     """
-    places = as_places(positions)
+    places, parts = as_places(positions), []
     if prompts.has_masks:
-        images = as_places(embeddings[image_index] + prompts.dense)
-        return decode(decoder, image=images, positions=places, sparse=prompts.sparse, tokens=tokens)
-    parts, order = [], []
+        for rows in _blocks(prompts.sparse):
+            images = as_places(embeddings[image_index[rows]] + prompts.dense[rows])
+            parts.append(_decode_block(decoder, images, places, prompts.sparse[rows], tokens, None))
+        return _join(parts)
+    order = []
     for index in image_index.unique().tolist():
-        rows = torch.nonzero(image_index == index)[:, 0]
+        own = torch.nonzero(image_index == index)[:, 0]
         image = as_places(embeddings[index : index + 1] + prompts.dense[:1])
-        shared = share_image(decoder, image=image, positions=places, project=len(rows) >= MIN_TO_SHARE)
-        parts.append(decode(decoder, image=shared, positions=places, sparse=prompts.sparse[rows], tokens=tokens))
-        order.append(rows)
-    if len(parts) == 1:
-        return parts[0]
+        parts.append(decode(decoder, image=image, positions=places, sparse=prompts.sparse[own], tokens=tokens))
+        order.append(own)
+    logits, scores = _join(parts)
+    if len(order) == 1:
+        return logits, scores
     back = torch.cat(order).argsort()
-    logits, scores = (torch.cat(tensors)[back] for tensors in zip(*parts, strict=True))
-    return logits, scores
+    return logits[back], scores[back]
+
+
+def decode(
+    decoder: MaskDecoder, *, image: Tensor, positions: Tensor, sparse: Tensor, tokens: slice
+) -> tuple[Tensor, Tensor]:
+    """Masks for P prompts of one image, none of them with a mask.
+
+    Args:
+        image: (1, N, C), the embedding plus that of "no mask"; positions: (1, N, C), the dense positional encoding.
+        sparse: (P, T, C), the embedded points and boxes.
+        tokens: which of the four mask tokens.
+
+    Returns:
+        logits (P, M, S/4, S/4) and predicted IoU (P, M).
+    """
+    shared = None
+    if len(sparse) >= MIN_TO_SHARE:
+        first = decoder.transformer.layers[0]
+        to_image, to_tokens = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        shared = project_shared(to_image, to_tokens, image=image, places=image + positions)
+    parts = []
+    for rows in _blocks(sparse):
+        some = sparse[rows]
+        parts.append(_decode_block(decoder, image.expand(len(some), -1, -1), positions, some, tokens, shared))
+    return _join(parts)
 
 
 def as_places(grid: Tensor) -> Tensor:
@@ -98,37 +112,14 @@ def as_places(grid: Tensor) -> Tensor:
     return grid.flatten(2).transpose(1, 2).contiguous()
 
 
-def share_image(decoder: MaskDecoder, *, image: Tensor, positions: Tensor, project: bool = True) -> SharedImage:
-    """Prepare an image (1, N, C) with positions (1, N, C); `project` pays from `MIN_TO_SHARE` prompts on."""
-    layer = decoder.transformer.layers[0]
-    projections = None
-    if project:
-        to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
-        projections = project_shared(to_image, to_tokens, image=image, places=image + positions)
-    return SharedImage(image=image, projections=projections)
+def _blocks(prompts: Tensor) -> Iterator[slice]:
+    """Prompts to decode at a time."""
+    step = BLOCK_PROMPTS_CPU if prompts.device.type == "cpu" else BLOCK_PROMPTS
+    for start in range(0, len(prompts), step):
+        yield slice(start, start + step)
 
 
-def decode(
-    decoder: MaskDecoder, *, image: Tensor | SharedImage, positions: Tensor, sparse: Tensor, tokens: slice
-) -> tuple[Tensor, Tensor]:
-    """Masks for P prompts, as `MaskDecoder.predict_masks` with the image and the dense prompts summed.
-
-    Args:
-        image: (P, N, C) of each prompt, or what all P share.
-        positions: (1, N, C), the dense positional encoding.
-        sparse: (P, T, C), the embedded points and boxes.
-        tokens: which of the four mask tokens.
-
-    Returns:
-        logits (P, M, S/4, S/4) and predicted IoU (P, M).
-    """
-    step = BLOCK_PROMPTS_CPU if sparse.device.type == "cpu" else BLOCK_PROMPTS
-    parts = []
-    for start in range(0, len(sparse), step):
-        rows = slice(start, start + step)
-        shared = image.projections if isinstance(image, SharedImage) else None
-        block = image.image if isinstance(image, SharedImage) else image[rows]
-        parts.append(_decode_block(decoder, block, positions, sparse[rows], tokens, shared))
+def _join(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     logits, scores = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return logits, scores
 

@@ -77,7 +77,7 @@ def image_to_tokens(
     Args:
         places: (B, N, C), unused with `shared`.
         keys, values: (B, T, C).
-        image: (B, N, C), or (1, N, C) of all B prompts.
+        image: (B, N, C).
 
     Returns:
         (B, N, C).
@@ -96,7 +96,7 @@ def image_to_tokens(
     weights = torch.softmax(scores, dim=2).flatten(1, 2)  # (B, h * T, N): over a place's T tokens
     value = split_heads(attention, attention.v_proj(values))
     folded = (value @ attention.out_proj.weight.T.unflatten(0, (heads, size))).flatten(1, 2)
-    summed = image.expand(count, -1, -1) + attention.out_proj.bias
+    summed = image + attention.out_proj.bias
     return summed.baddbmm_(weights.transpose(1, 2), folded)  # in place: this is as large as the image
 
 

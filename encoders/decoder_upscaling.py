@@ -50,6 +50,7 @@ class _Spread:
     def __init__(self, convolution: nn.ConvTranspose2d) -> None:
         self.channels = convolution.out_channels
         self.weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+        assert convolution.bias is not None
         self.bias = convolution.bias.expand(4, -1).flatten()
 
     def __call__(self, places: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Prompts in, masks out, in pixels of the given photo. Suites take a predictor, never a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -134,6 +134,8 @@ class Predictor:
             prompts: for each image its `points` and `labels`, `boxes`, `masks`, in pixels of that image; all images with the
                 same kinds and number of points a prompt, each with its own number of prompts.
         """
+        if not self._shapes:
+            raise InputError("no image is set; call set_images first")
         if len(prompts) != len(self._shapes):
             raise InputError(f"{len(self._shapes)} images are set, prompts are given for {len(prompts)}")
         return self._predict(prompts, multimask=multimask)
@@ -151,6 +153,9 @@ class Predictor:
         self, prompts: Sequence[Mapping[str, np.ndarray | None]], *, multimask: bool | None
     ) -> list[Prediction]:
         """The answers for each image; `multimask` None gives all four mask tokens."""
+        embeddings = self._embeddings
+        if embeddings is None:
+            raise InputError("no image is set; call set_image first")
         framed = [
             prompts_to_frame(shape=shape, image_size=self.image_size, **given)
             for shape, given in zip(self._shapes, prompts, strict=True)
@@ -160,12 +165,14 @@ class Predictor:
         index = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(self.sam.device)
         if not len(index):
             return [self._nothing(shape, multimask=multimask) for shape in self._shapes]
-        decode = self.sam.decode_all if multimask is None else partial(self.sam.decode, multimask=multimask)
+        decode: Callable[..., tuple[Tensor, Tensor]] = self.sam.decode_all
+        if multimask is not None:
+            decode = partial(self.sam.decode, multimask=multimask)
         parts = []
         for start in range(0, len(index), PROMPT_CHUNK):
             rows = slice(start, start + PROMPT_CHUNK)
             chunk = {name: value[rows] for name, value in joined.items()}
-            parts.append(decode(self._embeddings, image_index=index[rows], **chunk))
+            parts.append(decode(embeddings, image_index=index[rows], **chunk))
         logits, scores = (torch.cat(tensors).split(counts) for tensors in zip(*parts, strict=True))
         return [
             Prediction(
