@@ -10,7 +10,7 @@ from segment_anything.modeling import Sam as OriginalSam
 from torch import nn
 
 import encoders
-from encoders.decoded_masks import upscale_logits
+from encoders.decoded_masks import logits_to_masks, upscale_logits
 from encoders.decoder import MAX_TOKENS
 from encoders.geometry import resized_shape
 from encoders.sam import Sam
@@ -149,6 +149,32 @@ def test_logits_are_upscaled_bit_for_bit_as_by_sam(shape, size, channels):
     model = SimpleNamespace(image_encoder=SimpleNamespace(img_size=size))
     expected = OriginalSam.postprocess_masks(model, logits, resized_shape(shape, image_size=size), shape)
     assert torch.equal(upscale_logits(logits, shape=shape, image_size=size), expected)
+
+
+def blob(row, column, *, channels):
+    """A noisy disc of radius 6 at a place of 32 x 32 logits."""
+    y, x = np.mgrid[:32, :32]
+    noise = np.random.default_rng(0).normal(0, 0.7, (1, channels, 32, 32))
+    return torch.from_numpy(6 - np.hypot(y - row, x - column) + noise).float()
+
+
+STEPS = torch.randint(-1, 2, (1, 4, 32, 32), generator=torch.Generator().manual_seed(0)).float()  # interpolated to exact zeros
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("shape", [(123, 85), (85, 123), (200, 310), (9, 77)])
+def test_masks_are_the_positive_logits_wherever_they_lie(channels, shape):
+    dots = torch.full((3, channels, 32, 32), -1.0)
+    for index, place in enumerate([(0, 0), (5, 13), (31, 31)]):
+        dots[(index, slice(None), *place)] = 1.0
+    nothing = torch.full((1, channels, 32, 32), -3.0)
+    blobs = [blob(*place, channels=channels) for place in [(12, 6), (0, 31), (22, 25)]]
+    logits = torch.cat([dots, nothing, *blobs, STEPS[:, :channels]])
+    groups = [slice(0, 1), slice(1, None)] if channels == 4 else [slice(None)]
+    parts = [upscale_logits(logits[:, group], shape=shape, image_size=SIZE) > 0 for group in groups]
+    masks = logits_to_masks(logits, shape=shape, image_size=SIZE)
+    assert torch.equal(masks, torch.cat(parts, dim=1))
+    assert masks[0].any() and not masks[3].any()
 
 
 @pytest.fixture(scope="module", params=[(90, 140), (140, 61)])
