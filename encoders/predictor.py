@@ -1,16 +1,19 @@
 """Prompts in, masks out, in pixels of the given photo. Suites take a predictor, never a model."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.contract import MASK_STRIDE, MASK_THRESHOLD, STRIDE
+from encoders.contract import MASK_STRIDE, STRIDE
 from encoders.errors import InputError
-from encoders.geometry import Shape, resize_image, scale_boxes, scale_points
+from encoders.geometry import Shape, resize_image
 from encoders.preprocess import normalize_padded, pad_to_square
+from encoders.prompts import prompts_to_frame
 from encoders.sam import Sam
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
@@ -43,8 +46,8 @@ class Predictor:
 
     def __init__(self, sam: Sam) -> None:
         self.sam = sam
-        self._embedding: Tensor | None = None
-        self._shape: Shape | None = None
+        self._embeddings: Tensor | None = None
+        self._shapes: list[Shape] = []
 
     @property
     def image_size(self) -> int:
@@ -53,28 +56,32 @@ class Predictor:
     @property
     def shape(self) -> Shape:
         """(height, width) of the image that is set."""
-        if self._shape is None:
-            raise InputError("no image is set; call set_image first")
-        return self._shape
+        self._check_one()
+        return self._shapes[0]
 
     @property
     def embedding(self) -> Tensor:
         """(1, 256, S/16, S/16) of the image that is set."""
-        if self._embedding is None:
-            raise InputError("no image is set; call set_image first")
-        return self._embedding
+        return self._check_one()
 
     def set_image(self, image: np.ndarray) -> None:
         """Encode an image, (H, W, 3) uint8 RGB."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise InputError(f"expected an (H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}")
+        self.set_images([image])
+
+    def set_images(self, images: Sequence[np.ndarray]) -> None:
+        """Encode several images, (H, W, 3) uint8 RGB each, their sizes may differ, in one batch; ask with `predict_images`."""
+        if not len(images):
+            raise InputError("no image given; pass at least one (H, W, 3) uint8 RGB image")
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise InputError(f"expected an (H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}")
         if self.sam.training:
             raise InputError("the model is in train mode, where BatchNorm gives other results; call sam.eval() first")
-        resized = resize_image(image, image_size=self.image_size)
-        frame = pad_to_square(resized, image_size=self.image_size)[None].to(self.sam.device)
+        resized = [resize_image(image, image_size=self.image_size) for image in images]
+        frame = torch.stack([pad_to_square(image, image_size=self.image_size) for image in resized]).to(self.sam.device)
         with torch.inference_mode():
-            embedding = self.sam.image_encoder(normalize_padded(frame, [resized.shape[:2]]))
-        self.set_embedding(embedding, shape=(image.shape[0], image.shape[1]))
+            self._embeddings = self.sam.image_encoder(normalize_padded(frame, [image.shape[:2] for image in resized]))
+        self._shapes = [(image.shape[0], image.shape[1]) for image in images]
 
     def set_embedding(self, embedding: Tensor, *, shape: Shape) -> None:
         """Use a stored embedding, (1, 256, S/16, S/16), of an image of `shape` (height, width)."""
@@ -82,8 +89,8 @@ class Predictor:
         if tuple(embedding.shape[-2:]) != (side, side):
             given = tuple(embedding.shape)
             raise InputError(f"embedding is {given}, image size {self.image_size} needs {side} x {side}")
-        self._embedding = embedding.to(self.sam.device)
-        self._shape = shape
+        self._embeddings = embedding.to(self.sam.device)
+        self._shapes = [shape]
 
     def predict(
         self,
@@ -102,60 +109,101 @@ class Predictor:
             masks: (P, 1, S/4, S/4) float logits of an earlier round.
             multimask: three masks a prompt, else one.
         """
-        prompts = self._to_frame(points, labels, boxes, masks)
-        count = len(next(iter(prompts.values())))
-        parts = []
-        for start in range(0, count, PROMPT_CHUNK):
-            chunk = {name: value[start : start + PROMPT_CHUNK] for name, value in prompts.items()}
-            parts.append([part.cpu().numpy() for part in self.predict_torch(**chunk, multimask=multimask)])
-        if not parts:
-            channels, side = (3 if multimask else 1), self.image_size // MASK_STRIDE
-            return Prediction(
-                np.zeros((0, channels, *self.shape), bool),
-                np.zeros((0, channels), np.float32),
-                np.zeros((0, channels, side, side), np.float32),
-            )
-        return Prediction(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        self._check_one()
+        prompts = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
+        return self._predict([prompts], multimask=multimask)[0]
+
+    def predict_tokens(
+        self,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        boxes: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
+    ) -> Prediction:
+        """As `predict`, but M = 4: mask 0 is what `multimask=False` gives, masks 1 to 3 are those of `multimask=True`."""
+        self._check_one()
+        prompts = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
+        return self._predict([prompts], multimask=None)[0]
+
+    def predict_images(
+        self, prompts: Sequence[Mapping[str, np.ndarray | None]], *, multimask: bool = True
+    ) -> list[Prediction]:
+        """As `predict`, for the prompts of each image that `set_images` was given, decoded together.
+
+        Args:
+            prompts: for each image its `points` and `labels`, `boxes`, `masks`, in pixels of that image; all images with the
+                same kinds and number of points a prompt, each with its own number of prompts.
+        """
+        if not self._shapes:
+            raise InputError("no image is set; call set_images first")
+        if len(prompts) != len(self._shapes):
+            raise InputError(f"{len(self._shapes)} images are set, prompts are given for {len(prompts)}")
+        return self._predict(prompts, multimask=multimask)
 
     @torch.inference_mode()
     def predict_torch(self, *, multimask: bool = True, **prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`predict` on tensors: prompts already in the input frame; gives masks, scores, logits on the device."""
-        count = len(next(iter(prompts.values())))
-        logits, scores = self.sam.decode(
-            self.embedding,
-            image_index=torch.zeros(count, dtype=torch.long, device=self.sam.device),
-            **prompts,
-            multimask=multimask,
-        )
-        masks = self.sam.upscale(logits, shape=self.shape) > MASK_THRESHOLD
-        return masks, scores, logits
+        embedding = self._check_one()
+        index = torch.zeros(len(next(iter(prompts.values()))), dtype=torch.long, device=self.sam.device)
+        logits, scores = self.sam.decode(embedding, image_index=index, multimask=multimask, **prompts)
+        return self.sam.to_masks(logits, shape=self.shape), scores, logits
 
-    def _to_frame(
-        self,
-        points: np.ndarray | None,
-        labels: np.ndarray | None,
-        boxes: np.ndarray | None,
-        masks: np.ndarray | None,
-    ) -> dict[str, Tensor]:
-        """Check shapes and bring the prompts into the input frame, as tensors on the model's device."""
-        scaled: dict[str, np.ndarray] = {}
-        if points is not None:
-            given = None if labels is None else np.shape(labels)
-            if np.ndim(points) != 3 or np.shape(points)[2] != 2 or given != np.shape(points)[:2]:
-                raise InputError(f"points must be (P, N, 2) with labels (P, N), got {np.shape(points)} and {given}")
-            scaled["points"] = scale_points(points, shape=self.shape, image_size=self.image_size)
-            scaled["labels"] = np.asarray(labels, np.int64)
-        if boxes is not None:
-            if np.ndim(boxes) != 2 or np.shape(boxes)[1] != 4:
-                raise InputError(f"boxes must be (P, 4) xyxy, got {np.shape(boxes)}")
-            scaled["boxes"] = scale_boxes(boxes, shape=self.shape, image_size=self.image_size)
-        if masks is not None:
-            side = self.image_size // MASK_STRIDE
-            if np.ndim(masks) != 4 or np.shape(masks)[1:] != (1, side, side):
-                raise InputError(f"masks must be (P, 1, {side}, {side}) logits, got {np.shape(masks)}")
-            scaled["masks"] = np.asarray(masks, np.float32)
-        if not scaled:
-            raise InputError("no prompt given; pass points with labels, boxes, or masks")
-        if len({len(value) for value in scaled.values()}) != 1:
-            raise InputError(f"prompts differ in number: { {name: len(value) for name, value in scaled.items()} }")
-        return {name: torch.from_numpy(value).to(self.sam.device) for name, value in scaled.items()}
+    @torch.inference_mode()
+    def _predict(
+        self, prompts: Sequence[Mapping[str, np.ndarray | None]], *, multimask: bool | None
+    ) -> list[Prediction]:
+        """The answers for each image; `multimask` None gives all four mask tokens."""
+        embeddings = self._embeddings
+        if embeddings is None:
+            raise InputError("no image is set; call set_image first")
+        framed = [
+            prompts_to_frame(shape=shape, image_size=self.image_size, **given)
+            for shape, given in zip(self._shapes, prompts, strict=True)
+        ]
+        joined = {name: torch.from_numpy(value).to(self.sam.device) for name, value in _join(framed).items()}
+        counts = [len(next(iter(given.values()))) for given in framed]
+        index = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(self.sam.device)
+        if not len(index):
+            return [self._nothing(shape, multimask=multimask) for shape in self._shapes]
+        decode: Callable[..., tuple[Tensor, Tensor]] = self.sam.decode_all
+        if multimask is not None:
+            decode = partial(self.sam.decode, multimask=multimask)
+        parts = []
+        for start in range(0, len(index), PROMPT_CHUNK):
+            rows = slice(start, start + PROMPT_CHUNK)
+            chunk = {name: value[rows] for name, value in joined.items()}
+            parts.append(decode(embeddings, image_index=index[rows], **chunk))
+        logits, scores = (torch.cat(tensors).split(counts) for tensors in zip(*parts, strict=True))
+        return [
+            Prediction(
+                masks=self.sam.to_masks(own_logits, shape=shape).cpu().numpy(),
+                scores=own_scores.cpu().numpy(),
+                logits=own_logits.cpu().numpy(),
+            )
+            for own_logits, own_scores, shape in zip(logits, scores, self._shapes, strict=True)
+        ]
+
+    def _nothing(self, shape: Shape, *, multimask: bool | None) -> Prediction:
+        """The answer to no prompts."""
+        channels, side = {None: 4, True: 3, False: 1}[multimask], self.image_size // MASK_STRIDE
+        return Prediction(
+            masks=np.zeros((0, channels, *shape), bool),
+            scores=np.zeros((0, channels), np.float32),
+            logits=np.zeros((0, channels, side, side), np.float32),
+        )
+
+    def _check_one(self) -> Tensor:
+        """The embedding of the one image that is set."""
+        if self._embeddings is None:
+            raise InputError("no image is set; call set_image first")
+        if len(self._shapes) != 1:
+            raise InputError(f"{len(self._shapes)} images are set; ask for their masks with predict_images")
+        return self._embeddings
+
+
+def _join(framed: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The prompts of several images in one list."""
+    kinds = [{name: value.shape[1:] for name, value in prompts.items()} for prompts in framed]
+    if any(kind != kinds[0] for kind in kinds):
+        raise InputError(f"images must be prompted in the same way, with as many points a prompt; got {kinds}")
+    return {name: np.concatenate([prompts[name] for prompts in framed]) for name in kinds[0]}

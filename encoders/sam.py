@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, STRIDE, check_image_size
-from encoders.geometry import Shape, resized_shape
+from encoders.decoded_masks import logits_to_masks, upscale_logits
+from encoders.decoder import Prompts, decode_spread, fits
+from encoders.geometry import Shape
+
+SINGLE_TOKEN, MULTIMASK_TOKENS = slice(0, 1), slice(1, None)  # of the decoder's four mask tokens
 
 
 def build_prompt_encoder(image_size: int) -> PromptEncoder:
@@ -68,8 +71,7 @@ class Sam(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Decode P prompts, spread over B images, in one pass; all four mask tokens.
 
-        The stock decoder repeats one image's embedding over all prompts; handing it each prompt's own embedding as the
-        dense term gives the same sum for several images at once (reference: `mask_decoder.py`, `predict_masks`).
+        Without autograd this is the way of `encoders.decoder`, which differs by rounding.
 
         Args:
             embeddings: (B, 256, S/16, S/16).
@@ -81,40 +83,70 @@ class Sam(nn.Module):
         Returns:
             logits (P, 4, S/4, S/4) and predicted IoU (P, 4); token 0 is the single mask, 1 to 3 the multimask output.
         """
-        sparse, dense = self.prompt_encoder(
-            points=None if points is None else (points, labels), boxes=boxes, masks=masks
-        )
-        source = embeddings[image_index] + dense
-        logits, scores = self.mask_decoder.predict_masks(
-            image_embeddings=torch.zeros_like(source[:1]),
-            image_pe=self.prompt_encoder.get_dense_pe().to(source.dtype),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=source,
-        )
-        return logits, scores
+        prompts = self._embed_prompts(points, labels, boxes, masks)
+        return self._decode(embeddings, image_index=image_index, prompts=prompts, tokens=slice(None))
 
     def decode(
-        self, embeddings: Tensor, *, image_index: Tensor, multimask: bool = True, **prompts: Tensor | None
+        self,
+        embeddings: Tensor,
+        *,
+        image_index: Tensor,
+        multimask: bool = True,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `decode_all`, but only the mask tokens that are the answer.
 
         Returns:
             logits (P, M, S/4, S/4) and predicted IoU (P, M); M = 3 with `multimask`, else 1.
         """
-        logits, scores = self.decode_all(embeddings, image_index=image_index, **prompts)
-        tokens = slice(1, None) if multimask else slice(0, 1)
+        prompts = self._embed_prompts(points, labels, boxes, masks)
+        tokens = MULTIMASK_TOKENS if multimask else SINGLE_TOKEN
+        return self._decode(embeddings, image_index=image_index, prompts=prompts, tokens=tokens)
+
+    def _embed_prompts(
+        self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None
+    ) -> Prompts:
+        given = None if points is None else (points, labels)
+        sparse, dense = self.prompt_encoder(points=given, boxes=boxes, masks=masks)
+        return Prompts(sparse=sparse, dense=dense, has_masks=masks is not None)
+
+    def _decode(
+        self, embeddings: Tensor, *, image_index: Tensor, prompts: Prompts, tokens: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Some of the mask tokens.
+
+        The stock decoder repeats one image's embedding over all prompts; handing it each prompt's own embedding as the
+        dense term gives the same sum for several images at once (reference: `mask_decoder.py`, `predict_masks`).
+        """
+        positions = self.prompt_encoder.get_dense_pe().to(torch.result_type(embeddings, prompts.dense))
+        if fits(self.mask_decoder, prompts=prompts):
+            return decode_spread(
+                self.mask_decoder,
+                embeddings=embeddings,
+                image_index=image_index,
+                positions=positions,
+                prompts=prompts,
+                tokens=tokens,
+            )
+        source = embeddings[image_index] + prompts.dense
+        logits, scores = self.mask_decoder.predict_masks(
+            image_embeddings=torch.zeros_like(source[:1]),
+            image_pe=positions,
+            sparse_prompt_embeddings=prompts.sparse,
+            dense_prompt_embeddings=source,
+        )
         return logits[:, tokens], scores[:, tokens]
 
     def upscale(self, logits: Tensor, *, shape: Shape) -> Tensor:
         """(P, M, S/4, S/4) logits -> (P, M, H, W) logits of the original image."""
         return upscale_logits(logits, shape=shape, image_size=self.image_size)
 
-
-def upscale_logits(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
-    """(P, M, S/4, S/4) logits of an S x S frame -> (P, M, H, W) logits of the original image; SAM's `postprocess_masks`."""
-    height, width = resized_shape(shape, image_size=image_size)
-    frame = F.interpolate(logits, (image_size, image_size), mode="bilinear", align_corners=False)
-    return F.interpolate(frame[..., :height, :width], shape, mode="bilinear", align_corners=False)
+    def to_masks(self, logits: Tensor, *, shape: Shape) -> Tensor:
+        """(P, M, S/4, S/4) logits -> (P, M, H, W) bool, masks of the original image."""
+        return logits_to_masks(logits, shape=shape, image_size=self.image_size)
 
 
 def describe(sam: Sam) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from encoders.overlap import mask_iou
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects, most_confident_iou
-from eval_zeroshot.protocol import PredictorLike, ask
+from eval_zeroshot.protocol import PredictorLike, ask_single_and_three
 
 
 class BoxIou(InstanceIou):
@@ -19,9 +19,9 @@ class BoxIou(InstanceIou):
     )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        masks, predicted, logits = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=False)
-        three, scores, _ = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=True)
-        ious = mask_iou(three, objects.truths[:, None])
+        single, three = ask_single_and_three(predictor, shape=objects.shape, boxes=objects.boxes)
+        (masks, predicted, logits), (candidates, scores, _) = single, three
+        ious = mask_iou(candidates, objects.truths[:, None])
         return Answers(
             values={
                 "single": mask_iou(masks[:, 0], objects.truths),

@@ -1,6 +1,6 @@
 """What a suite needs of a model: an image set, prompts answered. `encoders.Predictor` is one; so is a box filler."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,22 @@ class PredictorLike(Protocol):
     ) -> Prediction: ...
 
 
+@runtime_checkable
+class AnswersAllTokens(Protocol):
+    """A predictor that gives the single mask and the three of multimask by one decode, as `encoders.Predictor`."""
+
+    def predict_tokens(
+        self,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        boxes: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
+    ) -> Prediction: ...
+
+
+Answer = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks (P, M, H, W) bool, scores (P, M), logits (P, M, S/4, S/4)
+
+
 def prompts_per_call(shape: Shape) -> int:
     """Prompts to ask at a time on a photo of `shape` (height, width), three masks each."""
     return max(1, MASK_PIXELS_PER_CALL // (3 * shape[0] * shape[1]))
@@ -40,16 +56,45 @@ def ask(
     boxes: np.ndarray | None = None,
     masks: np.ndarray | None = None,
     multimask: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Answer:
     """`predictor.predict`, its answer checked: masks (P, M, H, W) bool of the photo's own size, scores (P, M), logits.
 
     Raises:
         InputError: the answer has another shape, e.g. height and width swapped.
     """
     answer = predictor.predict(points=points, labels=labels, boxes=boxes, masks=masks, multimask=multimask)
+    return _checked(predictor, answer, count=_count(points, boxes), channels=3 if multimask else 1, shape=shape)
+
+
+def ask_single_and_three(
+    predictor: PredictorLike,
+    *,
+    shape: Shape,
+    points: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+) -> tuple[Answer, Answer]:
+    """What `ask` answers without and with `multimask`, by one decode where the predictor can, else by two calls."""
+    if not isinstance(predictor, AnswersAllTokens):
+        single, three = (
+            ask(predictor, shape=shape, points=points, labels=labels, boxes=boxes, masks=masks, multimask=multimask)
+            for multimask in (False, True)
+        )
+        return single, three
+    answer = predictor.predict_tokens(points=points, labels=labels, boxes=boxes, masks=masks)
+    every = _checked(predictor, answer, count=_count(points, boxes), channels=4, shape=shape)
+    found, scores, logits = every
+    return (found[:, :1], scores[:, :1], logits[:, :1]), (found[:, 1:], scores[:, 1:], logits[:, 1:])
+
+
+def _count(points: np.ndarray | None, boxes: np.ndarray | None) -> int:
+    return len(boxes) if boxes is not None else len(points) if points is not None else 0
+
+
+def _checked(predictor: object, answer: Prediction, *, count: int, channels: int, shape: Shape) -> Answer:
     found, scores, logits = answer
-    count = len(boxes) if boxes is not None else len(points) if points is not None else 0
-    expected = (count, 3 if multimask else 1, *shape)
+    expected = (count, channels, *shape)
     if np.shape(found) != expected or np.shape(scores) != expected[:2]:
         raise InputError(
             f"{type(predictor).__name__} answered masks {np.shape(found)} and scores {np.shape(scores)}; "
