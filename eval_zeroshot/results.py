@@ -19,13 +19,19 @@ ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
 class Estimate(BaseModel):
-    """A mean over n objects with its standard error; None where n is too small to have one."""
+    """A mean over n objects with its standard error; None where n is too small to have one.
+
+    `low` and `high` are the ends of a 95 % bootstrap interval over photos, where it was made; see `statistics`. It takes objects
+    of one photo as they are, together; the standard error takes them for independent.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float | None
     n: int
     standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
@@ -49,6 +55,9 @@ class Result(Estimate):
         extra: further numbers of the same objects, each with its own n.
         detector, detector_sha256: name and checksum of the file that the boxes came from, where a suite takes such.
         reference: the model whose masks `agreement` is measured against.
+        against: the model that `difference` is taken against.
+        difference: value of this model minus that of `against` on the same photos, its error and interval paired: both models
+            are resampled together.
     """
 
     suite: str
@@ -68,6 +77,8 @@ class Result(Estimate):
     detector: str | None = None
     detector_sha256: str | None = None
     reference: str | None = None
+    against: str | None = None
+    difference: Estimate | None = None
     seed: int = 0
 
     def to_line(self) -> str:
