@@ -10,7 +10,7 @@ from rich.console import Console
 
 from eval_zeroshot.published import PublishedGroup, published_groups
 from eval_zeroshot.render import Grid, grid_to_markdown, print_grid
-from eval_zeroshot.report.columns import INSTANCE, Group, group_grid, published_grid, summary_grid
+from eval_zeroshot.report.columns import Group, group_grid, published_grid, summary_grid
 from eval_zeroshot.report.latex import PREAMBLE, escape, grid_to_latex
 from eval_zeroshot.report.tidy import tidy_csv
 from eval_zeroshot.results import Result
@@ -128,7 +128,12 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
         if len({result.n for result in ordered}) > 1:
             counts = ", ".join(f"{result.model} {result.n}" for result in ordered)
             notes.append(f"{suite} on {dataset} has different numbers of objects: {counts}")
-    suites = {"instance" if group.suite.startswith(INSTANCE) else group.suite for group in groups}
+        notes += [
+            f"{result.model} reaches 0 in {suite} on {dataset}: it has no mask probabilities, which edges are made of"
+            for result in ordered
+            if suite == "edges" and result.role == "baseline" and result.value == 0
+        ]
+    suites = {group.suite.split("_")[0] for group in groups}  # variants of a suite have its name first
     papers = tuple(sorted(published_groups(), key=lambda group: group.suite not in suites)) if published else ()
     return Comparison(groups=tuple(groups), published=papers, notes=tuple(dict.fromkeys(notes)))
 

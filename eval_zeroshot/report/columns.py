@@ -20,6 +20,7 @@ TITLES = {
 INSTANCE = "instance_"  # before the name of a protocol
 ORDER = ("most_confident", "oracle", "OIS", "AP", "R50")  # clicks come before, further numbers follow by name, agreement last
 CLICKS = re.compile(r"click_(\d+)")
+Column = tuple[str, Callable[[Result], Cell]]  # a title and what stands below it
 OWN_ERROR = re.compile(r"± is [^.;]*? over (\w+)")  # how the protocol of a suite says what its ± is
 
 
@@ -59,7 +60,7 @@ def clicks_of(name: str) -> int:
 def group_grid(group: Group) -> Grid:
     """All numbers of one group: value with error and interval, paired difference, sizes, further numbers, agreement, n."""
     results = group.results
-    columns: list[tuple[str, Callable[[Result], Cell]]] = [
+    columns: list[Column] = [
         ("model", lambda result: Cell(label(result))),
         (number_title(group.suite, "value"), lambda result: number(result.value)),
     ]
@@ -71,11 +72,11 @@ def group_grid(group: Group) -> Grid:
         columns += _difference_columns(other)
     for size in SIZES:
         if any(size in result.breakdown for result in results):
-            columns.append((size, lambda result, size=size: mean(result.breakdown.get(size))))
+            columns.append((size, _of_breakdown(size)))
     for name in group.extras:
-        columns.append((number_title(group.suite, name), lambda result, name=name: mean(result.extra.get(name))))
-    for other in dict.fromkeys(result.reference for result in results if "agreement" in result.extra):
-        columns.append((f"agrees with {other}", lambda result, other=other: _agreement(result, other)))
+        columns.append((number_title(group.suite, name), _of_extra(name)))
+    for reference in dict.fromkeys(result.reference for result in results if "agreement" in result.extra):
+        columns.append((f"agrees with {reference}", _agreement_with(reference)))
     differ = len({result.n for result in results}) > 1
     if differ:
         columns.append(("n", lambda result: Cell(str(result.n), result.n)))
@@ -172,7 +173,7 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _difference_columns(other: str) -> list[tuple[str, Callable[[Result], Cell]]]:
+def _difference_columns(other: str) -> list[Column]:
     def paired(result: Result) -> Estimate | None:
         return result.difference if result.against == other else None
 
@@ -185,8 +186,16 @@ def _difference_columns(other: str) -> list[tuple[str, Callable[[Result], Cell]]
     return [(f"minus {other}", difference), ("95 % of the difference", lambda result: interval(paired(result)))]
 
 
-def _agreement(result: Result, other: str | None) -> Cell:
-    return mean(result.extra.get("agreement") if result.reference == other else None)
+def _of_breakdown(size: str) -> Callable[[Result], Cell]:
+    return lambda result: mean(result.breakdown.get(size))
+
+
+def _of_extra(name: str) -> Callable[[Result], Cell]:
+    return lambda result: mean(result.extra.get(name))
+
+
+def _agreement_with(reference: str | None) -> Callable[[Result], Cell]:
+    return lambda result: mean(result.extra.get("agreement") if result.reference == reference else None)
 
 
 def _with_error(result: Result | None) -> Cell:

@@ -66,9 +66,10 @@ def primary_values(result: Result, seen: Seen) -> dict[tuple[str, int], float] |
             for photo in photos
             for number, value in zip(photo.ids, photo.values.get(name, []), strict=False)
         }
-        if values and result.value is not None and len(values) == result.n:
-            if abs(sum(values.values()) / len(values) - result.value) < TOLERANCE:
-                return values
+        if not values or result.value is None or len(values) != result.n:
+            continue
+        if abs(sum(values.values()) / len(values) - result.value) < TOLERANCE:
+            return values
     return None
 
 
