@@ -142,12 +142,12 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
 
 
 def edge_curves(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Figure | None:
-    """Precision over recall of edges, all photos together, a dot where F is best; None where nothing was counted."""
+    """Precision over recall of edges, all photos together, a dot where F is best; None where no model has an edge."""
     totals = {}
     for result in group.results:
         photos = counts_of(seen[result.model]) if result.model in seen else {}
-        if photos and len(photos) == result.n:
-            totals[result.model] = Counts.total(photos.values())
+        if photos and len(photos) == result.n and (total := Counts.total(photos.values())).edge.any():
+            totals[result.model] = total
     if not totals:
         return None
     ticks = (0, 0.2, 0.4, 0.6, 0.8, 1)

@@ -34,12 +34,16 @@ class Photos(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One picture: what it is, the number under it, its data URI and what a reader who cannot see it is told."""
+    """One picture: what it is, the number under it, its data URI and what a reader who cannot see it is told.
+
+    A `drawing` is dark lines on white, which a dark page turns around.
+    """
 
     title: str
     note: str
     uri: str
     alt: str
+    drawing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +196,13 @@ def _edges(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model
         drawn = np.mean(np.asarray(sample.boundaries, np.float32), axis=0)
         panels = [
             _panel("photo", "", plain(sample.image, crop=whole), f"photo {case.name}"),
-            _panel("truth", f"{len(sample.boundaries)} people", edges_picture(drawn), f"drawn edges of photo {case.name}"),
+            _panel(
+                "truth",
+                f"{len(sample.boundaries)} people",
+                edges_picture(drawn),
+                f"drawn edges of photo {case.name}",
+                drawing=True,
+            ),
         ]
         for each, its in seen.items():
             path = its.folder / f"{case.name}.png"
@@ -200,7 +210,7 @@ def _edges(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model
                 note = f"{best[each][case.name]:.3f}"
                 with Image.open(path) as stored:
                     edges = np.asarray(stored.convert("L"), np.float32) / 255
-                panels.append(_panel(each, note, edges_picture(edges), f"edges of {each}, best F {note}"))
+                panels.append(_panel(each, note, edges_picture(edges), f"edges of {each}, best F {note}", drawing=True))
         return Shown(title=f"Photo {case.name}", panels=tuple(panels))
 
     return Gallery(model=model, kind="edges", worst=tuple(map(show, worst)), median=tuple(map(show, median)))
@@ -212,5 +222,5 @@ def _places(seen: Seen, keys: Iterable[str]) -> dict[str, int]:
     return {key: order[key] for key in keys}
 
 
-def _panel(title: str, note: str, picture: Image.Image, alt: str) -> Panel:
-    return Panel(title=title, note=note, uri=data_uri(picture), alt=alt)
+def _panel(title: str, note: str, picture: Image.Image, alt: str, *, drawing: bool = False) -> Panel:
+    return Panel(title=title, note=note, uri=data_uri(picture), alt=alt, drawing=drawing)
