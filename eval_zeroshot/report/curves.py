@@ -125,10 +125,10 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
             x=(0, 1),
             y=top,
             x_title="IoU",
-            y_title="share of objects",
             x_ticks=(0, 0.25, 0.5, 0.75, 1),
-            y_ticks=(0.0, round(top[1] / 2, 6), top[1]),
-            height=210,
+            width=280,
+            height=190,
+            left=32,
         )
         for left, right, part in zip(edges, edges[1:], share, strict=False):
             hint = f"IoU {left:.2f} to {right:.2f}: {part:.1%} of {len(values[model])} objects"
@@ -138,7 +138,7 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
         chart.text(median + shift, top[1], f"median {median:.2f}", style="note", anchor=anchor, down=11)
         charts.append((model, chart.svg()))
     title = number_title(group.suite, "value")
-    return Figure(caption=f"Objects by IoU ({title})", charts=tuple(charts), small=True)
+    return Figure(caption=f"Share of objects by IoU ({title})", charts=tuple(charts), small=True)
 
 
 def edge_curves(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Figure | None:

@@ -8,6 +8,8 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 420, 300  # units of the drawing; text of 12 stays readable where the page shrinks it to a phone
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 42
+STEPS = [round(factor * 10.0**power, 9) for power in range(-6, 7) for factor in (1, 2, 5)]  # between two ticks
+MOST_TICKS = 6
 Range = tuple[float, float]
 
 
@@ -19,7 +21,7 @@ class Chart:
         label: what a reader who cannot see it is told.
         x, y: ranges shown.
         x_title, y_title: what the axes are.
-        x_ticks, y_ticks: where; five steps when None.
+        x_ticks, y_ticks: where; round numbers when None.
     """
 
     label: str
@@ -112,7 +114,9 @@ def nice_range(values: Iterable[float], *, step: float = 0.1, low: float = 0.0, 
 def _ticks(limits: Range, given: Sequence[float] | None) -> Sequence[float]:
     if given is not None:
         return given
-    return [round(float(value), 6) for value in np.linspace(*limits, 6)]
+    step = next(step for step in STEPS if (limits[1] - limits[0]) / step <= MOST_TICKS)
+    first, last = int(np.ceil(limits[0] / step - 1e-9)), int(np.floor(limits[1] / step + 1e-9))
+    return [round(step * number, 6) for number in range(first, last + 1)]
 
 
 def _hint(words: str) -> Markup:
