@@ -21,8 +21,8 @@ ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 class Estimate(BaseModel):
     """A mean over n objects with its standard error; None where n is too small to have one.
 
-    `low` and `high` are the ends of a 95 % bootstrap interval over photos, where it was made; see `statistics`. It takes objects
-    of one photo as they are, together; the standard error takes them for independent.
+    `low` and `high` are the ends of a 95 % bootstrap interval over photos, where it was made; see `statistics`. It takes
+    objects of one photo as they are, together; the standard error takes them for independent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -16,12 +16,22 @@ TITLES = {
     ("box", "oracle"): "oracle of 3",
     ("point", "oracle"): "oracle of 3",
     ("edges", "value"): "ODS",
+    ("instance", "value"): "mask AP",
+    ("saliency", "value"): "MAE (lower is better)",
+    ("anomaly", "value"): "best pixel F1",
+    ("video", "value"): "J&F",
+    ("seginw", "value"): "mean mask AP",
 }
-INSTANCE = "instance_"  # before the name of a protocol
 ORDER = ("most_confident", "oracle", "OIS", "AP", "R50")  # clicks come before, further numbers follow by name, agreement last
 CLICKS = re.compile(r"click_(\d+)")
 Column = tuple[str, Callable[[Result], Cell]]  # a title and what stands below it
 OWN_ERROR = re.compile(r"± is [^.;]*? over (\w+)")  # how the protocol of a suite says what its ± is
+UNITS = (  # how it says what n counts, the plainest first
+    OWN_ERROR,
+    re.compile(r"n and ± count (\w+)"),
+    re.compile(r"mean (?:over|of) (?:the )?([^';,]+)[^;,]*, which n and ± count"),
+    re.compile(r"mean over (\w+)"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +46,9 @@ class Group:
 
     @property
     def unit(self) -> str:
-        """What n counts: objects, unless the protocol says what its ± is taken over."""
-        own = OWN_ERROR.search(self.protocol)
-        return own.group(1) if own else "objects"
+        """What n counts, as the protocol says; objects where it does not."""
+        found = (pattern.search(self.protocol) for pattern in UNITS)
+        return next((match.group(1) for match in found if match), "objects")
 
     @property
     def extras(self) -> list[str]:
@@ -124,9 +134,11 @@ def reading_note(group: Group) -> str:
     """What a reader must know to read a group's table: photos, what was left out, what the errors are."""
     first = group.results[0]
     parts = [f"{first.images} photos"]
+    skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(first.skipped.items()))
     if group.unit == "objects":
-        skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(first.skipped.items()))
         parts.append(f"skipped objects: {skipped or 'none'}")
+    elif skipped:
+        parts.append(f"skipped: {skipped}")
     text = "; ".join(parts)
     if OWN_ERROR.search(group.protocol) is None and any(result.standard_error is not None for result in group.results):
         text += f". ± is one standard error over {group.unit}"
@@ -139,11 +151,13 @@ def reading_note(group: Group) -> str:
 
 def number_title(suite: str, name: str) -> str:
     """What a number of a suite is called above its column."""
-    if name == "value" and suite.startswith(INSTANCE):
-        return f"mask AP ({suite.removeprefix(INSTANCE)})"
     if CLICKS.fullmatch(name):
         return f"{clicks_of(name)} clicks"
-    return TITLES.get((suite, name)) or (suite if name == "value" else name.replace("_", " "))
+    family, _, variant = suite.partition("_")  # box_edgesam: the box suite by another protocol
+    title = TITLES.get((family, name))
+    if title is None:
+        return suite if name == "value" else name.replace("_", " ")
+    return f"{title} ({variant})" if variant and name == "value" else title
 
 
 def label(result: Result) -> str:

@@ -1,7 +1,8 @@
 """The page: everything of a comparison in one HTML file that needs nothing else."""
 
+import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from encoders.errors import InputError
 from encoders.files import atomic_path
 from eval_zeroshot.render import Grid
 from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid
@@ -53,7 +55,7 @@ def write_page(
         gallery_of: whose worst and median cases the gallery shows; the first student's when None.
 
     Raises:
-        InputError: a photo or object of the observations is not in its data set.
+        InputError: an unknown model, or a photo or object of the observations is not in its data set.
     """
     out = Path(out)
     text = page(comparison, states=states, datasets=datasets, gallery_of=gallery_of)
@@ -70,8 +72,13 @@ def page(
     gallery_of: str | None = None,
 ) -> str:
     """The page as text; see `write_page`. The same input gives the same bytes."""
+    models = _models(comparison)
+    if gallery_of is not None and gallery_of not in models:
+        near = difflib.get_close_matches(gallery_of, models, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"no result is of {gallery_of!r}, whose cases were to be shown{hint}; models: {', '.join(models)}")
     observed, photos = ObservedFiles(states), PhotosByKey(datasets=datasets)
-    styles = styles_of(comparison)
+    styles = styles_of(models)
     sections: dict[str, list[Section]] = {}
     for number, group in enumerate(comparison.groups, start=1):
         found = {result.model: observed.of(result) for result in group.results}
@@ -96,7 +103,7 @@ def page(
     return environment.get_template("page.html").render(
         sections=sections,
         summaries={name: _summary(name, its) for name, its in sections.items()},
-        models=_models(comparison),
+        models=models,
         by_label={label(result): result for group in comparison.groups for result in group.results},
         styles=styles,
         papers=papers,
@@ -107,12 +114,11 @@ def page(
     )
 
 
-def styles_of(comparison: Comparison) -> dict[str, str]:
+def styles_of(models: Mapping[str, Result]) -> dict[str, str]:
     """Model -> the CSS class of its colour, the same everywhere on the page: ink for teachers, grey for baselines."""
-    roles = {model: result.role for model, result in _models(comparison).items()}
     styles: dict[str, str] = {}
     for role, prefix, colors in (("teacher", "t", 1), ("student", "s", STUDENT_COLORS), ("baseline", "b", BASELINE_COLORS)):
-        members = [model for model, its in roles.items() if its == role]
+        members = [model for model, result in models.items() if result.role == role]
         for number, model in enumerate(members):
             styles[model] = f"{prefix}{number % colors + 1}" + (" again" if number >= colors else "")
     return styles

@@ -133,7 +133,7 @@ def test_nothing_to_compare_is_an_empty_table():
 def test_published_rows_have_what_a_number_needs():
     rows = published_rows()
     counts = Counter(row.suite for row in rows)
-    others = {"seginw": 7, "duts": 4, "mvtec": 4, "davis": 15, "uvo": 4}
+    others = {"seginw": 7, "saliency": 4, "anomaly": 4, "video": 19}
     assert counts == {"box": 65, "point": 72, "instance": 255, "edges": 35} | others
     assert all(row.protocol and re.search(r"arXiv:|github\.com", row.citation) and row.dataset for row in rows)
     assert all(0 < row.value < (1 if row.unit == "fraction" else 100) for row in rows)
@@ -144,7 +144,7 @@ def test_published_rows_have_what_a_number_needs():
     assert found["EfficientSAM", "LVIS", "EfficientSAM-S", "point", "1 click mIoU"] == 56.2
     assert found["RepViT-SAM", "COCO", "RepViT-SAM", "instance", "AP"] == 44.4
     assert found["RepViT-SAM", "BSDS500 test", "RepViT-SAM", "edges", "ODS"] == 0.764
-    assert found["RepViT-SAM", "DUTS", "RepViT-SAM", "duts", "MAE ↓"] == 0.066
+    assert found["RepViT-SAM", "DUTS", "RepViT-SAM", "saliency", "MAE ↓"] == 0.066
     # One model, five protocols: why "MobileSAM COCO AP" is ambiguous.
     mobile = sorted(row.value for row in rows if (row.model, row.dataset, row.metric) == ("MobileSAM", "COCO", "AP"))
     assert mobile == [33.1, 38.7, 38.7, 39.4, 41.0, 42.7]  # EdgeSAM's 33.1 with Detic's boxes, 39.4 with ViTDet-H's
@@ -183,6 +183,28 @@ def test_the_caption_says_what_the_error_is_taken_over():
     assert "±" not in compare([result("a", standard_error=None)], published=False).markdown()
     both = compare([photos, result("a")], published=False).markdown()
     assert "edges: n = 3 photos" in both and "box: n = 1672 objects" in both
+
+
+@pytest.mark.parametrize(
+    ("protocol", "unit"),
+    [
+        ("IoU at the photo's resolution; mean over objects, crowds skipped", "objects"),
+        ("nothing of this", "objects"),
+        ("the share of wrong pixels of a photo; mean over photos", "photos"),
+        ("F1 at the best threshold of all; mean over categories, which n and ± count", "categories"),
+        ("value is the mean of the data sets' AP, which n and ± count", "data sets"),
+        ("mean over frames, then over objects; n and ± count objects", "objects"),
+        ("mean over levels; ± is a jackknife over photos", "photos"),
+    ],
+)
+def test_n_counts_what_the_protocol_says(protocol, unit):
+    text = compare([result("a", protocol=protocol), result("b", suite="other")], published=False).markdown()
+    assert f"box: n = 1672 {unit};" in text
+
+
+def test_another_protocol_of_a_suite_has_its_name_in_the_title():
+    text = compare([result("a", suite="box_edgesam"), result("a", suite="instance_sam")], published=False).markdown()
+    assert "| box mIoU (edgesam) |" in text and "| mask AP (sam) |" in text and "| oracle of 3 |" in text
 
 
 def test_latex_is_a_booktabs_table_with_everything_escaped(results):
