@@ -8,6 +8,7 @@ import typer
 from distill import (
     commands_about,
     commands_cache,
+    commands_compare,
     commands_data,
     commands_edges,
     commands_eval,
@@ -42,6 +43,7 @@ for module in (
     commands_eval,
     commands_instance,
     commands_edges,
+    commands_compare,
     commands_about,
 ):
     module.register(app)

@@ -1,6 +1,5 @@
-"""Commands that measure: eval, compare."""
+"""The command that measures: eval."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +11,11 @@ from distill.eval_models import open_models
 from distill.options import ProcessesOption, every_few_seconds, given_options
 from distill.place import this_place
 from distill.sample_data import resolve_data
-from encoders.errors import InputError
-from encoders.files import atomic_path
 from eval_zeroshot import (
     Result,
     evaluate,
     observe_share,
     open_dataset,
-    read_results,
     write_results,
 )
 from eval_zeroshot import (
@@ -94,34 +90,6 @@ def eval_(
         print("\n".join(result.to_line().strip() for result in results))
     else:
         compare_results(results, published=False).terminal()
-
-
-def compare(
-    results: Annotated[list[Path], typer.Argument(help="Result files of eval.")],
-    format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown or json.")] = "terminal",
-    published: Annotated[bool, typer.Option(help="Show published rows, apart, with citation and protocol.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-) -> None:
-    """The table: teacher, students, MobileSAM's architecture, baselines, and published rows apart.
-
-    Example: repvit-sam compare results.jsonl --format markdown --out table.md
-    """
-    if format_ not in ("terminal", "markdown", "json"):
-        raise InputError(f"--format {format_}: expected terminal, markdown or json")
-    comparison = compare_results([r for path in results for r in read_results(path)], published=published)
-    if json_ or format_ == "json":
-        text = json.dumps(comparison.json())
-    elif format_ == "markdown":
-        text = comparison.markdown()
-    else:
-        comparison.terminal()
-        return
-    if out is None:
-        print(text)
-    else:
-        with atomic_path(out) as temporary:
-            temporary.write_text(text)
 
 
 def run_eval(
@@ -206,4 +174,3 @@ def name_and_model(text: str) -> tuple[str, str]:
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     eval_app.command(MODELS)(eval_)
-    app.command()(compare)

@@ -16,7 +16,7 @@ class PublishedGroup(BaseModel):
         source: short name of the paper.
         unit: how the values are printed there.
         metrics: names of M numbers.
-        numbers: model -> M values.
+        numbers: model -> M values, None where the paper has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +28,7 @@ class PublishedGroup(BaseModel):
     unit: Literal["percent", "fraction"]
     protocol: str
     metrics: tuple[str, ...]
-    numbers: dict[str, tuple[float, ...]]
+    numbers: dict[str, tuple[float | None, ...]]
 
     @model_validator(mode="after")
     def _complete(self) -> "PublishedGroup":
@@ -37,13 +37,20 @@ class PublishedGroup(BaseModel):
                 raise ValueError(f"{self.source}, {model}: {len(values)} values for {len(self.metrics)} metrics")
         return self
 
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that the source prints: of its most precise number, as YAML drops final zeros."""
+        values = [value for row in self.numbers.values() for value in row if value is not None]
+        return max(1, *(len(str(value).partition(".")[2]) for value in values))
+
     def rows(self) -> list["PublishedRow"]:
-        """One row for each number."""
+        """One row for each number that there is."""
         shared = {name: getattr(self, name) for name in ("source", "citation", "suite", "dataset", "unit", "protocol")}
         return [
             PublishedRow(model=model, metric=metric, value=value, **shared)
             for model, values in self.numbers.items()
             for metric, value in zip(self.metrics, values, strict=True)
+            if value is not None
         ]
 
 

@@ -1,21 +1,31 @@
-"""A grid of strings as a terminal or a Markdown table."""
+"""A grid of cells as a terminal or a Markdown table."""
 
 import textwrap
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+MISSING = "–"  # what stands where there is no number
+
+
+class Cell(NamedTuple):
+    """What is shown, and the number behind it where there is one, to sort by."""
+
+    text: str
+    value: float | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A title, a header of C names, rows of C cells, a caption."""
+    """A title, a header of C names, rows of C cells, a caption. The first column names the row, the others are numbers."""
 
     title: str
     header: list[str]
-    rows: list[list[str]]
+    rows: list[list[Cell]]
     caption: str = ""
 
 
@@ -32,7 +42,7 @@ def print_grid(grid: Grid, *, console: Console) -> None:
             header = textwrap.fill(grid.header[index], _width(grid, index))
             table.add_column(Text(header), justify="left" if index == 0 else "right", no_wrap=True)
         for row in grid.rows:
-            table.add_row(*(Text(row[index]) for index in columns))
+            table.add_row(*(Text(row[index].text) for index in columns))
         console.print(table)
         console.print()
         title = f"{grid.title} (continued)"
@@ -43,7 +53,7 @@ def print_grid(grid: Grid, *, console: Console) -> None:
 
 def _width(grid: Grid, index: int) -> int:
     """Characters that a column needs: its longest cell or the longest word of its name."""
-    return max(1, *(len(word) for word in [*grid.header[index].split(), *(row[index] for row in grid.rows)]))
+    return max(1, *(len(word) for word in [*grid.header[index].split(), *(row[index].text for row in grid.rows)]))
 
 
 def _blocks(grid: Grid, *, width: int) -> list[list[int]]:
@@ -62,7 +72,13 @@ def _blocks(grid: Grid, *, width: int) -> list[list[int]]:
 
 def grid_to_markdown(grid: Grid) -> str:
     """A heading, a pipe table and the caption."""
-    lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.rows]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    cells = [[cell.text for cell in row] for row in grid.rows]
+    lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *cells]
+    body = "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
     parts = [f"#### {grid.title}", body, grid.caption]
     return "\n\n".join(part for part in parts if part)
+
+
+def _plain(cell: str) -> str:
+    """Text that neither ends a Markdown cell nor starts HTML."""
+    return cell.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

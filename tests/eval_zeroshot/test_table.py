@@ -1,5 +1,8 @@
+import csv
 import io
 import json
+import re
+from collections import Counter
 
 import pytest
 from rich.console import Console
@@ -119,7 +122,8 @@ def test_json_has_everything_and_is_json(results):
 
 
 def test_empty_results_show_a_dash():
-    assert "| – | – |" in compare([result("a", value=None, standard_error=None, n=0)], published=False).markdown()
+    text = compare([result("a", value=None, standard_error=None, n=0), result("b")], published=False).markdown()
+    assert "| a | – | – |" in text and "| b | 0.500 | 0.004 |" in text
 
 
 def test_nothing_to_compare_is_an_empty_table():
@@ -128,16 +132,114 @@ def test_nothing_to_compare_is_an_empty_table():
 
 def test_published_rows_have_what_a_number_needs():
     rows = published_rows()
-    assert len(rows) == 12 + 12 + 8 + 6 + 4 + 8 + 16 + (8 + 8 + 20 + 20 + 20 + 16) + 12 + 12
-    assert all(row.protocol and "arXiv:" in row.citation and row.dataset for row in rows)
+    counts = Counter(row.suite for row in rows)
+    others = {"seginw": 7, "saliency": 4, "anomaly": 4, "video": 19}
+    assert counts == {"box": 65, "point": 72, "instance": 255, "edges": 35} | others
+    assert all(row.protocol and re.search(r"arXiv:|github\.com", row.citation) and row.dataset for row in rows)
     assert all(0 < row.value < (1 if row.unit == "fraction" else 100) for row in rows)
-    found = {(row.source, row.model, row.suite, row.metric): row.value for row in rows}
-    assert found["EdgeSAM", "SAM ViT-H", "box", "box mIoU"] == 77.3
-    assert found["EfficientViT-SAM", "EfficientViT-SAM-XL1", "point", "5 clicks mIoU"] == 75.3
-    assert found["EfficientSAM", "MobileSAM", "point", "1 click mIoU"] == 43.7
-    assert found["RepViT-SAM", "RepViT-SAM", "instance", "AP"] == 44.4
-    assert found["RepViT-SAM", "RepViT-SAM", "edges", "ODS"] == 0.764
-    # One model, four protocols: why "MobileSAM COCO AP" is ambiguous.
-    mobile = {row.source: row.value for row in rows if (row.model, row.dataset, row.metric) == ("MobileSAM", "COCO", "AP")}
-    assert mobile == {"EdgeSAM": 39.4, "EfficientViT-SAM": 38.7, "TinySAM": 41.0, "RepViT-SAM": 42.7}
+    found = {(row.source, row.dataset, row.model, row.suite, row.metric): row.value for row in rows}
+    assert found["EdgeSAM", "COCO val2017", "SAM ViT-H", "box", "box mIoU"] == 77.3
+    assert found["EfficientViT-SAM", "COCO val2017", "EfficientViT-SAM-XL1", "point", "5 clicks mIoU"] == 75.3
+    assert found["EfficientSAM", "COCO", "MobileSAM", "point", "1 click mIoU"] == 43.7
+    assert found["EfficientSAM", "LVIS", "EfficientSAM-S", "point", "1 click mIoU"] == 56.2
+    assert found["RepViT-SAM", "COCO", "RepViT-SAM", "instance", "AP"] == 44.4
+    assert found["RepViT-SAM", "BSDS500 test", "RepViT-SAM", "edges", "ODS"] == 0.764
+    assert found["RepViT-SAM", "DUTS", "RepViT-SAM", "saliency", "MAE ↓"] == 0.066
+    # One model, five protocols: why "MobileSAM COCO AP" is ambiguous.
+    mobile = sorted(row.value for row in rows if (row.model, row.dataset, row.metric) == ("MobileSAM", "COCO", "AP"))
+    assert mobile == [33.1, 38.7, 38.7, 39.4, 41.0, 42.7]  # EdgeSAM's 33.1 with Detic's boxes, 39.4 with ViTDet-H's
     assert {row.suite for row in published_rows(["box"])} == {"box"}
+
+
+def test_what_a_source_does_not_give_is_a_dash_and_no_row():
+    rpn = [row for row in published_rows(["point"]) if row.model == "EdgeSAM-RPN"]
+    assert [(row.metric, row.value) for row in rpn] == [("centre point mIoU", 54.3)]
+    assert "| EdgeSAM-RPN | 54.3 | – | – |" in compare([]).markdown()
+
+
+def test_numbers_are_printed_with_the_digits_of_their_source():
+    text = compare([]).markdown()
+    assert "| EDETR | 0.840 | 0.858 | 0.896 | 0.930 |" in text and "| MobileSAM | 71.07 |" in text
+
+
+def test_intervals_and_paired_differences_have_columns_where_there_are_any():
+    facts = {"low": 0.481, "high": 0.519, "against": "sam_demo"}
+    difference = Estimate(value=-0.011, n=188, low=-0.02, high=0.004)
+    teacher = result("sam_demo", role="teacher", low=0.49, high=0.51)
+    text = compare([teacher, result("ours", difference=difference, **facts)], published=False).markdown()
+    header, _, first, second = (line for line in text.splitlines() if line.startswith("|"))
+    assert "| 95 % interval | minus sam_demo | 95 % of the difference |" in header
+    assert "| 0.490 … 0.510 | – | – |" in first
+    assert "| 0.481 … 0.519 | −0.011 | −0.020 … 0.004 |" in second
+    assert "interval" not in compare([result("a")], published=False).markdown()
+
+
+def test_the_caption_says_what_the_error_is_taken_over():
+    objects = compare([result("a")], published=False).markdown()
+    assert objects.count("±") == 2 and "± is one standard error over objects" in objects
+    photos = result("a", suite="edges", n=3, images=3, skipped={}, protocol="BSDS; ± is a jackknife over photos")
+    text = compare([photos], published=False).markdown()
+    assert "over objects" not in text and "skipped objects" not in text and "jackknife over photos" in text
+    assert "±" not in compare([result("a", standard_error=None)], published=False).markdown()
+    both = compare([photos, result("a")], published=False).markdown()
+    assert "edges: n = 3 photos" in both and "box: n = 1672 objects" in both
+
+
+@pytest.mark.parametrize(
+    ("protocol", "unit"),
+    [
+        ("IoU at the photo's resolution; mean over objects, crowds skipped", "objects"),
+        ("nothing of this", "objects"),
+        ("the share of wrong pixels of a photo; mean over photos", "photos"),
+        ("F1 at the best threshold of all; mean over categories, which n and ± count", "categories"),
+        ("value is the mean of the data sets' AP, which n and ± count", "data sets"),
+        ("mean over frames, then over objects; n and ± count objects", "objects"),
+        ("mean over levels; ± is a jackknife over photos", "photos"),
+    ],
+)
+def test_n_counts_what_the_protocol_says(protocol, unit):
+    text = compare([result("a", protocol=protocol), result("b", suite="other")], published=False).markdown()
+    assert f"box: n = 1672 {unit};" in text
+
+
+def test_another_protocol_of_a_suite_has_its_name_in_the_title():
+    text = compare([result("a", suite="box_edgesam"), result("a", suite="instance_sam")], published=False).markdown()
+    assert "| box mIoU (edgesam) |" in text and "| mask AP (sam) |" in text and "| oracle of 3 |" in text
+
+
+def test_latex_is_a_booktabs_table_with_everything_escaped(results):
+    results.append(result("50%_a&b $#{}~^\\ <x>"))
+    text = compare(results, published=False).latex()
+    assert r"50\%\_a\&b \$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{} \textless{}x\textgreater{} & 0.500" in text
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == text.count(r"\end{table}") == 3
+    assert r"sam\_demo (teacher) & 0.500 & 0.004" in text and r"box mIoU & $\pm$ & small" in text
+    assert not re.search(r"(?<!\\)[_%#]", text.split("\n", 1)[1])  # after the first line, which is a comment
+    assert re.findall(r"\\begin\{tabular\}\{(\w+)\}", text) == ["lrrrr", *["l" + 9 * "r"] * 2]  # summary, box, point
+
+
+def test_csv_has_one_line_a_number_and_nothing_is_lost(results):
+    name = 'a, "b"\nc'
+    ours = result(name, value=1 / 3, low=0.25, high=0.5, against="x", difference=Estimate(value=-0.01, n=188))
+    comparison = compare([*results, ours])
+    rows = list(csv.DictReader(io.StringIO(comparison.csv())))
+    measured = [row for row in rows if row["source"] == "measured"]
+    assert len(rows) - len(measured) == len(published_rows())
+    assert len(measured) == 8 * (1 + 3) + 8 * 4 + 1 + 3 + 2 + 1  # value and sizes, further numbers; those of ours
+    mine = {row["metric"]: row for row in measured if row["model"] == name}
+    assert set(mine) == {"value", "small", "medium", "large", "agreement", "oracle", "difference"}
+    assert float(mine["value"]["value"]) == 1 / 3 and (mine["value"]["low"], mine["value"]["high"]) == ("0.25", "0.5")
+    assert (mine["difference"]["value"], mine["difference"]["against"]) == ("-0.01", "x")
+    assert (mine["agreement"]["against"], mine["oracle"]["against"], mine["oracle"]["n"]) == ("sam_demo", "", "1672")
+    paper = next(row for row in rows if row["source"] == "EdgeSAM")
+    assert paper["unit"] == "percent" and "arXiv:" in paper["citation"] and paper["protocol"]
+
+
+def test_a_name_cannot_become_html_or_cells_in_markdown():
+    text = compare([result("<b>x|y")], published=False).markdown()
+    assert "| &lt;b>x\\|y | 0.500 |" in text
+
+
+def test_a_baseline_without_logits_has_no_edges_and_the_table_says_so():
+    facts = {"suite": "edges", "protocol": "BSDS", "value": 0.0}
+    comparison = compare([result("sam_demo", **(facts | {"value": 0.6})), result("box", role="baseline", **facts)])
+    assert comparison.notes == ("box reaches 0 in edges on coco: it has no mask probabilities, which edges are made of",)

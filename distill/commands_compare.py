@@ -1,0 +1,76 @@
+"""The command that shows results side by side: compare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.sample_data import resolve_data
+from encoders.errors import InputError
+from encoders.files import atomic_path
+from eval_zeroshot import compare as compare_results
+from eval_zeroshot import open_dataset, read_results
+from eval_zeroshot.report.page import write_page
+from eval_zeroshot.table import FORMATS
+
+CHOICES = ("terminal", *FORMATS)
+
+
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="Result files of eval.")],
+    format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(CHOICES)}.")] = "terminal",
+    published: Annotated[bool, typer.Option(help="Show published rows, apart, with citation and protocol.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page: tables, curves, gallery.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="What was evaluated, as in eval, for the page's gallery. Repeatable."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of BSDS500, DUTS or DAVIS; the usual one.")] = None,
+    present_only: Annotated[bool, typer.Option("--present-only", help="Only the photos that are there, as in eval.")] = False,
+    gallery_of: Annotated[
+        str | None, typer.Option(help="Model whose worst and median cases are shown; the first student.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """The table: teacher, students, MobileSAM's architecture, baselines, and published rows apart.
+
+    Examples: repvit-sam compare results.jsonl --format markdown --out table.md
+
+    repvit-sam compare results.jsonl --html report.html --data sample:val
+    """
+    if format_ not in CHOICES:
+        raise InputError(f"--format {format_}: expected one of {', '.join(CHOICES)}")
+    if data and html is None:
+        raise InputError("--data is for the gallery of the page; give --html PAGE.html too")
+    comparison = compare_results([r for path in results for r in read_results(path)], published=published)
+    if html is not None:
+        write_page(
+            comparison,
+            out=html,
+            states=[path.with_suffix(".state") for path in results],
+            datasets=[
+                open_dataset(resolve_data(spec), images=images, split=split, present_only=present_only) for spec in data or []
+            ],
+            gallery_of=gallery_of,
+        )
+    kind = "json" if json_ else format_
+    if kind == "terminal" and out is None:
+        if html is None:
+            comparison.terminal()
+        else:
+            print(html)
+        return
+    text = comparison.plain() if kind == "terminal" else FORMATS[kind](comparison)
+    if out is None:
+        print(text, end="")
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command()(compare)

@@ -1,0 +1,226 @@
+"""The gallery: the worst and the median cases of one model, with prompt, truth and what each model answered."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from encoders.errors import InputError
+from encoders.rle import decode_segmentation
+from encoders.sample import Sample
+from eval_zeroshot.clicks import centre_point
+from eval_zeroshot.edges.scores import best_f
+from eval_zeroshot.report.cases import Case, worst_and_median
+from eval_zeroshot.report.columns import Group
+from eval_zeroshot.report.curves import counts_of
+from eval_zeroshot.report.observed import Seen, primary_values
+from eval_zeroshot.report.pictures import cut_out, data_uri, edges_picture, paint, plain, with_prompt
+
+COUNT = 4  # cases of each kind
+ObjectName = tuple[str, int]  # photo's key, annotation id
+
+
+class Photos(Protocol):
+    """A data set by number, with the name that results give it; see `open_dataset`."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One picture: what it is, the number under it, its data URI and what a reader who cannot see it is told.
+
+    A `drawing` is dark lines on white, which a dark page turns around.
+    """
+
+    title: str
+    note: str
+    uri: str
+    alt: str
+    drawing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One case: a line about it and its panels: prompt, truth, each model."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """The cases of one group, or why there are none.
+
+    Attributes:
+        model: whose worst and median cases they are.
+        kind: "masks" or "edges", which decides the legend.
+    """
+
+    model: str = ""
+    kind: str = "masks"
+    worst: tuple[Shown, ...] = ()
+    median: tuple[Shown, ...] = ()
+    reason: str = ""
+
+
+@dataclass(kw_only=True)
+class PhotosByKey:
+    """Samples of several data sets by name and key; a photo is looked for where the observations have it first."""
+
+    datasets: Sequence[Photos] = field(default_factory=tuple)
+
+    def dataset(self, name: str) -> Photos | None:
+        """The data set that results call `name`, or of which it is the first photos."""
+        fitting = (each for each in self.datasets if name == each.name or name.startswith(f"{each.name}["))
+        return next(fitting, None)
+
+    def samples(self, name: str, wanted: Mapping[str, int]) -> dict[str, Sample]:
+        """Key -> sample, for keys with the number where each probably lies.
+
+        Raises:
+            InputError: a photo is not in the data set.
+        """
+        photos = self.dataset(name)
+        if photos is None:
+            return {}
+        found = {}
+        for key, place in wanted.items():
+            if place < len(photos) and (sample := photos[place]).key == key:
+                found[key] = sample
+        left = set(wanted) - set(found)
+        for index in range(len(photos) if left else 0):
+            sample = photos[index]
+            if sample.key in left:
+                found[sample.key] = sample
+                left.remove(sample.key)
+            if not left:
+                break
+        if left:
+            raise InputError(f"{name} has no photo {sorted(left)[0]}; give --data as it was given to eval")
+        return found
+
+
+def gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model: str | None = None) -> Gallery:
+    """The cases of one group.
+
+    Args:
+        seen: model -> observations, of those that are at hand.
+        model: whose cases; the first student's that has observations when None, else the first model's.
+    """
+    if not photos.datasets:
+        return Gallery(reason="The gallery needs the photos: give the data set by --data, as in eval.")
+    if photos.dataset(group.dataset) is None:
+        names = ", ".join(each.name for each in photos.datasets)
+        return Gallery(reason=f"The gallery needs the photos of {group.dataset}; --data gave {names}.")
+    if not seen:
+        return Gallery(reason="The gallery needs the observations that eval keeps in the .state folder beside its results.")
+    students = [result.model for result in group.results if result.role == "student" and result.model in seen]
+    chosen = model or next(iter([*students, *seen]))
+    if chosen not in seen:
+        return Gallery(reason=f"There are no observations of {chosen}, whose cases were to be shown.")
+    result = next(result for result in group.results if result.model == chosen)
+    if counts_of(seen[chosen]):
+        return _edges(group, seen, photos=photos, model=chosen)
+    values = primary_values(result, seen[chosen])
+    if values is None or not all(len(photo.masks) == len(photo.ids) for photo in seen[chosen].photos.values()):
+        return Gallery(reason=f"{group.suite} has no number for each object, so there is no worst and no median one.")
+    areas = {(p.key, number): area for p in seen[chosen].photos.values() for number, area in zip(p.ids, p.areas, strict=True)}
+    cases = [Case(name=name, value=value, area=areas[name]) for name, value in values.items()]
+    worst, median = worst_and_median(cases, count=COUNT, higher_is_better=result.direction == "higher")
+    samples = photos.samples(group.dataset, _places(seen[chosen], (case.name[0] for case in [*worst, *median])))
+    numbers = {each.model: primary_values(each, seen[each.model]) or {} for each in group.results if each.model in seen}
+
+    def show(case: Case[ObjectName]) -> Shown:
+        return _object(group, seen, case=case, sample=samples[case.name[0]], numbers=numbers)
+
+    return Gallery(model=chosen, worst=tuple(map(show, worst)), median=tuple(map(show, median)))
+
+
+def _object(
+    group: Group,
+    seen: Mapping[str, Seen],
+    *,
+    case: Case[ObjectName],
+    sample: Sample,
+    numbers: Mapping[str, Mapping[ObjectName, float]],
+) -> Shown:
+    key, number = case.name
+    places = np.flatnonzero(sample.annotation_ids == number)
+    if not len(places):
+        raise InputError(f"photo {key} has no object {number}; give --data as it was given to eval")
+    index = int(places[0])
+    truth = sample.masks[index]
+    crop = cut_out(truth)
+    where = f"object {number} of photo {key}"
+    mark = _prompt(group.suite, sample, index)
+    panels = [
+        _panel("prompt", "", mark(plain(sample.image, crop=crop), crop), f"prompt for {where}"),
+        _panel("truth", "", paint(sample.image, crop=crop, truth=truth, answer=truth), f"annotated mask of {where}"),
+    ]
+    for model, its in seen.items():
+        photo = its.photos.get(key)
+        if photo is None or number not in photo.ids:
+            continue
+        mask = decode_segmentation(photo.masks[photo.ids.index(number)], shape=sample.shape)
+        value = numbers[model].get(case.name)
+        note = "" if value is None else f"{value:.3f}"
+        picture = paint(sample.image, crop=crop, truth=truth, answer=mask)
+        panels.append(_panel(model, note, picture, f"mask of {model} for {where}{note and f', IoU {note}'}"))
+    return Shown(title=f"Photo {key}, object {number}: {case.area:,.0f} px", panels=tuple(panels))
+
+
+def _prompt(suite: str, sample: Sample, index: int) -> Callable[[Image.Image, tuple[int, int, int, int]], Image.Image]:
+    """What draws a suite's prompt; suites are told apart by the first word of their name."""
+    kind = suite.split("_")[0]
+    box = sample.boxes[index] if kind == "box" else None
+    click = centre_point(sample.masks[index])[:2] if kind == "point" else None
+    return lambda picture, crop: with_prompt(picture, crop=crop, box=box, click=click)
+
+
+def _edges(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model: str) -> Gallery:
+    best = {each: {key: best_f(counts).f for key, counts in counts_of(its).items()} for each, its in seen.items()}
+    cases = [Case(name=key, value=value) for key, value in best[model].items()]
+    worst, median = worst_and_median(cases, count=COUNT)
+    samples = photos.samples(group.dataset, _places(seen[model], (case.name for case in [*worst, *median])))
+
+    def show(case: Case[str]) -> Shown:
+        sample = samples[case.name]
+        whole = (0, 0, sample.shape[1], sample.shape[0])
+        drawn = np.mean(np.asarray(sample.boundaries, np.float32), axis=0)
+        panels = [
+            _panel("photo", "", plain(sample.image, crop=whole), f"photo {case.name}"),
+            _panel(
+                "truth",
+                f"{len(sample.boundaries)} people",
+                edges_picture(drawn),
+                f"drawn edges of photo {case.name}",
+                drawing=True,
+            ),
+        ]
+        for each, its in seen.items():
+            path = its.folder / f"{case.name}.png"
+            if path.is_file() and case.name in best[each]:
+                note = f"{best[each][case.name]:.3f}"
+                with Image.open(path) as stored:
+                    edges = np.asarray(stored.convert("L"), np.float32) / 255
+                panels.append(_panel(each, note, edges_picture(edges), f"edges of {each}, best F {note}", drawing=True))
+        return Shown(title=f"Photo {case.name}", panels=tuple(panels))
+
+    return Gallery(model=model, kind="edges", worst=tuple(map(show, worst)), median=tuple(map(show, median)))
+
+
+def _places(seen: Seen, keys: Iterable[str]) -> dict[str, int]:
+    """Key -> its number among the observations, which follow the data set's order unless a run was resumed."""
+    order = {key: number for number, key in enumerate(seen.photos)}
+    return {key: order[key] for key in keys}
+
+
+def _panel(title: str, note: str, picture: Image.Image, alt: str, *, drawing: bool = False) -> Panel:
+    return Panel(title=title, note=note, uri=data_uri(picture), alt=alt, drawing=drawing)

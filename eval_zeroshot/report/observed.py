@@ -1,0 +1,105 @@
+"""What models saw, found again beside their results: the observations that `evaluate` keeps to continue from."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from eval_zeroshot.observations import Observation
+from eval_zeroshot.results import Result
+
+SAME = ("dataset", "suite", "version", "protocol", "model", "image_size")  # what an identity and its result have in common
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One model's observations in one suite.
+
+    Attributes:
+        photos: key -> observation.
+        folder: where the suite kept files of the photos; it need not exist.
+    """
+
+    photos: dict[str, Observation]
+    folder: Path
+
+
+class ObservedFiles:
+    """The observation files of some `.state` folders, read when they are asked for; none is changed.
+
+    Args:
+        states: folders; one that does not exist has nothing.
+    """
+
+    def __init__(self, states: Iterable[Path]) -> None:
+        self._files = [(identity, path) for path in _newest_first(states) if (identity := _identity(path)) is not None]
+
+    def of(self, result: Result) -> Seen | None:
+        """The observations that a result was made from, None where there are none; a file of each rank is one of several.
+
+        Of observations of several weights under one name, those of the result's checksum count, without one the newest.
+        """
+        fitting = [(identity, path) for identity, path in self._files if _fits(identity, result)]
+        if not fitting:
+            return None
+        newest = fitting[0][0].get("weights")
+        paths = [path for identity, path in fitting if identity.get("weights") == newest]
+        photos: dict[str, Observation] = {}
+        for path in paths:
+            photos |= _read(path)
+        shared = min(paths, key=lambda path: len(path.name))  # a rank's own file has more to its name
+        return Seen(photos=photos, folder=shared.with_suffix(""))
+
+
+def primary_values(result: Result, seen: Seen) -> dict[tuple[str, int], float] | None:
+    """(photo's key, annotation id) -> the number whose mean is the result's value.
+
+    None where no number has this mean: the suite's value is no mean over objects, or the observations are not the result's.
+    """
+    photos = list(seen.photos.values())
+    for name in dict.fromkeys(name for photo in photos for name in photo.values):
+        values = {
+            (photo.key, number): value
+            for photo in photos
+            for number, value in zip(photo.ids, photo.values.get(name, []), strict=False)
+        }
+        if not values or result.value is None or len(values) != result.n:
+            continue
+        if abs(sum(values.values()) / len(values) - result.value) < TOLERANCE:
+            return values
+    return None
+
+
+def _newest_first(states: Iterable[Path]) -> Sequence[Path]:
+    found = [path for state in dict.fromkeys(states) if state.is_dir() for path in state.glob("*.jsonl")]
+    return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))
+
+
+def _identity(path: Path) -> dict[str, Any] | None:
+    with path.open(encoding="utf-8") as stream:
+        try:
+            identity = json.loads(stream.readline())
+        except ValueError:
+            return None
+    return identity if isinstance(identity, dict) and "suite" in identity else None
+
+
+def _fits(identity: dict[str, Any], result: Result) -> bool:
+    if any(identity.get(name) != getattr(result, name) for name in SAME):
+        return False
+    return result.model_sha256 is None or identity.get("weights") == result.model_sha256
+
+
+def _read(path: Path) -> dict[str, Observation]:
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        try:
+            observation = Observation.model_validate_json(line)
+        except ValidationError:
+            continue  # the line that a killed run left unfinished; the result was not made from it
+        found[observation.key] = observation
+    return found

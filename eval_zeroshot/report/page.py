@@ -1,0 +1,152 @@
+"""The page: everything of a comparison in one HTML file that needs nothing else."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from encoders.errors import InputError
+from encoders.files import atomic_path
+from eval_zeroshot.render import Grid
+from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid
+from eval_zeroshot.report.curves import Figure, figures
+from eval_zeroshot.report.gallery import Gallery, Photos, PhotosByKey, gallery
+from eval_zeroshot.report.observed import ObservedFiles
+from eval_zeroshot.results import Result
+from eval_zeroshot.table import Comparison
+
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}(?:v\d+)?)")
+LINK = re.compile(r"https://github\.com/[\w\-./]+")
+STUDENT_COLORS = 6  # classes s1 ... s6 of the style sheet; a seventh student has the first's colour, dashed
+BASELINE_COLORS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One group on the page."""
+
+    name: str
+    group: Group
+    grid: Grid
+    note: str
+    figures: Sequence[Figure]
+    gallery: Gallery
+
+
+def write_page(
+    comparison: Comparison,
+    *,
+    out: Path | str,
+    states: Iterable[Path] = (),
+    datasets: Sequence[Photos] = (),
+    gallery_of: str | None = None,
+) -> None:
+    """Write the page of a comparison.
+
+    Args:
+        out: written under a temporary name, then renamed.
+        states: folders of observations, `results.state` beside `results.jsonl`; curves and the gallery are made of them.
+        datasets: what was evaluated, for the gallery; see `open_dataset`.
+        gallery_of: whose worst and median cases the gallery shows; the first student's when None.
+
+    Raises:
+        InputError: an unknown model, or a photo or object of the observations is not in its data set.
+    """
+    out = Path(out)
+    text = page(comparison, states=states, datasets=datasets, gallery_of=gallery_of)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def page(
+    comparison: Comparison,
+    *,
+    states: Iterable[Path] = (),
+    datasets: Sequence[Photos] = (),
+    gallery_of: str | None = None,
+) -> str:
+    """The page as text; see `write_page`. The same input gives the same bytes."""
+    models = _models(comparison)
+    if gallery_of is not None and gallery_of not in models:
+        near = difflib.get_close_matches(gallery_of, models, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"no result is of {gallery_of!r}, whose cases were to be shown{hint}; models: {', '.join(models)}")
+    observed, photos = ObservedFiles(states), PhotosByKey(datasets=datasets)
+    styles = styles_of(models)
+    sections: dict[str, list[Section]] = {}
+    for number, group in enumerate(comparison.groups, start=1):
+        found = {result.model: observed.of(result) for result in group.results}
+        seen = {model: its for model, its in found.items() if its is not None}
+        sections.setdefault(group.dataset, []).append(
+            Section(
+                name=f"table-{number}",
+                group=group,
+                grid=group_grid(group),
+                note=reading_note(group),
+                figures=figures(group, seen, styles=styles),
+                gallery=gallery(group, seen, photos=photos, model=gallery_of),
+            )
+        )
+    papers: dict[str, list[dict[str, Any]]] = {}
+    for paper in comparison.published:
+        papers.setdefault(paper.suite, []).append({"paper": paper, "grid": published_grid(paper)})
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("eval_zeroshot.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["linked"] = linked
+    return environment.get_template("page.html").render(
+        sections=sections,
+        summaries={name: _summary(name, its) for name, its in sections.items()},
+        models=models,
+        by_label={label(result): result for group in comparison.groups for result in group.results},
+        styles=styles,
+        papers=papers,
+        measured_suites={section.group.suite.split("_")[0] for its in sections.values() for section in its},
+        notes=comparison.notes,
+        css=_inline(environment, "page.css"),
+        js=_inline(environment, "page.js"),
+    )
+
+
+def styles_of(models: Mapping[str, Result]) -> dict[str, str]:
+    """Model -> the CSS class of its colour, the same everywhere on the page: ink for teachers, grey for baselines."""
+    styles: dict[str, str] = {}
+    for role, prefix, colors in (("teacher", "t", 1), ("student", "s", STUDENT_COLORS), ("baseline", "b", BASELINE_COLORS)):
+        members = [model for model, result in models.items() if result.role == role]
+        for number, model in enumerate(members):
+            styles[model] = f"{prefix}{number % colors + 1}" + (" again" if number >= colors else "")
+    return styles
+
+
+def linked(text: str) -> Markup:
+    """Text with its arXiv numbers and GitHub addresses as links for a reader; the page itself loads nothing."""
+    words = str(escape(text))
+    words = ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', words)
+    return Markup(LINK.sub(lambda found: f'<a href="{found[0]}">{found[0].removeprefix("https://")}</a>', words))
+
+
+def _models(comparison: Comparison) -> dict[str, Result]:
+    """Model -> a result that says what it is; teachers first, then students, then baselines."""
+    results = [result for group in comparison.groups for result in group.results]
+    ordered = sorted(results, key=lambda result: result.sort_key[3:])
+    models: dict[str, Result] = {}
+    for result in ordered:
+        models.setdefault(result.model, result)
+    return models
+
+
+def _summary(dataset: str, sections: Sequence[Section]) -> Grid | None:
+    groups = [section.group for section in sections]
+    return summary_grid(dataset, groups) if len(groups) > 1 else None
+
+
+def _inline(environment: jinja2.Environment, name: str) -> Markup:
+    """A file of ours that goes into the page unescaped."""
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])

@@ -1,0 +1,84 @@
+"""`repvit-sam compare`: every format to a file or to stdout, the page, what is refused."""
+
+import csv
+import json
+import sys
+
+import pytest
+
+from distill.cli import main
+from eval_zeroshot import FillBox, box_iou, evaluate, open_dataset, write_results
+
+
+@pytest.fixture
+def compare(monkeypatch, capsys):
+    """Run the command: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["repvit-sam", "compare", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two box fillers on two photos of the shipped sample."""
+    from distill.sample_data import resolve_data
+
+    path = tmp_path_factory.mktemp("eval") / "results.jsonl"
+    samples = open_dataset(resolve_data("sample:val"), limit=2)
+    models = {"one": FillBox(), "two": FillBox(0.1)}
+    write_results(path, evaluate(models, suites=[box_iou], samples=samples, state=path.with_suffix(".state")))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("format_", "begins"), [("markdown", "#### box on val[:2]"), ("latex", "% needs"), ("csv", "source,"), ("json", "{")]
+)
+def test_a_format_says_the_same_in_a_file_as_on_stdout(compare, results, tmp_path, format_, begins):
+    code, out, err = compare(results, "--format", format_)
+    assert (code, err) == (0, "") and out.startswith(begins)
+    assert compare(results, "--format", format_, "--out", tmp_path / "deep" / "file")[:2] == (0, "")
+    assert (tmp_path / "deep" / "file").read_text() == out
+
+
+def test_the_terminals_table_goes_into_a_file_too(compare, results, tmp_path):
+    assert compare(results, "--no-published", "--out", tmp_path / "table.txt")[:2] == (0, "")
+    text = (tmp_path / "table.txt").read_text()
+    assert "one (baseline)" in text and "\x1b" not in text and "Published" not in text
+
+
+def test_json_and_csv_are_machine_readable(compare, results):
+    found = json.loads(compare(results, "--json")[1])
+    value = found["groups"][0]["results"][0]["value"]
+    rows = list(csv.DictReader(compare(results, "-f", "csv", "--no-published")[1].splitlines()))
+    assert {float(row["value"]) for row in rows if row["metric"] == "value"} == {value}
+
+
+def test_the_page_with_its_gallery(compare, results, tmp_path):
+    page = tmp_path / "deep" / "page.html"
+    code, out, err = compare(results, "--html", page, "--data", "sample:val", "--gallery-of", "two")
+    assert (code, out.strip(), err) == (0, str(page), "")
+    text = page.read_text()
+    assert "Worst cases of two" in text and "data:image/jpeg;base64," in text and "Published numbers" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "word"], "expected one of terminal, markdown, latex, csv, json"),
+        (["--data", "sample:val"], "give --html PAGE.html too"),
+        (["--html", "page.html", "--gallery-of", "onee"], "did you mean one?"),
+    ],
+)
+def test_what_cannot_be_done_is_said(compare, results, arguments, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = compare(results, *arguments)
+    assert code == 2 and said in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,33 @@
+from eval_zeroshot.report.cases import Case, worst_and_median
+
+
+def names(cases):
+    return [case.name for case in cases]
+
+
+def test_the_worst_and_the_median_of_five():
+    cases = [Case(name=name, value=value) for name, value in zip("abcde", (0.9, 0.1, 0.5, 0.7, 0.3), strict=True)]
+    worst, median = worst_and_median(cases, count=4)
+    assert names(worst) == ["b"] and names(median) == ["c"]
+
+
+def test_as_many_as_wanted_where_there_are_enough():
+    cases = [Case(name=number, value=number / 20) for number in range(20)]
+    worst, median = worst_and_median(cases, count=4)
+    assert names(worst) == [0, 1, 2, 3] and names(median) == [8, 9, 10, 11]  # 19 / 2 = 9.5 lies in the middle
+
+
+def test_where_lower_is_better_the_highest_is_the_worst():
+    cases = [Case(name=number, value=number) for number in range(3)]
+    assert names(worst_and_median(cases, count=1, higher_is_better=False)[0]) == [2]
+
+
+def test_of_equally_bad_ones_the_larger_comes_first():
+    cases = [Case(name="small", value=0.0, area=10), Case(name="large", value=0.0, area=90), Case(name="good", value=1.0)]
+    assert names(worst_and_median(cases, count=1)[0]) == ["large"]
+
+
+def test_nothing_is_shown_twice_and_nothing_is_needed():
+    one = [Case(name="a", value=0.5)]
+    assert [names(found) for found in worst_and_median(one, count=4)] == [["a"], []]
+    assert worst_and_median([], count=4) == ([], [])

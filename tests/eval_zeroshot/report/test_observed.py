@@ -1,0 +1,45 @@
+from eval_zeroshot.report.observed import ObservedFiles, primary_values
+
+
+def test_a_result_finds_its_own_observations(hand, tmp_path):
+    sample = hand.photo("a", hand.mask(5, 3), hand.mask(30, 20))
+    mine, others = hand.result("ours", [0.25, 0.75]), hand.result("theirs", [0.5, 0.5])
+    hand.keep(tmp_path, mine, [hand.seen(sample, [0.25, 0.75], list(sample.masks))], name="mine")
+    hand.keep(tmp_path, others, [hand.seen(sample, [0.5, 0.5], list(sample.masks))], name="theirs")
+    files = ObservedFiles([tmp_path, tmp_path / "missing"])
+    assert primary_values(mine, files.of(mine)) == {("a", 10): 0.25, ("a", 11): 0.75}
+    assert files.of(mine).folder == tmp_path / "mine"
+    assert files.of(mine.model_copy(update={"version": "2"})) is None
+
+
+def test_files_of_several_ranks_are_one_set(hand, tmp_path):
+    first, second = hand.photo("a", hand.mask(5, 3)), hand.photo("b", hand.mask(8, 9))
+    result = hand.result("ours", [0.25, 0.75], model_sha256="cafe")
+    hand.keep(tmp_path, result, [hand.seen(first, [0.25], list(first.masks))], name="rank0")
+    hand.keep(tmp_path, result, [hand.seen(second, [0.75], list(second.masks))], name="rank1")
+    assert sorted(ObservedFiles([tmp_path]).of(result).photos) == ["a", "b"]
+
+
+def test_observations_of_other_weights_are_not_used(hand, tmp_path):
+    sample = hand.photo("a", hand.mask(5, 3))
+    result = hand.result("ours", [0.25], model_sha256="cafe")
+    hand.keep(tmp_path, result, [hand.seen(sample, [0.25], list(sample.masks))], name="old", weights="beef")
+    assert ObservedFiles([tmp_path]).of(result) is None
+
+
+def test_observations_whose_mean_is_not_the_result_are_not_used(hand, tmp_path):
+    sample = hand.photo("a", hand.mask(5, 3))
+    result = hand.result("ours", [0.3])
+    hand.keep(tmp_path, result, [hand.seen(sample, [0.25], list(sample.masks))], name="other")
+    assert primary_values(result, ObservedFiles([tmp_path]).of(result)) is None
+
+
+def test_an_unfinished_line_is_passed_over_and_left_in_its_file(hand, tmp_path):
+    sample = hand.photo("a", hand.mask(5, 3))
+    result = hand.result("ours", [0.25])
+    path = hand.keep(tmp_path, result, [hand.seen(sample, [0.25], list(sample.masks))], name="torn")
+    torn = path.read_text() + '{"key": "b", "ids'
+    path.write_text(torn)
+    (tmp_path / "strange.jsonl").write_text("not json\n")
+    assert list(ObservedFiles([tmp_path]).of(result).photos) == ["a"]
+    assert path.read_text() == torn
