@@ -10,6 +10,7 @@ from segment_anything.modeling import Sam as OriginalSam
 from torch import nn
 
 import encoders
+from encoders import decoder
 from encoders.decoded_masks import logits_to_masks, upscale_logits
 from encoders.decoder import MAX_TOKENS
 from encoders.geometry import resized_shape
@@ -88,6 +89,18 @@ def test_many_points_a_prompt(sam, embeddings, points):
         expected, _ = one_by_one(sam, embeddings, INDEX, prompts, multimask=True)
         logits, _ = sam.decode(embeddings, image_index=INDEX, **prompts)
     assert (logits - expected).abs().max() <= 2e-5
+
+
+@pytest.mark.parametrize("block", [1, 5, 16])
+def test_prompts_decoded_at_a_time_do_not_matter(sam, embeddings, block, monkeypatch):
+    """What other devices take at a time, too: those are not tested here."""
+    monkeypatch.setattr(decoder, "BLOCK_PROMPTS_CPU", block)
+    for kinds in (("boxes",), ("points", "labels", "masks")):
+        prompts = some_prompts(kinds)
+        with torch.inference_mode():
+            expected, _ = one_by_one(sam, embeddings, INDEX, prompts, multimask=True)
+            logits, _ = sam.decode(embeddings, image_index=INDEX, **prompts)
+        assert (logits - expected).abs().max() <= 2e-5
 
 
 @pytest.fixture
