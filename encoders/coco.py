@@ -45,6 +45,7 @@ class CocoDataset:
         self._instances: dict[int, list[dict[str, Any]]] = defaultdict(list)
         try:
             self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
+            self._frequencies: dict[int, str] = {c["id"]: c["frequency"] for c in content.get("categories", []) if "frequency" in c}
             self.records: list[dict[str, Any]] = sorted(content["images"], key=lambda record: record["id"])
             for record, following in zip(self.records, [*self.records[1:], {}], strict=True):
                 file_name(record)
@@ -65,7 +66,10 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read photo `index` in order of image id."""
         record = self.records[index]
-        return sample_from_coco(record, self.instances(index), image=read_image(self.images / file_name(record)))
+        sample = sample_from_coco(record, self.instances(index), image=read_image(self.images / file_name(record)))
+        if self._frequencies:  # LVIS: r, c or f of each instance's category
+            sample.meta["frequencies"] = [self._frequencies.get(int(category), "") for category in sample.category_ids]
+        return sample
 
     def instances(self, index: int) -> list[dict[str, Any]]:
         """Annotations of photo `index`, as the json states them."""

@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from encoders.errors import InputError
 from eval_zeroshot.box_suite import BoxIou
 from eval_zeroshot.edges.suite import Edges
+from eval_zeroshot.everything.settings import MaskSettings
+from eval_zeroshot.everything.suite import Everything
 from eval_zeroshot.point_suite import PointIou
 from eval_zeroshot.suite import Suite
 
 box_iou = BoxIou()
 point_iou = PointIou()
 edges = Edges()
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges)}
+everything = Everything()
+everything_32 = Everything(name="everything_32", settings=MaskSettings(), source="segment-anything's default mask generation")
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (box_iou, point_iou, edges, everything, everything_32)}
 
 
 def get_suite(name: str, *, others: Iterable[str] = ()) -> Suite:

@@ -6,6 +6,7 @@ import numpy as np
 
 from eval_zeroshot.everything.candidates import Candidate
 
+ORDER_IN_WORDS = "TODO"
 START_PER_SIDE = 8  # points of a side that are asked before anything counts as explained
 EXPLAINED_IOU = 0.88  # predicted IoU and stability from which on a mask explains what it covers: segment-anything's thresholds
 EXPLAINED_STABILITY = 0.95
