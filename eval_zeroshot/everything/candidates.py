@@ -110,7 +110,7 @@ def stability_scores(
         for start in range(0, len(logits), step):
             chunk = torch.from_numpy(logits[start : start + step, None]).to(device)
             full = upscale_logits(chunk, shape=shape, image_size=image_size)[:, 0]
-            inner = (full > MASK_THRESHOLD + offset).sum(dim=(1, 2))
-            outer = (full > MASK_THRESHOLD - offset).sum(dim=(1, 2))
+            inner = (full > MASK_THRESHOLD + offset).sum(dim=(1, 2), dtype=torch.int32)  # as int64 it takes 4 times as long
+            outer = (full > MASK_THRESHOLD - offset).sum(dim=(1, 2), dtype=torch.int32)
             parts.append((inner / outer.clamp(min=1)).float().cpu().numpy())
     return np.concatenate(parts)
