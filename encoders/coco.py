@@ -45,7 +45,8 @@ class CocoDataset:
         self._instances: dict[int, list[dict[str, Any]]] = defaultdict(list)
         try:
             self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
-            self._frequencies: dict[int, str] = {c["id"]: c["frequency"] for c in content.get("categories", []) if "frequency" in c}
+            categories = content.get("categories", [])
+            self._frequencies: dict[int, str] = {c["id"]: c["frequency"] for c in categories if "frequency" in c}
             self.records: list[dict[str, Any]] = sorted(content["images"], key=lambda record: record["id"])
             for record, following in zip(self.records, [*self.records[1:], {}], strict=True):
                 file_name(record)
