@@ -14,6 +14,7 @@ from distill import (
     commands_eval,
     commands_ingest,
     commands_instance,
+    commands_masks,
     commands_train,
     eval_group,
 )
@@ -42,6 +43,7 @@ for module in (
     eval_group,
     commands_eval,
     commands_instance,
+    commands_masks,
     commands_edges,
     commands_compare,
     commands_about,

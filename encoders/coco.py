@@ -52,6 +52,8 @@ class CocoDataset:
         self._instances: dict[int, list[dict[str, Any]]] = defaultdict(list)
         try:
             self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
+            categories = content.get("categories", [])
+            self._frequencies: dict[int, str] = {c["id"]: c["frequency"] for c in categories if "frequency" in c}
             self.records: list[dict[str, Any]] = sorted(content["images"], key=lambda record: record["id"])
             for record, following in zip(self.records, [*self.records[1:], {}], strict=True):
                 file_name(record)
@@ -81,7 +83,10 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read photo `index` in order of image id."""
         record = self.records[index]
-        return sample_from_coco(record, self.instances(index), image=read_image(self.photo_path(record)))
+        sample = sample_from_coco(record, self.instances(index), image=read_image(self.photo_path(record)))
+        if self._frequencies:  # LVIS: r, c or f of each instance's category
+            sample.meta["frequencies"] = [self._frequencies.get(int(category), "") for category in sample.category_ids]
+        return sample
 
     def photo_path(self, record: dict[str, Any]) -> Path:
         """Where a photo lies: by its file name, else by its `coco_url`, in the folder or in the one that the url names.

@@ -25,7 +25,13 @@ class MatchGroup:
 
 
 def match(
-    groups: Sequence[MatchGroup], *, count: int, thresholds: np.ndarray, ignored: np.ndarray, crowd: np.ndarray
+    groups: Sequence[MatchGroup],
+    *,
+    count: int,
+    thresholds: np.ndarray,
+    ignored: np.ndarray,
+    crowd: np.ndarray,
+    taken: np.ndarray | None = None,
 ) -> np.ndarray:
     """What became of each detection.
 
@@ -39,6 +45,7 @@ def match(
         thresholds: (T,) float64.
         ignored: (A, M) bool, objects that do not count in each of A size ranges.
         crowd: (M,) bool.
+        taken: (A, T, M) bool, set to True where an object is matched.
 
     Returns:
         (A, T, N) int8: `UNMATCHED`, `MATCHED`, or `MATCHED_IGNORED` where the object does not count.
@@ -51,7 +58,7 @@ def match(
         if some.any():
             hopeful.append(MatchGroup(detections=group.detections[some], objects=group.objects, ious=group.ious[some]))
     for block in _blocks(hopeful, cells=CELLS_AT_A_TIME // outcome[:, :, :1].size):
-        _match_block(block, outcome=outcome, thresholds=thresholds, ignored=ignored, crowd=crowd)
+        _match_block(block, outcome=outcome, thresholds=thresholds, ignored=ignored, crowd=crowd, taken=taken)
     return outcome
 
 
@@ -67,7 +74,13 @@ def _blocks(groups: Sequence[MatchGroup], *, cells: int) -> Iterator[list[MatchG
 
 
 def _match_block(
-    groups: list[MatchGroup], *, outcome: np.ndarray, thresholds: np.ndarray, ignored: np.ndarray, crowd: np.ndarray
+    groups: list[MatchGroup],
+    *,
+    outcome: np.ndarray,
+    thresholds: np.ndarray,
+    ignored: np.ndarray,
+    crowd: np.ndarray,
+    taken: np.ndarray | None,
 ) -> None:
     """Fill `outcome` for B groups of up to G objects, their r-th detections at once, for r = 0, 1, ..."""
     groups = sorted(groups, key=lambda group: -len(group.detections))
@@ -95,7 +108,9 @@ def _match_block(
         rank = np.where(allowed, preference[:, :, None, :], 0)
         chosen = rank.argmax(axis=-1)  # (active, A, T)
         row, size, threshold = np.nonzero(allowed.any(axis=-1))
-        taken = chosen[row, size, threshold]
-        regular = counts[row, size, taken]
+        place = chosen[row, size, threshold]
+        regular = counts[row, size, place]
         outcome[size, threshold, places[turn, row]] = np.where(regular, MATCHED, MATCHED_IGNORED)
-        free[row, size, threshold, taken] = again[row, taken]
+        free[row, size, threshold, place] = again[row, place]
+        if taken is not None:
+            taken[size, threshold, objects[row, place]] = True

@@ -9,6 +9,8 @@ from eval_zeroshot.box_suite import BoxIou
 from eval_zeroshot.edges.suite import Edges
 from eval_zeroshot.edgesam_suites import EdgeSamBox, EdgeSamPoint
 from eval_zeroshot.efficientvit_sam_suites import EfficientVitSamBox, EfficientVitSamPoint
+from eval_zeroshot.everything.settings import MaskSettings
+from eval_zeroshot.everything.suite import Everything
 from eval_zeroshot.point_suite import PointIou
 from eval_zeroshot.robustness_suites import BoxJitter, PointShift
 from eval_zeroshot.saliency import Saliency
@@ -18,6 +20,8 @@ from eval_zeroshot.video import Video
 box_iou = BoxIou()
 point_iou = PointIou()
 edges = Edges()
+everything = Everything()
+everything_32 = Everything(name="everything_32", settings=MaskSettings(), source="segment-anything's default mask generation")
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -30,6 +34,8 @@ SUITES: dict[str, Suite] = {
         BoxJitter(),
         PointShift(),
         edges,
+        everything,
+        everything_32,
         Saliency(),
         Anomaly(),
         Video(),

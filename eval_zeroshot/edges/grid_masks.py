@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchvision.ops import nms
 
 from encoders.geometry import Shape
+from eval_zeroshot.point_grid import distinct_boxes, mask_boxes, point_grid
 from eval_zeroshot.protocol import PredictorLike, ask, prompts_per_call
 
 POINTS_PER_SIDE = 16
@@ -28,13 +27,6 @@ class GridMasks:
     boxes: np.ndarray
 
 
-def point_grid(shape: Shape, *, per_side: int = POINTS_PER_SIDE) -> np.ndarray:
-    """(per_side², 2) float64 xy: the centres of equal cells, in pixels. Source: segment-anything, `build_point_grid`."""
-    ticks = (np.arange(per_side) + 0.5) / per_side
-    x, y = np.meshgrid(ticks * shape[1], ticks * shape[0])
-    return np.stack([x.ravel(), y.ravel()], axis=1)
-
-
 def grid_masks(predictor: PredictorLike, *, shape: Shape, per_side: int = POINTS_PER_SIDE) -> GridMasks:
     """The three masks of each point of the grid, each point asked alone; masks without a pixel are left out.
 
@@ -52,16 +44,7 @@ def grid_masks(predictor: PredictorLike, *, shape: Shape, per_side: int = POINTS
     return GridMasks(logits=logits, scores=scores, boxes=boxes)
 
 
-def mask_boxes(masks: np.ndarray) -> np.ndarray:
-    """(N, H, W) bool, none empty -> (N, 4) float32 xyxy, right and lower edge exclusive."""
-    ends = []
-    for axis in (1, 2):  # (N, W) columns, then (N, H) rows
-        line = np.asarray(masks.any(axis=axis))
-        ends += [line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)]
-    return np.stack([ends[0], ends[2], ends[1], ends[3]], axis=1).astype(np.float32)
-
-
 def distinct(masks: GridMasks, *, iou: float = BOX_NMS_IOU) -> GridMasks:
     """What greedy non-maximum suppression by predicted IoU leaves: no two boxes overlap by more than `iou`."""
-    kept = nms(torch.from_numpy(masks.boxes), torch.from_numpy(masks.scores), iou).numpy()
+    kept = distinct_boxes(masks.boxes, masks.scores, iou=iou)
     return GridMasks(logits=masks.logits[kept], scores=masks.scores[kept], boxes=masks.boxes[kept])

@@ -7,14 +7,15 @@ from scipy import ndimage
 
 from encoders.geometry import mask_box
 from eval_zeroshot.edges import mask_edges as module
-from eval_zeroshot.edges.grid_masks import GridMasks, distinct, mask_boxes, point_grid
+from eval_zeroshot.edges.grid_masks import GridMasks, distinct
 from eval_zeroshot.edges.mask_edges import mask_edges, outer_boundary, probability_gradient
 from eval_zeroshot.edges.suppression import edge_nms, ridge_normal
+from eval_zeroshot.point_grid import mask_boxes, point_grid
 
 
 def test_the_grid_has_the_centres_of_equal_cells_in_pixels():
     assert point_grid((20, 30), per_side=2).tolist() == [[7.5, 5], [22.5, 5], [7.5, 15], [22.5, 15]]
-    assert len(point_grid((20, 30))) == 256
+    assert len(point_grid((20, 30), per_side=16)) == 256
 
 
 def test_boxes_of_many_masks_are_those_of_each():

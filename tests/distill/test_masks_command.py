@@ -1,0 +1,107 @@
+"""`repvit-sam masks`: SA-1B's format, continued, and what it says where something is wrong."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import encoders
+from distill.cli import main
+from eval_zeroshot.everything import MaskGenerator, MaskSettings
+from shards.source_tars import parse_annotations
+
+SETTINGS = ("--points", 3, "--min-iou", 0, "--min-stability", 0, "--image-size", 64)
+
+
+@pytest.fixture
+def masks(monkeypatch, capsys):
+    """Run the command: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["repvit-sam", "masks", "--model", "sam_demo", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photos of different sizes, one in a folder of its own."""
+    rng = np.random.default_rng(2)
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    for name, shape in (("b.png", (40, 72)), ("more/a.png", (64, 50))):
+        Image.fromarray(rng.integers(0, 255, (*shape, 3), dtype=np.uint8)).save(tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+def test_each_photo_gets_its_masks_as_sa1b_has_them(masks, photos, tmp_path):
+    code, out, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS, "--json")
+    assert code == 0, err
+    found = {path.name: json.loads(path.read_text()) for path in sorted((tmp_path / "out").iterdir())}
+    assert list(found) == ["b.json", "more_a.json"]
+    record = parse_annotations(json.dumps(found["b.json"]).encode(), where="b")  # as the reader of SA-1B takes it
+    assert record["image"] | {"image_id": 0} == {"image_id": 0, "width": 72, "height": 40, "file_name": "b.png"}
+    image = np.asarray(Image.open(photos / "b.png"))
+    sam = encoders.load("sam_demo", image_size=64)
+    settings = MaskSettings(points_per_side=3, pred_iou_thresh=0, stability_score_thresh=0)
+    wanted = MaskGenerator(encoders.Predictor(sam), settings=settings).generate(image)
+    assert [{k: v for k, v in a.items() if k != "id"} for a in record["annotations"]] == wanted != []
+    for annotation in record["annotations"]:
+        x, y, width, height = coco_mask.toBbox(annotation["segmentation"]).tolist()
+        assert annotation["bbox"] == [x, y, width - 1, height - 1]
+        assert annotation["area"] == coco_mask.area(annotation["segmentation"])
+    numbers = [a["id"] for record in found.values() for a in record["annotations"]]
+    assert len(set(numbers)) == len(numbers) == json.loads(out)["masks"] and max(numbers) < 2**63
+    assert "photo 2/2" in err
+
+
+def test_the_same_command_continues_and_another_one_is_refused(masks, photos, tmp_path):
+    arguments = ("--photos", photos, "--out", tmp_path / "out", *SETTINGS, "--json")
+    masks(*arguments)
+    path = tmp_path / "out" / "b.json"
+    first = path.read_bytes()
+    path.unlink()
+    code, out, _ = masks(*arguments)
+    assert code == 0 and path.read_bytes() == first
+    assert json.loads(out) | {"masks": 0} == {"written": 1, "kept": 1, "masks": 0, "failed": {}}
+    code, _, err = masks(*arguments, "--budget", 4)
+    assert code == 2 and "budget None there and 4 now" in err and "another folder" in err
+
+
+def test_one_photo_under_a_budget(masks, photos, tmp_path):
+    code, out, _ = masks("--photos", photos / "b.png", "--out", tmp_path / "out", *SETTINGS, "--budget", 2)
+    assert code == 0 and "1 photos" in out
+    record = json.loads((tmp_path / "out" / "b.json").read_text())
+    assert len({tuple(a["point_coords"][0]) for a in record["annotations"]}) <= 2
+    assert record["generator"]["budget"] == 2
+
+
+def test_a_broken_photo_is_named_and_the_others_are_done(masks, photos, tmp_path):
+    (photos / "c.jpg").write_bytes(b"\xff\xd8 no photo")
+    code, out, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS, "--json")
+    assert code == 1
+    assert list(json.loads(out)["failed"]) == ["c.jpg"] and "c.jpg" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.json", "more_a.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--budget", 0), "give 1 point or more"), (("--points", 0), "leave no point"), (("--nms", 2), "expected 0 to 1")],
+)
+def test_settings_that_cannot_be_meant_are_refused(masks, photos, tmp_path, arguments, words):
+    code, out, err = masks("--photos", photos, "--out", tmp_path / "out", *arguments)
+    assert (code, out) == (2, "") and words in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_photos_get_instructions(masks, tmp_path):
+    code, _, err = masks("--photos", tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert code == 2 and "does not exist; expected a folder of photos" in err and "Traceback" not in err
