@@ -33,12 +33,15 @@ def test_fp32_changes_nothing():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_encoder_gives_the_same(precision, randomise):
     """Takes about two minutes; needs a C++ compiler. The second batch has another size, as a shard's last one does."""
-    sam = accelerate(randomise(encoders.build_sam("sam_vit_b", image_size=128)), precision=precision)
+    sam = randomise(encoders.build_sam("sam_vit_b", image_size=128))
     with torch.inference_mode():
+        exact = [sam.image_encoder(image(count)) for count in (3, 2)]
+        accelerate(sam, precision=precision)
         expected = [sam.image_encoder(image(count)) for count in (3, 2)]
         keys = list(sam.state_dict())
         accelerate(sam, compiled=True)
-        for count, plain in zip((3, 2), expected, strict=True):
-            tolerance = 1e-4 if precision == "fp32" else 0.05 * plain.std()
+        for count, plain, exactly in zip((3, 2), expected, exact, strict=True):
+            # Other kernels round elsewhere: two bf16 results may lie on either side of the exact one.
+            tolerance = max(1e-4, 2 * (plain - exactly).abs().max())
             assert (sam.image_encoder(image(count)) - plain).abs().max() <= tolerance
     assert list(sam.state_dict()) == keys
