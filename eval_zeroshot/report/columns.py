@@ -91,11 +91,17 @@ def group_grid(group: Group) -> Grid:
     if differ:
         columns.append(("n", lambda result: Cell(str(result.n), result.n)))
     return Grid(
-        title=f"{group.suite} on {group.dataset}{'' if differ else f', n = {results[0].n}'}",
+        title=f"{group.suite} on {group.dataset}{boxes_of(group)}{'' if differ else f', n = {results[0].n}'}",
         header=[title for title, _ in columns],
         rows=[[cell(result) for _, cell in columns] for result in results],
         caption=f"Protocol {group.suite} {group.version}: {group.protocol}. {reading_note(group)}",
     )
+
+
+def boxes_of(group: Group) -> str:
+    """", boxes of DETECTOR" where the suite took a detector's, which tells apart what else has one name."""
+    detector = group.results[0].detector
+    return f", boxes of {detector}" if detector else ""
 
 
 def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
@@ -107,7 +113,7 @@ def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
     for group in groups:
         found = {result.model: result for result in group.results}
         # Two versions of a suite are two columns; the version is named only where it tells them apart.
-        version = f" (v{group.version})" if sum(other.suite == group.suite for other in groups) > 1 else ""
+        version = f" (v{group.version}{boxes_of(group)})" if sum(other.suite == group.suite for other in groups) > 1 else ""
         header.append(number_title(group.suite, "value") + version)
         agrees = any("agreement" in result.extra for result in group.results)
         if agrees:
