@@ -1,5 +1,6 @@
 """Boxes and points as EdgeSAM's evaluation asks them, so that its published mIoU has a column to be held against."""
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,9 @@ class _EdgeSamRule(InstanceIou):
     version = "1"
     primary = "first"
 
+    @abstractmethod
     def first_prompt(self, objects: Objects) -> tuple[np.ndarray | None, list[list[Click]]]:
         """Boxes (P, 4) or None, and the clicks of each object."""
-        raise NotImplementedError
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         boxes, history = self.first_prompt(objects)

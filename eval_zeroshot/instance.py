@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import Rle, encode_mask
 from encoders.sample import Sample
+from eval_zeroshot.agreement import agreement
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.ap import average_precision
 from eval_zeroshot.ap_resample import resampled_ap
 from eval_zeroshot.detections import Detections
 from eval_zeroshot.instance_protocols import InstanceProtocol
 from eval_zeroshot.metrics import SIZES, size_class
-from eval_zeroshot.object_iou import agreement
 from eval_zeroshot.observations import Observation
+from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike, prompts_per_call
 from eval_zeroshot.results import Direction, Estimate, Result
 from eval_zeroshot.statistics import resampled_means
@@ -32,7 +32,7 @@ RULES = {
 }
 
 
-class InstanceAp:
+class InstanceAp(PhotoSuite):
     """Mask AP with a detector's boxes after a protocol; an observation holds the masks and scores of one photo.
 
     The ids of an observation are the numbers of detections in the detector's file, its areas those of their boxes. A box
@@ -119,31 +119,22 @@ class InstanceAp:
         numbers = average_precision(truth, self.results(observations), iou_type="segm")
         areas = [a["area"] for a in truth.annotations if not a.get("iscrowd", 0)]
         sizes: Counter[str] = Counter(map(size_class, areas))
-        skipped: Counter[str] = Counter({"crowd": len(truth.annotations) - len(areas)})
-        for seen in observations:
-            skipped.update(seen.skipped)
         estimates = {name: Estimate(value=value, n=len(areas)) for name, value in numbers.items()}
         value = estimates.pop("AP")
         breakdown: dict[str, Estimate] = {
             size: Estimate(value=estimates.pop(name).value, n=sizes[size]) for name, size in SIZE_NUMBERS.items()
         }
-        if reference is not None:
-            estimates["agreement"] = Estimate.of([*chain(*agreement(observations, reference[1]))])
-        return Result(
-            suite=self.name,
-            version=self.version,
-            protocol=self.protocol,
-            direction=self.direction,
+        return self.result(
+            value,
+            observations,
             model=model,
             dataset=dataset,
-            images=len(observations),
-            skipped=dict(skipped),
-            breakdown=breakdown,
             extra=estimates,
-            reference=None if reference is None else reference[0],
+            skipped={"crowd": len(truth.annotations) - len(areas)},
+            reference=reference,
+            breakdown=breakdown,
             detector=self._detections.name,
             detector_sha256=self._detections.sha256,
-            **value.model_dump(),
         )
 
     def resample(
@@ -160,16 +151,6 @@ class InstanceAp:
         if reference is not None:
             numbers["agreement"] = resampled_means(agreement(observations, reference), weights=weights)
         return numbers
-
-    def run(
-        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
-    ) -> Result:
-        """Observe all samples and sum up."""
-        observations = []
-        for sample in samples:
-            predictor.set_image(sample.image)
-            observations.append(self.observe(predictor, sample))
-        return self.summarise(observations, model=model, dataset=dataset)
 
     def _of_photo(self, sample: Sample) -> list[int]:
         image = self._images.get(sample.key)

@@ -1,22 +1,22 @@
 """What the box and click suites share: objects of a photo prompted each alone, mean IoU, agreement with a reference."""
 
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.rle import encode_mask, rle_iou
+from encoders.rle import encode_mask
 from encoders.sample import Sample
+from eval_zeroshot.agreement import agreement
 from eval_zeroshot.calibration import expected_calibration_error
 from eval_zeroshot.metrics import SIZES, Size, size_class
 from eval_zeroshot.observations import Observation
+from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike, prompts_per_call
-from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.results import Estimate, Result
 from eval_zeroshot.statistics import RESAMPLES, resampled_means
 
 
@@ -47,18 +47,14 @@ class Answers:
     masks: np.ndarray
 
 
-class InstanceIou(ABC):
+class InstanceIou(PhotoSuite):
     """Mean IoU over objects, each prompted alone. Crowds and objects without a pixel are skipped and counted.
 
     Where answers have values `predicted_iou`, their calibration error (`calibration.expected_calibration_error`) is reported as
     `ece`.
     """
 
-    name: str
-    version: str
-    protocol: str
     primary: str
-    direction: Direction = "higher"
     seed: int = 0
     resamples: int = RESAMPLES
     reasons: tuple[str, ...] = ("crowd", "empty")
@@ -115,29 +111,21 @@ class InstanceIou(ABC):
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
         groups = self.groups(observations, reference=None if reference is None else reference[1])
-        skipped: Counter[str] = Counter()
-        for seen in observations:
-            skipped.update(seen.skipped)
         estimates = {name: Estimate.of([*chain(*photos)]) for name, photos in groups.items()}
         value = estimates.pop("value")
         breakdown: dict[str, Estimate] = {size: estimates.pop(f"size {size}") for size in SIZES}
         if "predicted_iou" in groups:
             predicted, true = (np.concatenate(groups[name]) for name in ("predicted_iou", "value"))
             estimates["ece"] = Estimate(value=expected_calibration_error(predicted, true), n=len(true))
-        return Result(
-            suite=self.name,
-            version=self.version,
-            protocol=self.protocol,
-            direction=self.direction,
+        return self.result(
+            value,
+            observations,
             model=model,
             dataset=dataset,
-            images=len(observations),
-            skipped=dict(skipped),
-            breakdown=breakdown,
             extra=estimates,
-            reference=None if reference is None else reference[0],
+            reference=reference,
+            breakdown=breakdown,
             seed=self.seed,
-            **value.model_dump(),
         )
 
     def groups(
@@ -169,15 +157,6 @@ class InstanceIou(ABC):
         groups = self.groups(observations, reference=reference)
         return {name: resampled_means(photos, weights=weights) for name, photos in groups.items()}
 
-    def run(
-        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
-    ) -> Result:
-        observations = []
-        for sample in samples:
-            predictor.set_image(sample.image)
-            observations.append(self.observe(predictor, sample))
-        return self.summarise(observations, model=model, dataset=dataset)
-
     def _counted(self, sample: Sample) -> tuple[list[int], dict[str, int]]:
         """Indices of the objects that count, and how many do not, by reason."""
         counted, skipped = [], dict.fromkeys(self.reasons, 0)
@@ -188,22 +167,6 @@ class InstanceIou(ABC):
             else:
                 skipped[reason] += 1
         return counted, skipped
-
-
-def agreement(observations: Sequence[Observation], reference: Sequence[Observation]) -> list[list[float]]:
-    """For each photo the IoU of each object's mask with the reference's mask for the same prompt.
-
-    Raises:
-        InputError: the reference has not seen the same objects.
-    """
-    masks = {seen.key: seen for seen in reference}
-    values = []
-    for seen in observations:
-        other = masks.get(seen.key)
-        if other is None or other.ids != seen.ids:
-            raise InputError(f"the reference has no masks for the same objects of photo {seen.key}")
-        values.append([rle_iou(mine, theirs) for mine, theirs in zip(seen.masks, other.masks, strict=True)])
-    return values
 
 
 def most_confident_iou(ious: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -5,17 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from encoders.sample import Sample
-from eval_zeroshot.object_iou import agreement
+from eval_zeroshot.agreement import mean_agreement
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Direction, Estimate, Result
 
 
 class PhotoSuite(ABC):
-    """A suite without boxes from elsewhere; see `suite.Suite` for what its methods owe."""
+    """The base of all suites here; see `suite.Suite` for what its methods owe."""
 
     name: str
     version: str
@@ -83,8 +81,3 @@ class PhotoSuite(ABC):
             **value.model_dump(),
             **facts,
         )
-
-
-def mean_agreement(observations: Sequence[Observation], reference: Sequence[Observation]) -> Estimate:
-    """Mean IoU of the masks with the reference's for the same prompts."""
-    return Estimate.of(np.hstack([[], *agreement(observations, reference)]).tolist())

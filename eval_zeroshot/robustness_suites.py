@@ -1,5 +1,7 @@
 """What a prompt that is a little off costs: jittered boxes, shifted clicks. Protocols of ours, equal prompts for all."""
 
+from abc import abstractmethod
+
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
@@ -22,11 +24,11 @@ class _Noisy(InstanceIou):
     version = "1"
     levels: tuple[int, ...]
 
+    @abstractmethod
     def answer_at(
         self, predictor: PredictorLike, objects: Objects, level: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Masks (P, H, W), predicted IoU (P,) and logits (P, s, s) for prompts with noise of a level in percent."""
-        raise NotImplementedError
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         masks, _, _ = self.answer_at(predictor, objects, 0)

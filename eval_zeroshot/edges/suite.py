@@ -1,6 +1,6 @@
 """The edge suite: SAM's zero-shot edge detection by any predictor, scored by the BSDS500 benchmark."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from eval_zeroshot.edges.prediction import THRESHOLDS, EdgePrediction, EdgeStren
 from eval_zeroshot.edges.scores import best_f, edge_scores
 from eval_zeroshot.edges.suppression import edge_nms
 from eval_zeroshot.observations import Observation
+from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.results import Estimate, Result
 from eval_zeroshot.statistics import RESAMPLES
 
 
-class Edges:
+class Edges(PhotoSuite):
     """Edges of all masks of a grid of clicks; see `protocol`. Photos need annotators' boundaries, as BSDS500 has them.
 
     Args:
@@ -33,7 +34,6 @@ class Edges:
 
     name = "edges"
     version = "1"
-    direction: Direction = "higher"
     resamples = RESAMPLES
 
     def __init__(self, *, points_per_side: int = POINTS_PER_SIDE) -> None:
@@ -95,20 +95,10 @@ class Edges:
         photos = _counts(observations)
         count = len(photos)
         scores = edge_scores(photos) if photos else None
+        ods = Estimate(value=None if scores is None else scores.ods.f, n=count, standard_error=jackknife_error(photos))
         extra = {} if scores is None else {"OIS": scores.ois, "AP": scores.ap, "R50": scores.r50}
-        return Result(
-            suite=self.name,
-            version=self.version,
-            protocol=self.protocol,
-            direction=self.direction,
-            model=model,
-            dataset=dataset,
-            images=count,
-            value=None if scores is None else scores.ods.f,
-            n=count,
-            standard_error=jackknife_error(photos),
-            extra={name: Estimate(value=value, n=count) for name, value in extra.items()},
-        )
+        numbers = {name: Estimate(value=value, n=count) for name, value in extra.items()}
+        return self.result(ods, observations, model=model, dataset=dataset, extra=numbers)
 
     def resample(
         self,
@@ -125,15 +115,6 @@ class Edges:
             Counts(levels=photos[0].levels, **{name: sums[name][row] for name in names}) for row in range(len(weights))
         ]
         return {"value": np.asarray([best_f(counts).f for counts in drawn])}
-
-    def run(
-        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
-    ) -> Result:
-        observations = []
-        for sample in samples:
-            predictor.set_image(sample.image)
-            observations.append(self.observe(predictor, sample))
-        return self.summarise(observations, model=model, dataset=dataset)
 
 
 def _counts(observations: Sequence[Observation]) -> list[Counts]:

@@ -1,7 +1,6 @@
 """The everything suite: how many of a photo's objects are among the masks of a grid of points."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,9 +13,9 @@ from eval_zeroshot.everything.recall import ALL, frequency_groups, matched_share
 from eval_zeroshot.everything.settings import SAM_PROPOSALS, MaskSettings
 from eval_zeroshot.metrics import SIZES
 from eval_zeroshot.observations import Observation
-from eval_zeroshot.photo_suite import mean_agreement
+from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.results import Estimate, Result
 
 MOST = 1000  # proposals of one photo
 FEW = 100
@@ -29,7 +28,7 @@ SAM_SOURCE = (
 )
 
 
-class Everything:
+class Everything(PhotoSuite):
     """Average recall of at most 1000 proposals a photo, class-agnostic; see `protocol`.
 
     Args:
@@ -39,7 +38,6 @@ class Everything:
     """
 
     version = "1"
-    direction: Direction = "higher"
     primary = "recall"
 
     def __init__(
@@ -94,38 +92,20 @@ class Everything:
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
         values: dict[str, list[float]] = {self.primary: [], **{size: [] for size in SIZES}}
-        skipped: Counter[str] = Counter()
         for seen in observations:
-            skipped.update(seen.skipped)
             for name, numbers in seen.values.items():
                 values.setdefault(name, []).extend(numbers)
         estimates = {name: Estimate.of(numbers) for name, numbers in values.items()}
         extra = {name: estimate for name, estimate in estimates.items() if name not in (self.primary, *SIZES)}
-        if reference is not None:
-            extra["agreement"] = mean_agreement(observations, reference[1])
-        return Result(
-            suite=self.name,
-            version=self.version,
-            protocol=self.protocol,
-            direction=self.direction,
+        return self.result(
+            estimates[self.primary],
+            observations,
             model=model,
             dataset=dataset,
-            images=len(observations),
-            skipped=dict(skipped),
-            breakdown={size: estimates[size] for size in SIZES},
             extra=extra,
-            reference=None if reference is None else reference[0],
-            **estimates[self.primary].model_dump(),
+            reference=reference,
+            breakdown={size: estimates[size] for size in SIZES},
         )
-
-    def run(
-        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
-    ) -> Result:
-        observations = []
-        for sample in samples:
-            predictor.set_image(sample.image)
-            observations.append(self.observe(predictor, sample))
-        return self.summarise(observations, model=model, dataset=dataset)
 
 
 def best(candidates: Sequence[Candidate], *, most: int = MOST) -> list[Rle]:
