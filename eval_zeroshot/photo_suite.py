@@ -1,6 +1,6 @@
 """What suites that look at each photo by itself share: the run over samples and the facts of a result."""
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,34 +10,13 @@ from eval_zeroshot.agreement import mean_agreement
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.suite import Suite
 
 
-class PhotoSuite(ABC):
-    """The base of all suites here; see `suite.Suite` for what its methods owe."""
+class PhotoSuite(Suite, ABC):
+    """The base of all suites here; what its further methods owe stands at `suite.Suite`."""
 
-    name: str
-    version: str
-    protocol: str
     direction: Direction = "higher"
-
-    @abstractmethod
-    def counted_ids(self, sample: Sample) -> list[int]:
-        """Annotation ids of the objects that count."""
-
-    @abstractmethod
-    def observe(self, predictor: PredictorLike, sample: Sample) -> Observation:
-        """Ask about one photo, which the predictor has set."""
-
-    @abstractmethod
-    def summarise(
-        self,
-        observations: Sequence[Observation],
-        *,
-        model: str,
-        dataset: str,
-        reference: tuple[str, Sequence[Observation]] | None = None,
-    ) -> Result:
-        """One model's result."""
 
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"

@@ -4,6 +4,7 @@
 over processes, resumed, and compared pairwise later.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -24,12 +25,15 @@ class Suite(Protocol):
     direction: Direction
     protocol: str
 
+    @abstractmethod
     def counted_ids(self, sample: Sample) -> list[int]:
         """Annotation ids of the objects that count, in the order of the observation."""
 
+    @abstractmethod
     def observe(self, predictor: PredictorLike, sample: Sample) -> Observation:
         """Ask about one photo, which the predictor has set."""
 
+    @abstractmethod
     def summarise(
         self,
         observations: Sequence[Observation],
@@ -40,6 +44,7 @@ class Suite(Protocol):
     ) -> Result:
         """One model's result; `reference` is another model's name and its observations of the same photos."""
 
+    @abstractmethod
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
     ) -> Result:

@@ -2,28 +2,17 @@
 
 import csv
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from distill.cli import main
 from eval_zeroshot import FillBox, box_iou, evaluate, open_dataset, write_results
 
 
 @pytest.fixture
-def compare(monkeypatch, capsys):
-    """Run the command: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["repvit-sam", "compare", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+def compare(command):
+    """Exit code, stdout and stderr of `repvit-sam compare ARGUMENTS`, in this process."""
+    return partial(command, "compare")
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,17 @@
 """`repvit-sam eval edges`: what it prints, and what it says where something is missing."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from distill.cli import main
-
 
 @pytest.fixture
-def edges(monkeypatch, capsys):
-    """Run the command: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["repvit-sam", "eval", "edges", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+def edges(command):
+    """Exit code, stdout and stderr of `repvit-sam eval edges ARGUMENTS`, in this process."""
+    return partial(command, "eval", "edges")
 
 
 def test_the_official_example_by_the_command(shared_data, edges):

@@ -1,27 +1,17 @@
 """`repvit-sam eval` with models of other projects, with differences, and on a data set whose photos are not all there."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from distill.cli import main
-
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(command):
     """Exit code, stdout and stderr of `repvit-sam eval ARGUMENTS`, in this process."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["repvit-sam", "eval", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
+    return partial(command, "eval")
 
 
 @pytest.fixture

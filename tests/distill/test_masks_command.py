@@ -1,7 +1,7 @@
 """`repvit-sam masks`: SA-1B's format, continued, and what it says where something is wrong."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import encoders
-from distill.cli import main
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
 from shards.source_tars import parse_annotations
 
@@ -17,19 +16,9 @@ SETTINGS = ("--points", 3, "--min-iou", 0, "--min-stability", 0, "--image-size",
 
 
 @pytest.fixture
-def masks(monkeypatch, capsys):
-    """Run the command: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["repvit-sam", "masks", "--model", "sam_demo", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+def masks(command):
+    """Exit code, stdout and stderr of `repvit-sam masks --model sam_demo ARGUMENTS`, in this process."""
+    return partial(command, "masks", "--model", "sam_demo")
 
 
 @pytest.fixture
