@@ -8,11 +8,13 @@ from encoders.errors import InputError
 from encoders.mvtec import HOW_TO_GET, category_of
 from encoders.rle import encode_mask
 from encoders.sample import Sample
+from eval_zeroshot.agreement import agreement
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import PhotoSuite
-from eval_zeroshot.pixel_f1 import max_f1
+from eval_zeroshot.pixel_f1 import max_f1, max_f1_of_draws
 from eval_zeroshot.protocol import PredictorLike, ask, prompts_per_call
 from eval_zeroshot.results import Estimate, Result
+from eval_zeroshot.statistics import RESAMPLES, mean_of_present, resampled_means
 
 LEAST_SCORE = 1e-6  # of a pixel under a mask whose predicted IoU is not above 0: still more than under none
 
@@ -22,6 +24,7 @@ class Anomaly(PhotoSuite):
 
     name = "anomaly"
     version = "1"
+    resamples = RESAMPLES
     protocol = (
         "stated (RepViT-SAM): F_p on MVTec AD; inferred: the maximum pixel F1 over thresholds of SAA+, whose code computes "
         "it; not known: the prompts and settings behind its numbers (37.65 for SAM ViT-H), so they cannot be compared with "
@@ -75,31 +78,52 @@ class Anomaly(PhotoSuite):
         dataset: str,
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
-        categories: dict[str, list[Observation]] = {}
-        for seen in observations:
-            categories.setdefault(category_of(seen.key), []).append(seen)
-        best, plain = {}, []
-        for category, members in categories.items():
-            values = {name: _joined(members, name) for name in ("score", "hits", "surplus", "positives", "pixels")}
+        best, plain, empty = {}, [], 0
+        for category, (members, values) in _by_category(observations).items():
             positives, pixels = int(values["positives"].sum()), int(values["pixels"].sum())
             found = max_f1(
                 values["score"], hits=values["hits"], surplus=values["surplus"], positives=positives, pixels=pixels
             )
-            if found is not None:
-                best[category] = found.f1
-                called = values["hits"].sum() + values["surplus"].sum()
-                plain.append(float(2 * values["hits"].sum() / (called + positives)))
-        extra = {"every_mask": Estimate.of(plain)}
-        extra |= {category: Estimate(value=f1, n=len(categories[category])) for category, f1 in best.items()}
+            if found is None:
+                empty += 1
+                continue
+            best[category] = Estimate(value=found.f1, n=len(members))
+            called = values["hits"].sum() + values["surplus"].sum()
+            plain.append(float(2 * values["hits"].sum() / (called + positives)))
         return self.result(
-            Estimate.of(list(best.values())),
+            Estimate.of([estimate.value for estimate in best.values() if estimate.value is not None]),
             observations,
             model=model,
             dataset=dataset,
-            extra=extra,
-            skipped={"category without a defect": len(categories) - len(best)},
+            extra={"every_mask": Estimate.of(plain)} | best,
+            skipped={"category without a defect": empty},
             reference=reference,
         )
+
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`: each category, and means over those that a draw has a defect of."""
+        drawn: dict[str, np.ndarray] = {}
+        plain = []
+        for category, (members, values) in _by_category(observations).items():
+            of_group = weights[:, [members[place] for place in values["photo"].astype(np.int64)]]  # (B, K)
+            hits, surplus = of_group * values["hits"], of_group * values["surplus"]
+            positives, pixels = weights[:, members] @ values["positives"], weights[:, members] @ values["pixels"]
+            drawn[category] = max_f1_of_draws(
+                values["score"], hits=hits, surplus=surplus, positives=positives, pixels=pixels
+            )
+            called = hits.sum(axis=1) + surplus.sum(axis=1)
+            with np.errstate(invalid="ignore"):
+                plain.append(np.where(positives > 0, 2 * hits.sum(axis=1) / (called + positives), np.nan))
+        drawn |= {"value": mean_of_present([*drawn.values()]), "every_mask": mean_of_present(plain)}
+        if reference is not None:
+            drawn["agreement"] = resampled_means(agreement(observations, reference), weights=weights)
+        return drawn
 
 
 def _masks_of(predictor: PredictorLike, sample: Sample, counted: list[int]) -> tuple[list[np.ndarray], list[float]]:
@@ -115,5 +139,21 @@ def _masks_of(predictor: PredictorLike, sample: Sample, counted: list[int]) -> t
     return masks, scores
 
 
-def _joined(observations: Sequence[Observation], name: str) -> np.ndarray:
-    return np.asarray([value for seen in observations for value in seen.values[name]], np.float64)
+def _by_category(observations: Sequence[Observation]) -> dict[str, tuple[list[int], dict[str, np.ndarray]]]:
+    """Category -> places of its photos, and their values one photo after the other: K groups of pixels, P photos.
+
+    `photo` says for each group of pixels which of the P photos it is of.
+    """
+    members: dict[str, list[int]] = {}
+    for place, seen in enumerate(observations):
+        members.setdefault(category_of(seen.key), []).append(place)
+    found = {}
+    for category, places in members.items():
+        photos = [observations[place].values for place in places]
+        values = {
+            name: np.asarray([value for photo in photos for value in photo[name]], np.float64)
+            for name in ("score", "hits", "surplus", "positives", "pixels")
+        }
+        values["photo"] = np.repeat(np.arange(len(photos)), [len(photo["score"]) for photo in photos])
+        found[category] = places, values
+    return found

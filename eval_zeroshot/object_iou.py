@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
@@ -14,10 +13,9 @@ from eval_zeroshot.agreement import agreement
 from eval_zeroshot.calibration import expected_calibration_error
 from eval_zeroshot.metrics import SIZES, Size, size_class
 from eval_zeroshot.observations import Observation
-from eval_zeroshot.photo_suite import PhotoSuite
+from eval_zeroshot.photo_suite import Groups, MeanSuite
 from eval_zeroshot.protocol import PredictorLike, prompts_per_call
-from eval_zeroshot.results import Estimate, Result
-from eval_zeroshot.statistics import RESAMPLES, resampled_means
+from eval_zeroshot.results import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +45,13 @@ class Answers:
     masks: np.ndarray
 
 
-class InstanceIou(PhotoSuite):
+class InstanceIou(MeanSuite):
     """Mean IoU over objects, each prompted alone. Crowds and objects without a pixel are skipped and counted.
 
     Where answers have values `predicted_iou`, their calibration error (`calibration.expected_calibration_error`) is reported as
     `ece`.
     """
 
-    primary: str
-    seed: int = 0
-    resamples: int = RESAMPLES
     reasons: tuple[str, ...] = ("crowd", "empty")
 
     @abstractmethod
@@ -102,37 +97,18 @@ class InstanceIou(PhotoSuite):
             skipped=skipped,
         )
 
-    def summarise(
-        self,
-        observations: Sequence[Observation],
-        *,
-        model: str,
-        dataset: str,
-        reference: tuple[str, Sequence[Observation]] | None = None,
-    ) -> Result:
-        groups = self.groups(observations, reference=None if reference is None else reference[1])
-        estimates = {name: Estimate.of([*chain(*photos)]) for name, photos in groups.items()}
-        value = estimates.pop("value")
-        breakdown: dict[str, Estimate] = {size: estimates.pop(f"size {size}") for size in SIZES}
-        if "predicted_iou" in groups:
-            predicted, true = (np.concatenate(groups[name]) for name in ("predicted_iou", "value"))
-            estimates["ece"] = Estimate(value=expected_calibration_error(predicted, true), n=len(true))
-        return self.result(
-            value,
-            observations,
-            model=model,
-            dataset=dataset,
-            extra=estimates,
-            reference=reference,
-            breakdown=breakdown,
-            seed=self.seed,
-        )
+    def facts(self, groups: Groups) -> dict[str, Estimate]:
+        """The calibration error, which has no interval, as resampling biases it."""
+        if "predicted_iou" not in groups:
+            return {}
+        predicted, true = (np.concatenate(groups[name]) for name in ("predicted_iou", "value"))
+        return {"ece": Estimate(value=expected_calibration_error(predicted, true), n=len(true))}
 
     def groups(
         self, observations: Sequence[Observation], *, reference: Sequence[Observation] | None = None
-    ) -> dict[str, list[list[float]]]:
+    ) -> Groups:
         """Named numbers, for each photo those of its objects: `value` is the primary one, `size SIZE` the same by size."""
-        groups: dict[str, list[list[float]]] = {"value": [], **{f"size {size}": [] for size in SIZES}}
+        groups: Groups = {"value": [], **{f"size {size}": [] for size in SIZES}}
         others = dict.fromkeys(name for seen in observations for name in seen.values if name != self.primary)
         for seen in observations:
             primary = seen.values.get(self.primary, [])
@@ -145,17 +121,6 @@ class InstanceIou(PhotoSuite):
         if reference is not None:
             groups["agreement"] = agreement(observations, reference)
         return groups
-
-    def resample(
-        self,
-        observations: Sequence[Observation],
-        *,
-        weights: np.ndarray,
-        reference: Sequence[Observation] | None = None,
-    ) -> dict[str, np.ndarray]:
-        """See `suite.Resamples`; the calibration error, which resampling biases, is left out."""
-        groups = self.groups(observations, reference=reference)
-        return {name: resampled_means(photos, weights=weights) for name, photos in groups.items()}
 
     def _counted(self, sample: Sample) -> tuple[list[int], dict[str, int]]:
         """Indices of the objects that count, and how many do not, by reason."""

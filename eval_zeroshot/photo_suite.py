@@ -3,14 +3,21 @@
 from abc import ABC
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from encoders.sample import Sample
-from eval_zeroshot.agreement import mean_agreement
+from eval_zeroshot.agreement import agreement, mean_agreement
+from eval_zeroshot.metrics import SIZES
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.statistics import RESAMPLES, resampled_means
 from eval_zeroshot.suite import Suite
+
+Groups = dict[str, list[list[float]]]  # name of a number -> for each photo its values
 
 
 class PhotoSuite(Suite, ABC):
@@ -60,3 +67,63 @@ class PhotoSuite(Suite, ABC):
             **value.model_dump(),
             **facts,
         )
+
+
+class MeanSuite(PhotoSuite, ABC):
+    """The base of suites whose numbers are means of values that observations hold.
+
+    Attributes:
+        primary: which of the values is the result's; values called as a size of object are its breakdown.
+    """
+
+    primary: str
+    seed: int = 0
+    resamples: int = RESAMPLES
+
+    def groups(self, observations: Sequence[Observation], *, reference: Sequence[Observation] | None = None) -> Groups:
+        """Named numbers, photo by photo: `value` is the primary one, `size SIZE` the same by size."""
+        names = dict.fromkeys(name for seen in observations for name in seen.values)
+        title = {self.primary: "value"} | {size: f"size {size}" for size in SIZES}
+        groups = {title.get(name, name): [seen.values.get(name, []) for seen in observations] for name in names}
+        groups.setdefault("value", [])
+        if reference is not None:
+            groups["agreement"] = agreement(observations, reference)
+        return groups
+
+    def facts(self, groups: Groups) -> dict[str, Estimate]:
+        """Further numbers that are no means; none here."""
+        return {}
+
+    def summarise(
+        self,
+        observations: Sequence[Observation],
+        *,
+        model: str,
+        dataset: str,
+        reference: tuple[str, Sequence[Observation]] | None = None,
+    ) -> Result:
+        groups = self.groups(observations, reference=None if reference is None else reference[1])
+        estimates = {name: Estimate.of([*chain(*photos)]) for name, photos in groups.items()}
+        value = estimates.pop("value")
+        breakdown: dict[str, Estimate] = {size: estimates.pop(f"size {size}") for size in SIZES if f"size {size}" in estimates}
+        return self.result(
+            value,
+            observations,
+            model=model,
+            dataset=dataset,
+            extra=estimates | self.facts(groups),
+            reference=reference,
+            breakdown=breakdown,
+            seed=self.seed,
+        )
+
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`; what is no mean, as a calibration error, is left out."""
+        groups = self.groups(observations, reference=reference)
+        return {name: resampled_means(photos, weights=weights) for name, photos in groups.items()}

@@ -1,7 +1,5 @@
 """The saliency suite: how far a mask is from what people say stands out in a photo."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from encoders.duts import HOW_TO_GET
@@ -12,17 +10,18 @@ from encoders.rle import encode_mask
 from encoders.sample import Sample
 from eval_zeroshot.clicks import centre_point
 from eval_zeroshot.observations import Observation
-from eval_zeroshot.photo_suite import PhotoSuite
+from eval_zeroshot.photo_suite import MeanSuite
 from eval_zeroshot.protocol import PredictorLike, ask
-from eval_zeroshot.results import Direction, Estimate, Result
+from eval_zeroshot.results import Direction
 
 
-class Saliency(PhotoSuite):
+class Saliency(MeanSuite):
     """Mean absolute error of the mask for the oracle's box; see `protocol`."""
 
     name = "saliency"
     version = "1"
     direction: Direction = "lower"
+    primary = "box"
     protocol = (
         "stated (RepViT-SAM): the mean absolute error on DUTS, lower is better; not stated: how the models were prompted, so "
         "its numbers (.046 for SAM ViT-H) cannot be compared with these. ours: an oracle's prompt, the box of all that the "
@@ -71,21 +70,6 @@ class Saliency(PhotoSuite):
             },
             masks=[encode_mask(mask)],
         )
-
-    def summarise(
-        self,
-        observations: Sequence[Observation],
-        *,
-        model: str,
-        dataset: str,
-        reference: tuple[str, Sequence[Observation]] | None = None,
-    ) -> Result:
-        estimates = {
-            name: Estimate.of([value for seen in observations for value in seen.values.get(name, [])])
-            for name in ("box", "click", "box_iou")
-        }
-        value = estimates.pop("box")
-        return self.result(value, observations, model=model, dataset=dataset, extra=estimates, reference=reference)
 
 
 def mean_absolute_error(prediction: np.ndarray, truth: np.ndarray) -> float:

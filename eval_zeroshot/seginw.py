@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.sample import Sample
 from encoders.seginw import HOW_TO_GET, annotation_files, photo_key
+from eval_zeroshot.agreement import agreement
 from eval_zeroshot.annotations import read_annotations
 from eval_zeroshot.detections import read_detections
 from eval_zeroshot.instance import InstanceAp
@@ -17,6 +20,7 @@ from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Estimate, Result
+from eval_zeroshot.statistics import mean_of_present, resampled_means
 
 MOST_BOXES = 100
 HQ_SAM = InstanceProtocol(
@@ -41,6 +45,7 @@ class SegInW(PhotoSuite):
 
     name = "seginw"
     version = "1"
+    resamples = InstanceAp.resamples
 
     def __init__(self, *, parts: dict[str, InstanceAp], keys: dict[str, tuple[str, str]], boxes: str) -> None:
         self._parts, self._keys, self._boxes = parts, keys, boxes
@@ -92,12 +97,9 @@ class SegInW(PhotoSuite):
         dataset: str,
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
-        ours, theirs = self._by_part(observations), self._by_part([] if reference is None else reference[1])
         results = {
-            name: self._parts[name].summarise(
-                seen, model=model, dataset=name, reference=None if reference is None else (reference[0], theirs[name])
-            )
-            for name, seen in ours.items()
+            name: self._parts[name].summarise(seen, model=model, dataset=name)
+            for name, seen in self._by_part(observations).items()
         }
         with_ap = {name: result for name, result in results.items() if result.value is not None}
         extra = {
@@ -105,8 +107,6 @@ class SegInW(PhotoSuite):
             for number in ("AP50", "AP75")
         }
         extra |= {name: Estimate(value=result.value, n=result.n) for name, result in with_ap.items()}
-        if reference is not None:
-            extra["agreement"] = _pooled([result.extra["agreement"] for result in results.values()])
         return self.result(
             Estimate.of([result.value for result in with_ap.values() if result.value is not None]),
             observations,
@@ -122,6 +122,29 @@ class SegInW(PhotoSuite):
             detector_sha256=self._sha256,
         )
 
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`: AP of each data set, and means over those that a draw has objects of."""
+        places: dict[str, list[int]] = {}
+        for place, seen in enumerate(observations):
+            places.setdefault(self._keys[seen.key][0], []).append(place)
+        parts = {
+            name: self._parts[name].resample(seen, weights=weights[:, places[name]])
+            for name, seen in self._by_part(observations).items()
+        }
+        drawn = {
+            number: mean_of_present([part[number] for part in parts.values()]) for number in ("value", "AP50", "AP75")
+        }
+        drawn |= {name: part["value"] for name, part in parts.items()}
+        if reference is not None:
+            drawn["agreement"] = resampled_means(agreement(observations, reference), weights=weights)
+        return drawn
+
     def _inside(self, sample: Sample) -> tuple[InstanceAp, Sample]:
         """The suite of the sample's data set, and the sample under the key that it has there."""
         if sample.key not in self._keys:
@@ -135,10 +158,3 @@ class SegInW(PhotoSuite):
             name, key = self._keys[seen.key]
             found.setdefault(name, []).append(seen.model_copy(update={"key": key}))
         return found
-
-
-def _pooled(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean over all objects of means over those of each data set."""
-    counted = [(estimate.value, estimate.n) for estimate in estimates if estimate.value is not None]
-    count = sum(n for _, n in counted)
-    return Estimate(value=sum(value * n for value, n in counted) / count if count else None, n=count)

@@ -2,7 +2,8 @@
 
 Photos are drawn with replacement, each with all of its objects (a cluster bootstrap), since objects of one photo are alike. The
 draws depend on the number of photos and the seed alone, hence two models are drawn together and their difference is paired:
-what makes a photo hard for both cancels out. Intervals are percentiles. (Efron and Tibshirani, An Introduction to the
+what makes a photo hard for both cancels out. Intervals are percentiles, without a correction: those of a number that few photos
+bias, as AP over many categories, lie off its middle; a paired difference is hardly touched. (Efron and Tibshirani, An Introduction to the
 Bootstrap, 1993.)
 """
 
@@ -14,7 +15,7 @@ from eval_zeroshot.results import Estimate, Result
 
 RESAMPLES = 1000
 COVERAGE = 0.95
-FEWEST_PHOTOS = 2  # of one photo all draws are alike
+FEWEST_UNITS = 2  # of one photo, or one video, all draws are alike
 BLOCK_NUMBERS = 2**22  # weights held at a time
 
 Samples = Mapping[str, np.ndarray]  # name of a number -> its values (B,) in B draws; see `suite.Resamples`
@@ -42,6 +43,14 @@ def resampled_means(values: Sequence[Sequence[float]], *, weights: np.ndarray) -
     """
     table = np.asarray([(sum(its), len(its)) for its in values], np.float64).reshape(-1, 2)
     sums, counts = (weights @ table).T
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def mean_of_present(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """(B,) mean of M numbers in each draw, (B,) each; those that a draw has none of, NaN, are left out of it."""
+    table = np.asarray(samples, np.float64)
+    there = np.isfinite(table)
+    sums, counts = np.where(there, table, 0).sum(axis=0), there.sum(axis=0)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 

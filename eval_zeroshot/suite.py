@@ -100,3 +100,11 @@ class Follows(Protocol):
         self, predictor: PredictorLike, sample: Sample, *, before: Observation | None
     ) -> Observation:
         """`observe`, with the observation of the predecessor."""
+
+
+@runtime_checkable
+class DrawsTogether(Protocol):
+    """A suite that resamples several photos as one, as the frames of a video, which are hardly independent."""
+
+    def unit(self, key: str) -> str:
+        """What a photo is a part of, by the photo's key."""

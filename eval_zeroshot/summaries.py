@@ -6,8 +6,8 @@ import numpy as np
 
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.results import Result
-from eval_zeroshot.statistics import FEWEST_PHOTOS, difference, photo_weights, with_intervals
-from eval_zeroshot.suite import Resamples, Suite
+from eval_zeroshot.statistics import FEWEST_UNITS, difference, photo_weights, with_intervals
+from eval_zeroshot.suite import DrawsTogether, Resamples, Suite
 
 
 def summarise_all(
@@ -36,10 +36,16 @@ def _draws(
     suite: Suite, observations: Sequence[Observation], *, reference: Sequence[Observation] | None
 ) -> dict[str, np.ndarray]:
     """Numbers of draws of the photos, alike for all models; none where the suite cannot be resampled."""
-    if not isinstance(suite, Resamples) or len(observations) < FEWEST_PHOTOS:
+    if not isinstance(suite, Resamples):
+        return {}
+    unit_of_photo = np.arange(len(observations))
+    if isinstance(suite, DrawsTogether):
+        unit_of_photo = np.unique([suite.unit(seen.key) for seen in observations], return_inverse=True)[1]
+    units = int(unit_of_photo.max(initial=-1)) + 1
+    if units < FEWEST_UNITS:
         return {}
     blocks = [
-        suite.resample(observations, weights=weights, reference=reference)
-        for weights in photo_weights(len(observations), resamples=suite.resamples)
+        suite.resample(observations, weights=weights[:, unit_of_photo], reference=reference)
+        for weights in photo_weights(units, resamples=suite.resamples)
     ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -1,6 +1,7 @@
 """The video suite: objects told in the first frame, followed from frame to frame by prompts."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Estimate, Result
+from eval_zeroshot.statistics import RESAMPLES, resampled_means
 from eval_zeroshot.tracking import BOX_MARGIN, LOGIT, follow
+
+TRACK_NUMBERS = ("value", "J", "F", "J_recall", "F_recall")  # of an object; value is the mean of J and F
 
 
 class Video(PhotoSuite):
@@ -28,6 +32,7 @@ class Video(PhotoSuite):
 
     name = "video"
     version = "1"
+    resamples = RESAMPLES
     protocol = (
         "stated (DAVIS 2017, davis2017-evaluation, semi-supervised): the objects of the first frame are told; J is the IoU of "
         f"a frame's masks, F that of their outlines within {TOLERANCE} of the diagonal; first and last frame do not count; "
@@ -105,27 +110,14 @@ class Video(PhotoSuite):
         dataset: str,
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
-        tracks: dict[tuple[str, int], list[tuple[float, float]]] = {}
-        objects: set[tuple[str, int]] = set()
-        for seen in observations:
-            sequence = sequence_of(seen.key)
-            objects.update((sequence, number) for number in seen.ids)
-            numbers = (seen.values.get(name, []) for name in ("object", "J", "F"))
-            for number, region, boundary in zip(*numbers, strict=True):
-                tracks.setdefault((sequence, int(number)), []).append((region, boundary))
-        of_objects = [np.asarray(frames) for frames in tracks.values()]  # (frames, 2) each
-        means = np.asarray([frames.mean(axis=0) for frames in of_objects]).reshape(-1, 2)
-        recalls = np.asarray([(frames > 0.5).mean(axis=0) for frames in of_objects]).reshape(-1, 2)
-        extra = {
-            "J": Estimate.of(means[:, 0].tolist()),
-            "F": Estimate.of(means[:, 1].tolist()),
-            "J_recall": Estimate.of(recalls[:, 0].tolist()),
-            "F_recall": Estimate.of(recalls[:, 1].tolist()),
-        }
+        tracks = _tracks(observations)
+        objects = {(sequence_of(seen.key), number) for seen in observations for number in seen.ids}
+        extra = {name: Estimate.of([numbers[name] for numbers in tracks.values()]) for name in TRACK_NUMBERS}
+        value = extra.pop("value")
         if reference is not None:
-            extra["agreement"] = Estimate.of(_agreement(observations, reference[1]))
+            extra["agreement"] = Estimate.of([*chain(*_agreement(observations, reference[1]))])
         return self.result(
-            Estimate.of(means.mean(axis=1).tolist()),
+            value,
             observations,
             model=model,
             dataset=dataset,
@@ -133,6 +125,30 @@ class Video(PhotoSuite):
             skipped={"object without a frame that counts": len(objects - set(tracks))},
             reference=reference,
         )
+
+    def unit(self, key: str) -> str:
+        """See `suite.DrawsTogether`: the sequence."""
+        return sequence_of(key)
+
+    def resample(
+        self,
+        observations: Sequence[Observation],
+        *,
+        weights: np.ndarray,
+        reference: Sequence[Observation] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `suite.Resamples`; the frames of a sequence have one weight."""
+        tracks = _tracks(observations)
+        first: dict[str, int] = {}
+        for place, seen in enumerate(observations):
+            first.setdefault(sequence_of(seen.key), place)
+        of_track = weights[:, [first[sequence] for sequence, _ in tracks]]
+        drawn = {
+            name: resampled_means([[numbers[name]] for numbers in tracks.values()], weights=of_track) for name in TRACK_NUMBERS
+        }
+        if reference is not None:
+            drawn["agreement"] = resampled_means(_agreement(observations, reference), weights=weights)
+        return drawn
 
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
@@ -145,12 +161,28 @@ class Video(PhotoSuite):
         return self.summarise(list(observations.values()), model=model, dataset=dataset)
 
 
-def _agreement(observations: Sequence[Observation], reference: Sequence[Observation]) -> list[float]:
-    """IoU with the reference's masks, in the frames and of the objects that count."""
+def _tracks(observations: Sequence[Observation]) -> dict[tuple[str, int], dict[str, float]]:
+    """(sequence, object) -> its numbers over the frames that count; see `TRACK_NUMBERS`."""
+    tracks: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for seen in observations:
+        numbers = (seen.values.get(name, []) for name in ("object", "J", "F"))
+        for number, region, boundary in zip(*numbers, strict=True):
+            tracks.setdefault((sequence_of(seen.key), int(number)), []).append((region, boundary))
+    found = {}
+    for track, its in tracks.items():
+        frames = np.asarray(its)  # (frames, 2)
+        region, boundary = (float(mean) for mean in frames.mean(axis=0))
+        recalls = [float(share) for share in (frames > 0.5).mean(axis=0)]
+        found[track] = dict(zip(TRACK_NUMBERS, [(region + boundary) / 2, region, boundary, *recalls], strict=True))
+    return found
+
+
+def _agreement(observations: Sequence[Observation], reference: Sequence[Observation]) -> list[list[float]]:
+    """For each frame IoU with the reference's masks, of the objects that count in it."""
     others = {seen.key: seen for seen in reference}
     values = []
     for seen in observations:
         theirs = dict(zip(others[seen.key].ids, others[seen.key].masks, strict=True))
         ours = dict(zip(seen.ids, seen.masks, strict=True))
-        values += [rle_iou(ours[int(number)], theirs[int(number)]) for number in seen.values.get("object", [])]
+        values.append([rle_iou(ours[int(number)], theirs[int(number)]) for number in seen.values.get("object", [])])
     return values

@@ -11,11 +11,9 @@ from eval_zeroshot.everything.generator import explore, select
 from eval_zeroshot.everything.order import ORDER_IN_WORDS
 from eval_zeroshot.everything.recall import ALL, frequency_groups, matched_shares, overlaps, size_groups
 from eval_zeroshot.everything.settings import SAM_PROPOSALS, MaskSettings
-from eval_zeroshot.metrics import SIZES
 from eval_zeroshot.observations import Observation
-from eval_zeroshot.photo_suite import PhotoSuite
+from eval_zeroshot.photo_suite import MeanSuite
 from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.results import Estimate, Result
 
 MOST = 1000  # proposals of one photo
 FEW = 100
@@ -28,7 +26,7 @@ SAM_SOURCE = (
 )
 
 
-class Everything(PhotoSuite):
+class Everything(MeanSuite):
     """Average recall of at most 1000 proposals a photo, class-agnostic; see `protocol`.
 
     Args:
@@ -82,30 +80,6 @@ class Everything(PhotoSuite):
             fewer = best(select(found.first(budget).candidates, settings=self.settings))
             values[f"AR_{budget}_points"] = truth.recall(fewer)
         return seen.model_copy(update={"values": values, "masks": truth.nearest(proposals)})
-
-    def summarise(
-        self,
-        observations: Sequence[Observation],
-        *,
-        model: str,
-        dataset: str,
-        reference: tuple[str, Sequence[Observation]] | None = None,
-    ) -> Result:
-        values: dict[str, list[float]] = {self.primary: [], **{size: [] for size in SIZES}}
-        for seen in observations:
-            for name, numbers in seen.values.items():
-                values.setdefault(name, []).extend(numbers)
-        estimates = {name: Estimate.of(numbers) for name, numbers in values.items()}
-        extra = {name: estimate for name, estimate in estimates.items() if name not in (self.primary, *SIZES)}
-        return self.result(
-            estimates[self.primary],
-            observations,
-            model=model,
-            dataset=dataset,
-            extra=extra,
-            reference=reference,
-            breakdown={size: estimates[size] for size in SIZES},
-        )
 
 
 def best(candidates: Sequence[Candidate], *, most: int = MOST) -> list[Rle]:

@@ -149,7 +149,7 @@ def reading_note(group: Group) -> str:
     if OWN_ERROR.search(group.protocol) is None and any(result.standard_error is not None for result in group.results):
         text += f". ± is one standard error over {group.unit}"
     if any(result.low is not None for result in group.results):
-        text += ". Intervals are 95 %, by bootstrap over photos"
+        text += ". Intervals are 95 %, by bootstrap over photos or whole videos"
     if any(result.difference for result in group.results):
         text += ". Differences are paired: both models on the same photos"
     return text
