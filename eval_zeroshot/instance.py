@@ -17,6 +17,7 @@ from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.ap import average_precision
 from eval_zeroshot.ap_resample import resampled_ap
 from eval_zeroshot.detections import Detections
+from eval_zeroshot.hits import hit_values
 from eval_zeroshot.instance_protocols import InstanceProtocol
 from eval_zeroshot.metrics import SIZES, size_class
 from eval_zeroshot.observations import Observation
@@ -84,16 +85,17 @@ class InstanceAp(PhotoSuite):
         boxes = np.asarray([self._records[number]["bbox"] for number in ids], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         masks, ious = _masks_of(predictor, sample.shape, boxes, rules=self._rules)
-        scores = [float(self._records[number]["score"]) for number in ids]
-        if self._rules.scores_by_iou:
-            scores = [score * iou for score, iou in zip(scores, ious, strict=True)]
+        detected = [float(self._records[number]["score"]) for number in ids]
+        scores = [score * iou for score, iou in zip(detected, ious, strict=True)] if self._rules.scores_by_iou else detected
+        categories = np.asarray([self._records[number]["category_id"] for number in ids])
+        hits = hit_values(sample, boxes=boxes, categories=categories, scores=np.asarray(detected), masks=masks)
         every = self._of_photo(sample)
         unknown = sum(self._records[number]["category_id"] not in self._known for number in every)
         return Observation(
             key=sample.key,
             ids=ids,
             areas=[float(area) for area in np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)],
-            values={"score": scores, "predicted_iou": ious},
+            values={"score": scores, "predicted_iou": ious, **hits},
             masks=masks,
             skipped={"box of an unknown category": unknown, "box over the limit": len(every) - unknown - len(ids)},
         )

@@ -2,9 +2,8 @@
 
 Photos are drawn with replacement, each with all of its objects (a cluster bootstrap), since objects of one photo are alike. The
 draws depend on the number of photos and the seed alone, hence two models are drawn together and their difference is paired:
-what makes a photo hard for both cancels out. Intervals are percentiles, without a correction: those of a number that few photos
-bias, as AP over many categories, lie off its middle; a paired difference is hardly touched. (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993.)
+what makes a photo hard for both cancels out. Intervals are percentiles without a correction: those of a number that few photos
+bias, as AP over many categories, lie off its middle. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,7 @@
 """The gallery: the worst and the median cases of one model, with prompt, truth and what each model answered."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -12,24 +11,18 @@ from encoders.rle import decode_segmentation
 from encoders.sample import Sample
 from eval_zeroshot.clicks import centre_point
 from eval_zeroshot.edges.scores import best_f
+from eval_zeroshot.hits import CORNERS
+from eval_zeroshot.observations import Observation
 from eval_zeroshot.report.cases import Case, worst_and_median
 from eval_zeroshot.report.columns import Group
 from eval_zeroshot.report.curves import counts_of
-from eval_zeroshot.report.observed import Seen, primary_values
+from eval_zeroshot.report.observed import Seen, mask_ious_of_hits, primary_values
+from eval_zeroshot.report.photos import PhotosByKey
 from eval_zeroshot.report.pictures import cut_out, data_uri, edges_picture, paint, plain, with_prompt
+from eval_zeroshot.results import Result
 
 COUNT = 4  # cases of each kind
 ObjectName = tuple[str, int]  # photo's key, annotation id
-
-
-class Photos(Protocol):
-    """A data set by number, with the name that results give it; see `open_dataset`."""
-
-    name: str
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,43 +63,6 @@ class Gallery:
     reason: str = ""
 
 
-@dataclass(kw_only=True)
-class PhotosByKey:
-    """Samples of several data sets by name and key; a photo is looked for where the observations have it first."""
-
-    datasets: Sequence[Photos] = field(default_factory=tuple)
-
-    def dataset(self, name: str) -> Photos | None:
-        """The data set that results call `name`, or of which it is the first photos."""
-        fitting = (each for each in self.datasets if name == each.name or name.startswith(f"{each.name}["))
-        return next(fitting, None)
-
-    def samples(self, name: str, wanted: Mapping[str, int]) -> dict[str, Sample]:
-        """Key -> sample, for keys with the number where each probably lies.
-
-        Raises:
-            InputError: a photo is not in the data set.
-        """
-        photos = self.dataset(name)
-        if photos is None:
-            return {}
-        found = {}
-        for key, place in wanted.items():
-            if place < len(photos) and (sample := photos[place]).key == key:
-                found[key] = sample
-        left = set(wanted) - set(found)
-        for index in range(len(photos) if left else 0):
-            sample = photos[index]
-            if sample.key in left:
-                found[sample.key] = sample
-                left.remove(sample.key)
-            if not left:
-                break
-        if left:
-            raise InputError(f"{name} has no photo {sorted(left)[0]}; give --data as it was given to eval")
-        return found
-
-
 def gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model: str | None = None) -> Gallery:
     """The cases of one group.
 
@@ -128,14 +84,14 @@ def gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, mode
     result = next(result for result in group.results if result.model == chosen)
     if counts_of(seen[chosen]):
         return _edges(group, seen, photos=photos, model=chosen)
-    values = primary_values(result, seen[chosen])
-    if values is None or not all(len(photo.masks) == len(photo.ids) for photo in seen[chosen].photos.values()):
+    values = _numbers(result, seen[chosen])
+    if not values or not all(len(photo.masks) == len(photo.ids) for photo in seen[chosen].photos.values()):
         return Gallery(reason=f"{group.suite} has no number for each object, so there is no worst and no median one.")
     areas = {(p.key, number): area for p in seen[chosen].photos.values() for number, area in zip(p.ids, p.areas, strict=True)}
     cases = [Case(name=name, value=value, area=areas[name]) for name, value in values.items()]
     worst, median = worst_and_median(cases, count=COUNT, higher_is_better=result.direction == "higher")
     samples = photos.samples(group.dataset, _places(seen[chosen], (case.name[0] for case in [*worst, *median])))
-    numbers = {each.model: primary_values(each, seen[each.model]) or {} for each in group.results if each.model in seen}
+    numbers = {each.model: _numbers(each, seen[each.model]) for each in group.results if each.model in seen}
 
     def show(case: Case[ObjectName]) -> Shown:
         return _object(group, seen, case=case, sample=samples[case.name[0]], numbers=numbers)
@@ -152,14 +108,17 @@ def _object(
     numbers: Mapping[str, Mapping[ObjectName, float]],
 ) -> Shown:
     key, number = case.name
-    places = np.flatnonzero(sample.annotation_ids == number)
+    holder = next(its.photos[key] for its in seen.values() if key in its.photos and number in its.photos[key].ids)
+    detection = _detection(holder, number)
+    annotation = number if detection is None else detection.annotation
+    places = np.flatnonzero(sample.annotation_ids == annotation)
     if not len(places):
-        raise InputError(f"photo {key} has no object {number}; give --data as it was given to eval")
+        raise InputError(f"photo {key} has no object {annotation}; give --data as it was given to eval")
     index = int(places[0])
     truth = sample.masks[index]
     crop = cut_out(truth)
-    where = f"object {number} of photo {key}"
-    mark = _prompt(group.suite, sample, index)
+    where = f"object {annotation} of photo {key}"
+    mark = _prompt(group.suite, sample, index, box=None if detection is None else detection.box)
     panels = [
         _panel("prompt", "", mark(plain(sample.image, crop=crop), crop), f"prompt for {where}"),
         _panel("truth", "", paint(sample.image, crop=crop, truth=truth, answer=truth), f"annotated mask of {where}"),
@@ -173,13 +132,38 @@ def _object(
         note = "" if value is None else f"{value:.3f}"
         picture = paint(sample.image, crop=crop, truth=truth, answer=mask)
         panels.append(_panel(model, note, picture, f"mask of {model} for {where}{note and f', IoU {note}'}"))
-    return Shown(title=f"Photo {key}, object {number}: {case.area:,.0f} px", panels=tuple(panels))
+    return Shown(title=f"Photo {key}, object {annotation}: {sample.areas[index]:,.0f} px", panels=tuple(panels))
 
 
-def _prompt(suite: str, sample: Sample, index: int) -> Callable[[Image.Image, tuple[int, int, int, int]], Image.Image]:
-    """What draws a suite's prompt; suites are told apart by the first word of their name."""
+@dataclass(frozen=True, kw_only=True)
+class _Detection:
+    """A detector's box, xyxy, and the object that it is of."""
+
+    box: tuple[float, ...]
+    annotation: int
+
+
+def _detection(photo: Observation, number: int) -> _Detection | None:
+    """The detection that a number of an observation stands for; None where numbers are objects' own."""
+    if "annotation" not in photo.values:
+        return None
+    place = photo.ids.index(number)
+    box = tuple(photo.values[corner][place] for corner in CORNERS)
+    return _Detection(box=box, annotation=int(photo.values["annotation"][place]))
+
+
+def _numbers(result: Result, seen: Seen) -> dict[ObjectName, float]:
+    """What ranks the cases: the numbers whose mean is the value; of an AP the IoU of each mask whose box is of an object."""
+    return primary_values(result, seen) or mask_ious_of_hits(seen)
+
+
+def _prompt(
+    suite: str, sample: Sample, index: int, *, box: Sequence[float] | None
+) -> Callable[[Image.Image, tuple[int, int, int, int]], Image.Image]:
+    """What draws a suite's prompt: the box given, or what the first word of the suite's name stands for."""
     kind = suite.split("_")[0]
-    box = sample.boxes[index] if kind == "box" else None
+    if box is None and kind in ("box", "saliency"):
+        box = sample.boxes[index]
     click = centre_point(sample.masks[index])[:2] if kind == "point" else None
     return lambda picture, crop: with_prompt(picture, crop=crop, box=box, click=click)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from eval_zeroshot.hits import NO_OBJECT
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.results import Result
 
@@ -72,6 +73,18 @@ def primary_values(result: Result, seen: Seen) -> dict[tuple[str, int], float] |
         if abs(sum(values.values()) / len(values) - result.value) < TOLERANCE:
             return values
     return None
+
+
+def mask_ious_of_hits(seen: Seen) -> dict[tuple[str, int], float]:
+    """(photo's key, number of a detection) -> IoU of its mask, of detections whose box is of an object; see `hits`."""
+    return {
+        (photo.key, number): iou
+        for photo in seen.photos.values()
+        for number, iou, annotation in zip(
+            photo.ids, photo.values.get("mask_iou", []), photo.values.get("annotation", []), strict=False
+        )
+        if annotation != NO_OBJECT
+    }
 
 
 def _newest_first(states: Iterable[Path]) -> Sequence[Path]:

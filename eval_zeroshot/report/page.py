@@ -15,8 +15,9 @@ from encoders.files import atomic_path
 from eval_zeroshot.render import Grid
 from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid
 from eval_zeroshot.report.curves import Figure, figures
-from eval_zeroshot.report.gallery import Gallery, Photos, PhotosByKey, gallery
+from eval_zeroshot.report.gallery import Gallery, gallery
 from eval_zeroshot.report.observed import ObservedFiles
+from eval_zeroshot.report.photos import Photos, PhotosByKey
 from eval_zeroshot.results import Result
 from eval_zeroshot.table import Comparison
 

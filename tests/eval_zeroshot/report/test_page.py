@@ -1,3 +1,5 @@
+import base64
+import io
 import re
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from PIL import Image
 
 from encoders.errors import InputError
+from encoders.rle import encode_mask
 from eval_zeroshot import Estimate, compare
 from eval_zeroshot.report.page import linked, page, write_page
 from eval_zeroshot.report.pictures import MISSED, RIGHT, SURPLUS, cut_out, paint
@@ -103,6 +106,26 @@ def test_the_gallery_shows_the_worst_and_the_median_object_with_every_models_mas
     ]
     of_teacher = read_page(page(comparison, states=[state], datasets=[photos], gallery_of="teacher"))
     assert of_teacher.all("img")[0]["alt"] == "prompt for object 11 of photo b"  # 0.6
+
+
+def test_a_detectors_boxes_are_shown_with_the_objects_they_are_of(hand, read_page, tmp_path):
+    """Detections 0, 1, 2 of a photo: of object 11, of none, of object 10. AP is no mean of theirs."""
+    photo = hand.photo("a", hand.mask(5, 3), hand.mask(30, 20))
+    answers = [hand.mask(30, 20), hand.mask(1, 1), hand.mask(5, 3, width=3)]
+    values = {"score": [0.9, 0.8, 0.7], "annotation": [11, -1, 10], "mask_iou": [1.0, 0.0, 0.25]}
+    values |= {"x0": [30, 1, 5], "y0": [20, 1, 3], "x1": [42, 9, 17], "y1": [30, 9, 13]}
+    seen = {"key": "a", "ids": [0, 1, 2], "areas": [120, 64, 120], "values": values}
+    result = hand.result("ours", [0.4], suite="instance_sam", protocol="AP of COCO")
+    hand.keep(tmp_path, result, [seen | {"masks": [encode_mask(mask) for mask in answers]}], name="ours")
+    shown = read_page(page(compare([result], published=False), states=[tmp_path], datasets=[hand.photos(photo)]))
+    assert [image["alt"] for image in shown.all("img")] == [
+        "prompt for object 10 of photo a",
+        "annotated mask of object 10 of photo a",
+        "mask of ours for object 10 of photo a, IoU 0.250",
+    ]
+    with_box = Image.open(io.BytesIO(base64.b64decode(shown.all("img")[0]["src"].partition(",")[2]))).convert("L")
+    pixels = np.asarray(with_box, int)  # 60 px of the photo are 300 of the picture, whose grey is 90
+    assert pixels[40, 25] > 200 and pixels[40, 55] < 120  # the box's left side, and its middle
 
 
 def test_without_photos_or_observations_the_page_says_what_the_gallery_needs(made, hand, read_page):
