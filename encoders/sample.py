@@ -1,5 +1,7 @@
 """The one sample type: a photo and the objects marked in it. Sources, suites and training all speak it."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,3 +61,18 @@ class Sample:
         """(height, width) of the image in pixels."""
         height, width = self.image.shape[:2]
         return int(height), int(width)
+
+    def image_sha256(self) -> str:
+        """sha256 of the pixels and their shape, in hex. Another JPEG decoder may give other pixels."""
+        digest = hashlib.sha256(repr(self.image.shape).encode())
+        digest.update(np.ascontiguousarray(self.image).data)
+        return digest.hexdigest()
+
+    def annotations_sha256(self) -> str:
+        """sha256 of all but the pixels, in hex: the key, what is marked, `meta`; the same on any machine."""
+        digest = hashlib.sha256(json.dumps([self.key, self.shape, self.meta], sort_keys=True).encode())
+        for values in (self.boxes, self.areas, self.category_ids, self.annotation_ids, self.crowd):
+            digest.update(np.ascontiguousarray(values).data)
+        for mask in (*self.masks, *self.boundaries):
+            digest.update(np.packbits(mask).data)
+        return digest.hexdigest()

@@ -1,9 +1,10 @@
 """What a suite saw on one photo, and a file of it, so that an evaluation continues where it was stopped."""
 
 import glob
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ class Observation(BaseModel):
 
     Attributes:
         key: the photo's `Sample.key`.
+        image_sha256, annotations_sha256: the sample's; empty where an observation was made outside `evaluate`.
         ids: (P,) annotation ids.
         areas: (P,) annotated areas in pixels.
         values: name of a number -> (P,) values.
@@ -28,11 +30,18 @@ class Observation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
+    image_sha256: str = ""
+    annotations_sha256: str = ""
     ids: list[int] = Field(default_factory=list)
     areas: list[float] = Field(default_factory=list)
     values: dict[str, list[float]] = Field(default_factory=dict)
     masks: list[dict[str, Any]] = Field(default_factory=list)
     skipped: dict[str, int] = Field(default_factory=dict)
+
+
+def dataset_sha256(annotations: Iterable[str]) -> str:
+    """One sha256 of all photos' `annotations_sha256`, whatever their order."""
+    return hashlib.sha256("".join(sorted(annotations)).encode()).hexdigest()
 
 
 class ObservationStore:
@@ -69,17 +78,24 @@ class ObservationStore:
         """Where a suite may keep files of the same identity; None where nothing is kept."""
         return None if self.path is None else self.path.with_suffix("")
 
-    def get(self, key: str, *, ids: list[int]) -> Observation | None:
+    def get(self, key: str, *, ids: list[int], image_sha256: str, annotations_sha256: str) -> Observation | None:
         """The stored observation of a photo, None if there is none yet.
 
         Raises:
-            InputError: it is of other objects than `ids`: the data set has changed under its name.
+            InputError: it is of other pixels, annotations or objects: the data set has changed under its name, or is another.
         """
         observation = self.found.get(key)
-        if observation is not None and observation.ids != ids:
+        if observation is None:
+            return None
+        changed = {
+            "pixels": observation.image_sha256 != image_sha256,
+            "annotations": observation.annotations_sha256 != annotations_sha256 or observation.ids != ids,
+        }
+        if any(changed.values()):
+            what = " and ".join(name for name, differs in changed.items() if differs)
             raise InputError(
-                f"{self.path}: photo {key} was evaluated on objects {observation.ids[:5]}..., the data set now has "
-                f"{ids[:5]}...; the annotations have changed, so delete this file to evaluate again"
+                f"{self.path}: photo {key} was evaluated with other {what} than the data set {self.identity.get('dataset')!r} "
+                "has now; choose another --out for another data set, or delete this file to evaluate again"
             )
         return observation
 

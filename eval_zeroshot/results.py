@@ -48,6 +48,7 @@ class Result(Estimate):
         direction: whether a higher or a lower value is better.
         model: name under which the model was given; role, architecture, sha256 of its weights and image size beside it.
         dataset: name of the data set, with its limit if not all of it was used.
+        dataset_sha256: of its annotations, so that two data sets of one name are told apart; None where it was not taken.
         images: photos seen, those without objects included.
         value, n, standard_error: the primary number over n objects.
         skipped: objects left out, by reason.
@@ -70,6 +71,7 @@ class Result(Estimate):
     model_sha256: str | None = None
     image_size: int | None = None
     dataset: str
+    dataset_sha256: str | None = None
     images: int = 0
     skipped: dict[str, int] = Field(default_factory=dict)
     breakdown: dict[str, Estimate] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ import torch
 from encoders.errors import InputError
 from encoders.sample import Sample
 from eval_zeroshot.datasets import EvalDataset
-from eval_zeroshot.observations import Observation, ObservationStore
+from eval_zeroshot.observations import Observation, ObservationStore, dataset_sha256
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
 from eval_zeroshot.suite import Follows, KeepsFiles, Suite
@@ -66,7 +66,7 @@ def evaluate(
         One result for each suite and model, in this order, with intervals where the suite can be resampled.
 
     Raises:
-        InputError: an unknown reference or baseline, two samples of one key, or a state whose annotations have changed.
+        InputError: an unknown reference or baseline, two samples of one key, or a state of other photos or annotations.
     """
     for what, wanted in (("reference", reference), ("model to compare against", against)):
         if wanted is not None and wanted not in predictors:
@@ -77,18 +77,19 @@ def evaluate(
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)
     total = len(samples) if isinstance(samples, Sized) else None
-    keys = _observe_all(predictors, suites, samples, stores, progress, total=total)
+    digests = _observe_all(predictors, suites, samples, stores, progress, total=total)
+    shown = dataset_sha256(digests.values())
 
     def seen_by(suite: Suite, model: str) -> list[Observation]:
         found = stores[suite.name, model].found
-        return [found[key] for key in keys]
+        return [found[key] for key in digests]
 
     results = []
     for suite in suites:
         seen = {model: seen_by(suite, model) for model in predictors}
         for result in summarise_all(suite, seen, dataset=name, reference=reference, against=against):
             fact = known[result.model]
-            about = {"role": fact.role, "arch": fact.arch, "model_sha256": fact.sha256}
+            about = {"role": fact.role, "arch": fact.arch, "model_sha256": fact.sha256, "dataset_sha256": shown}
             results.append(result.model_copy(update=about | {"image_size": _image_size(predictors[result.model])}))
     return results
 
@@ -130,33 +131,35 @@ def _observe_all(
     progress: Progress | None,
     *,
     total: int | None,
-) -> list[str]:
-    """Fill the stores; returns the keys of all samples in order."""
-    keys: dict[str, None] = {}
+) -> dict[str, str]:
+    """Fill the stores; returns key -> sha256 of the annotations of all samples in order."""
+    found: dict[str, str] = {}
     for sample in samples:
-        if sample.key in keys:
+        if sample.key in found:
             raise InputError(f"two samples have the key {sample.key}; keys must be unique within a data set")
-        keys[sample.key] = None
+        shown = {"image_sha256": sample.image_sha256(), "annotations_sha256": sample.annotations_sha256()}
+        found[sample.key] = shown["annotations_sha256"]
         for model, predictor in predictors.items():
             due = [
                 suite
                 for suite in suites
-                if stores[suite.name, model].get(sample.key, ids=suite.counted_ids(sample)) is None
+                if stores[suite.name, model].get(sample.key, ids=suite.counted_ids(sample), **shown) is None
             ]
             if due:
                 predictor.set_image(sample.image)
             for suite in due:
                 store = stores[suite.name, model]
                 if isinstance(suite, KeepsFiles):
-                    store.add(suite.observe_keeping(predictor, sample, folder=store.folder))
+                    seen = suite.observe_keeping(predictor, sample, folder=store.folder)
                 elif isinstance(suite, Follows):
                     before = store.found.get(suite.predecessor(sample) or "")
-                    store.add(suite.observe_following(predictor, sample, before=before))
+                    seen = suite.observe_following(predictor, sample, before=before)
                 else:
-                    store.add(suite.observe(predictor, sample))
+                    seen = suite.observe(predictor, sample)
+                store.add(seen.model_copy(update=shown))
         if progress is not None:
-            progress(len(keys), total)
-    return list(keys)
+            progress(len(found), total)
+    return found
 
 
 def _facts(

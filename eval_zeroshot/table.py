@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,12 +111,14 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
             the same protocol the later counts, and a note says so.
         published: add published numbers; those on suites that occur come first.
     """
+    results = list(results)
+    dataset_names, notes = _dataset_names(results)
     latest: dict[tuple[str, str, str, str, str], Result] = {}
-    notes = []
     for result in results:
-        key = (result.dataset, result.suite, result.version, result.protocol, result.model)
+        dataset = dataset_names[result.dataset, result.dataset_sha256]
+        key = (dataset, result.suite, result.version, result.protocol, result.model)
         if key in latest and latest[key] != result:
-            notes.append(f"{result.model} has several results in {result.suite} on {result.dataset}; the last is shown")
+            notes.append(f"{result.model} has several results in {result.suite} on {dataset}; the last is shown")
         latest[key] = result
     by_group: dict[tuple[str, str, str, str], list[Result]] = {}
     for key, result in latest.items():
@@ -136,6 +138,21 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
     suites = {group.suite.split("_")[0] for group in groups}  # variants of a suite have its name first
     papers = tuple(sorted(published_groups(), key=lambda group: group.suite not in suites)) if published else ()
     return Comparison(groups=tuple(groups), published=papers, notes=tuple(dict.fromkeys(notes)))
+
+
+def _dataset_names(results: Sequence[Result]) -> tuple[dict[tuple[str, str | None], str], list[str]]:
+    """(name, sha256) -> what tables call a data set, its name unless several have it; and notes of those."""
+    found: dict[str, dict[str | None, None]] = {}
+    for result in results:
+        found.setdefault(result.dataset, {})[result.dataset_sha256] = None
+    names, notes = {}, []
+    for name, digests in found.items():
+        several = len(digests) > 1
+        for digest in digests:
+            names[name, digest] = f"{name} (annotations {(digest or 'unknown')[:8]})" if several else name
+        if several:
+            notes.append(f"{len(digests)} data sets are called {name}; the checksum of their annotations tells them apart")
+    return names, notes
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {

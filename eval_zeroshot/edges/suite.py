@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from encoders.bsds import HOW_TO_GET
 from encoders.errors import InputError
@@ -24,6 +25,7 @@ from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Estimate, Result
 from eval_zeroshot.statistics import RESAMPLES
 
+PHOTO = "photo sha256"  # text chunk of a kept map
 
 class Edges(PhotoSuite):
     """Edges of all masks of a grid of clicks; see `protocol`. Photos need annotators' boundaries, as BSDS500 has them.
@@ -62,7 +64,7 @@ class Edges(PhotoSuite):
         return self.observe_keeping(predictor, sample, folder=None)
 
     def observe_keeping(self, predictor: PredictorLike, sample: Sample, *, folder: Path | None) -> Observation:
-        """Count one photo's edges; its map is kept as KEY.png, and taken from there where it is.
+        """Count one photo's edges; its map is kept as KEY.png, and taken from there where one of these pixels is.
 
         Raises:
             InputError: nobody has drawn the sample's boundaries.
@@ -73,11 +75,13 @@ class Edges(PhotoSuite):
         if folder is None:
             prediction = EdgeStrength(self.edge_map(predictor, sample) / 255.0)
         else:
-            path = folder / f"{sample.key}.png"
-            if not path.is_file():
+            path, digest = folder / f"{sample.key}.png", sample.image_sha256()
+            if not _is_map_of(path, digest):
                 folder.mkdir(parents=True, exist_ok=True)
+                facts = PngInfo()
+                facts.add_text(PHOTO, digest)
                 with atomic_path(path) as temporary:
-                    Image.fromarray(self.edge_map(predictor, sample)).save(temporary, format="PNG")
+                    Image.fromarray(self.edge_map(predictor, sample)).save(temporary, format="PNG", pnginfo=facts)
             prediction = read_prediction(path)
         counts = count_matches(prediction, sample.boundaries)
         values = {field.name: [float(value) for value in getattr(counts, field.name)] for field in fields(counts)}
@@ -115,6 +119,15 @@ class Edges(PhotoSuite):
             Counts(levels=photos[0].levels, **{name: sums[name][row] for name in names}) for row in range(len(weights))
         ]
         return {"value": np.asarray([best_f(counts).f for counts in drawn])}
+
+
+def _is_map_of(path: Path, image_sha256: str) -> bool:
+    """Whether a kept map is whole and says that it was made of these pixels."""
+    try:
+        with Image.open(path) as image:
+            return dict(image.info).get(PHOTO) == image_sha256
+    except OSError:
+        return False
 
 
 def _counts(observations: Sequence[Observation]) -> list[Counts]:

@@ -72,9 +72,10 @@ def gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, mode
     """
     if not photos.datasets:
         return Gallery(reason="The gallery needs the photos: give the data set by --data, as in eval.")
-    if photos.dataset(group.dataset) is None:
+    dataset = group.results[0].dataset  # as eval named it, which a table may have to say more of
+    if photos.dataset(dataset) is None:
         names = ", ".join(each.name for each in photos.datasets)
-        return Gallery(reason=f"The gallery needs the photos of {group.dataset}; --data gave {names}.")
+        return Gallery(reason=f"The gallery needs the photos of {dataset}; --data gave {names}.")
     if not seen:
         return Gallery(reason="The gallery needs the observations that eval keeps in the .state folder beside its results.")
     students = [result.model for result in group.results if result.role == "student" and result.model in seen]
@@ -90,7 +91,7 @@ def gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, mode
     areas = {(p.key, number): area for p in seen[chosen].photos.values() for number, area in zip(p.ids, p.areas, strict=True)}
     cases = [Case(name=name, value=value, area=areas[name]) for name, value in values.items()]
     worst, median = worst_and_median(cases, count=COUNT, higher_is_better=result.direction == "higher")
-    samples = photos.samples(group.dataset, _places(seen[chosen], (case.name[0] for case in [*worst, *median])))
+    samples = photos.samples(group.results[0].dataset, _places(seen[chosen], (case.name[0] for case in [*worst, *median])))
     numbers = {each.model: _numbers(each, seen[each.model]) for each in group.results if each.model in seen}
 
     def show(case: Case[ObjectName]) -> Shown:
@@ -172,7 +173,7 @@ def _edges(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model
     best = {each: {key: best_f(counts).f for key, counts in counts_of(its).items()} for each, its in seen.items()}
     cases = [Case(name=key, value=value) for key, value in best[model].items()]
     worst, median = worst_and_median(cases, count=COUNT)
-    samples = photos.samples(group.dataset, _places(seen[model], (case.name for case in [*worst, *median])))
+    samples = photos.samples(group.results[0].dataset, _places(seen[model], (case.name for case in [*worst, *median])))
 
     def show(case: Case[str]) -> Shown:
         sample = samples[case.name]

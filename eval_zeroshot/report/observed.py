@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from eval_zeroshot.hits import NO_OBJECT
-from eval_zeroshot.observations import Observation
+from eval_zeroshot.observations import Observation, dataset_sha256
 from eval_zeroshot.results import Result
 
 SAME = ("dataset", "suite", "version", "protocol", "model", "image_size")  # what an identity and its result have in common
@@ -44,16 +44,19 @@ class ObservedFiles:
 
         Of observations of several weights under one name, those of the result's checksum count, without one the newest.
         """
-        fitting = [(identity, path) for identity, path in self._files if _fits(identity, result)]
-        if not fitting:
-            return None
-        newest = fitting[0][0].get("weights")
-        paths = [path for identity, path in fitting if identity.get("weights") == newest]
-        photos: dict[str, Observation] = {}
-        for path in paths:
-            photos |= _read(path)
-        shared = min(paths, key=lambda path: len(path.name))  # a rank's own file has more to its name
-        return Seen(photos=photos, folder=shared.with_suffix(""))
+        stores: dict[tuple[Path, str], list[Path]] = {}  # newest first
+        for identity, path in self._files:
+            if _fits(identity, result):
+                stores.setdefault((path.parent, str(identity.get("weights"))), []).append(path)
+        for paths in stores.values():
+            photos: dict[str, Observation] = {}
+            for path in paths:
+                photos |= _read(path)
+            shown = dataset_sha256(seen.annotations_sha256 for seen in photos.values())
+            if result.dataset_sha256 in (None, shown):
+                shared = min(paths, key=lambda path: len(path.name))  # a rank's own file has more to its name
+                return Seen(photos=photos, folder=shared.with_suffix(""))
+        return None
 
 
 def primary_values(result: Result, seen: Seen) -> dict[tuple[str, int], float] | None:

@@ -1,5 +1,7 @@
 """The edge suite from a predictor to its result, resumed and on BSDS500's layout."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.io
@@ -109,6 +111,21 @@ def test_the_same_call_continues_and_maps_that_are_there_are_kept(bsds, tmp_path
     maps[1].unlink()
     assert evaluate({"m": again}, samples=dataset, **arguments) == whole
     assert again.asked == 16  # the grid of one photo
+
+
+def test_a_map_of_another_photo_of_that_name_is_made_anew(bsds, tmp_path):
+    folder, labels = bsds
+    first, second = open_dataset(folder)
+    suite = Edges(points_per_side=4)
+    model = KnowsRegions(labels)
+    for sample, asked in ((first, 16), (first, 16), (replace(second, key=first.key), 32)):
+        model.set_image(sample.image)
+        observation = suite.observe_keeping(model, sample, folder=tmp_path)
+        assert model.asked == asked
+    model.set_image(second.image)
+    assert observation.values == suite.observe(model, second).values
+    (tmp_path / f"{first.key}.png").write_bytes(b"torn")
+    assert suite.observe_keeping(model, replace(second, key=first.key), folder=tmp_path) == observation
 
 
 def test_photos_without_drawn_boundaries_are_refused(make_sample):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -116,11 +118,57 @@ def test_other_weights_start_afresh(samples, tmp_path):
     assert [result.model_sha256 for result in results] == ["1" * 64, "2" * 64]
 
 
-def test_annotations_that_changed_under_their_name_are_refused(samples, make_sample, tmp_path):
+def with_image(sample, pixel):
+    image = sample.image.copy()
+    image[7, 20] = pixel
+    return replace(sample, image=image)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda make, old: make((1, 1, 9, 4), (12, 3, 18, 7), key="a", mark=1, annotation_ids=[77, 78]), "annotations"),
+        (lambda make, old: make((1, 1, 9, 4), (12, 3, 18, 8), key="a", mark=1), "annotations"),  # a mask and its box
+        (lambda make, old: replace(old, boxes=old.boxes + 0.25), "annotations"),
+        (lambda make, old: replace(old, areas=old.areas * 100), "annotations"),  # decides the size class
+        (lambda make, old: replace(old, meta={"frequencies": ["r", "f"]}), "annotations"),
+        (lambda make, old: with_image(old, 9), "pixels"),
+        (lambda make, old: make((1, 1, 9, 4), key="a", mark=4), "pixels and annotations"),
+    ],
+)
+def test_a_data_set_that_changed_under_its_name_is_refused(samples, make_sample, tmp_path, change, what):
     evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)
-    changed = [make_sample((1, 1, 9, 4), key="a", annotation_ids=[77])]
-    with pytest.raises(InputError, match="the annotations have changed, so delete this file"):
+    changed = [change(make_sample, samples[0]), *samples[1:]]
+    with pytest.raises(InputError, match=f"photo a was evaluated with other {what} than .*choose another --out"):
         evaluate({"m": FillBox()}, suites=[box_iou], samples=changed, state=tmp_path)
+    assert evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)[0].n == 3  # nothing was lost
+
+
+@pytest.mark.parametrize("what", ["data set", "version", "protocol", "seed", "image size"])
+def test_what_is_measured_otherwise_starts_afresh(samples, tmp_path, what):
+    class Other(type(box_iou)):
+        version = "9" if what == "version" else box_iou.version
+        protocol = "other" if what == "protocol" else box_iou.protocol
+        seed = 9 if what == "seed" else box_iou.seed
+
+    class Sized(Shifted):
+        identity, image_size = "same", 256
+
+    first, second = Sized(), Sized()
+    second.image_size = 512 if what == "image size" else 256
+    evaluate({"m": first}, suites=[box_iou], samples=samples, state=tmp_path, dataset="d")
+    named = "e" if what == "data set" else "d"
+    evaluate({"m": second}, suites=[Other()], samples=samples, state=tmp_path, dataset=named)
+    assert (first.images, second.images) == (3, 3)
+
+
+def test_a_result_says_which_annotations_it_is_of(samples):
+    def digest(shown):
+        return evaluate({"m": FillBox()}, suites=[box_iou], samples=shown)[0].dataset_sha256
+
+    assert digest(samples) == digest(samples[::-1]) != digest(samples[:2])
+    assert digest([with_image(samples[0], 9), *samples[1:]]) == digest(samples)  # other pixels: another JPEG decoder
+    assert digest([replace(samples[0], crowd=[True, False]), *samples[1:]]) != digest(samples)
 
 
 def test_a_model_without_identity_cannot_be_resumed(samples, tmp_path):

@@ -243,3 +243,13 @@ def test_a_baseline_without_logits_has_no_edges_and_the_table_says_so():
     facts = {"suite": "edges", "protocol": "BSDS", "value": 0.0}
     comparison = compare([result("sam_demo", **(facts | {"value": 0.6})), result("box", role="baseline", **facts)])
     assert comparison.notes == ("box reaches 0 in edges on coco: it has no mask probabilities, which edges are made of",)
+
+
+def test_two_data_sets_of_one_name_never_share_a_table():
+    first, second = (result(model, dataset="val", dataset_sha256=digit * 64) for model, digit in (("a", "1"), ("b", "2")))
+    comparison = compare([first, second, result("c", dataset="val", dataset_sha256="1" * 64)], published=False)
+    assert [[one.model for one in group.results] for group in comparison.groups] == [["a", "c"], ["b"]]
+    text = comparison.markdown()
+    assert "box on val (annotations 11111111)" in text and "box on val (annotations 22222222)" in text
+    assert "2 data sets are called val" in text
+    assert "annotations" not in compare([first], published=False).markdown()

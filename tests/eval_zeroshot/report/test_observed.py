@@ -1,3 +1,4 @@
+from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.observed import ObservedFiles, primary_values
 
 
@@ -25,6 +26,17 @@ def test_observations_of_other_weights_are_not_used(hand, tmp_path):
     result = hand.result("ours", [0.25], model_sha256="cafe")
     hand.keep(tmp_path, result, [hand.seen(sample, [0.25], list(sample.masks))], name="old", weights="beef")
     assert ObservedFiles([tmp_path]).of(result) is None
+
+
+def test_observations_of_other_annotations_are_not_used(hand, tmp_path):
+    sample = hand.photo("a", hand.mask(5, 3))
+    seen = hand.seen(sample, [0.25], list(sample.masks)) | {"annotations_sha256": "1" * 64}
+    result = hand.result("ours", [0.25], dataset_sha256=dataset_sha256(["1" * 64]))
+    hand.keep(tmp_path / "mine", result, [seen], name="same")
+    hand.keep(tmp_path / "other", result, [seen | {"annotations_sha256": "2" * 64}], name="same")
+    for states in (["mine", "other"], ["other", "mine"]):
+        assert ObservedFiles(tmp_path / name for name in states).of(result).folder == tmp_path / "mine" / "same"
+    assert ObservedFiles([tmp_path / "other"]).of(result) is None
 
 
 def test_observations_whose_mean_is_not_the_result_are_not_used(hand, tmp_path):
