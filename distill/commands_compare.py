@@ -7,7 +7,7 @@ import typer
 
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
-from encoders.files import atomic_path
+from encoders.files import atomic_path, check_output
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
 from eval_zeroshot.report.page import write_page
@@ -44,7 +44,13 @@ def compare(
         raise InputError(f"--format {format_}: expected one of {', '.join(CHOICES)}")
     if data and html is None:
         raise InputError("--data is for the gallery of the page; give --html PAGE.html too")
-    comparison = compare_results([r for path in results for r in read_results(path)], published=published)
+    for path in (out, html):
+        if path is not None:
+            check_output(path)
+    found = [result for path in results for result in read_results(path)]
+    if not found:
+        raise InputError(f"{', '.join(map(str, results))}: no result in it; give result files that eval has written")
+    comparison = compare_results(found, published=published)
     if html is not None:
         write_page(
             comparison,
@@ -66,7 +72,6 @@ def compare(
     if out is None:
         print(text, end="")
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

@@ -1,5 +1,6 @@
 """The command that measures: eval."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,17 +12,21 @@ from distill.eval_models import open_models
 from distill.options import ProcessesOption, every_few_seconds, given_options
 from distill.place import this_place
 from distill.sample_data import resolve_data
+from encoders.errors import InputError
+from encoders.files import check_output
 from eval_zeroshot import (
     Result,
     evaluate,
     observe_share,
     open_dataset,
+    read_results,
     write_results,
 )
 from eval_zeroshot import (
     compare as compare_results,
 )
 from eval_zeroshot.choose import choose_suites
+from eval_zeroshot.results import others
 
 MODEL_HELP = "Run folder, weights, name, or FAMILY:WEIGHTS of another project (edge_sam, ...); NAME=MODEL. Repeatable."
 DATA_HELP = "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val."
@@ -49,7 +54,7 @@ def eval_(
     ] = False,
     image_size: Annotated[int | None, typer.Option(help="Another input size, where a model allows it.")] = None,
     num_processes: ProcessesOption = 1,
-    out: Annotated[Path, typer.Option(help="Results, JSON lines; what was seen is kept beside it.")] = Path("results.jsonl"),
+    out: Annotated[Path, typer.Option(help="Results, JSON lines, added to those there.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
     """Zero-shot suites on COCO-format data, edges on BSDS500; run it again to continue.
@@ -66,9 +71,8 @@ def eval_(
         from distill.launch import launch_apart
 
         launch_apart(["eval", MODELS, *given_options(context, but="num_processes")], num_processes=num_processes)
-    models = dict(name_and_model(text) for text in model)
     results = run_eval(
-        models,
+        named_models(model),
         suites=suite,
         data=data,
         boxes=boxes,
@@ -112,9 +116,19 @@ def run_eval(
 ) -> list[Result] | None:
     """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state.
 
+    Results of other models, suites or data that `out` holds from earlier calls stay there.
+
     Returns:
         The results; None for one of several processes, which only sees its share of the photos.
+
+    Raises:
+        InputError: before anything is asked, where `out` cannot be written or holds something else than results.
     """
+    state = out.with_suffix(".state")
+    check_output(out)
+    if state == out or (state.exists() and not state.is_dir()):
+        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
+    earlier = read_results(out) if out.exists() else []
     chosen = choose_suites(suites, data=resolve_data(data), boxes=boxes)
     dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only)
     opened = open_models(
@@ -134,7 +148,7 @@ def run_eval(
             samples=dataset,
             rank=place.rank,
             world_size=place.world_size,
-            state=out.with_suffix(".state"),
+            state=state,
             facts=opened.facts,
             reference=reference,
             progress=photo_progress(),
@@ -147,11 +161,13 @@ def run_eval(
         reference=reference,
         against=against,
         facts=opened.facts,
-        state=out.with_suffix(".state"),
+        state=state,
         progress=photo_progress(),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_results(out, results)
+    kept = others(earlier, than=results)
+    write_results(out, [*kept, *results])
+    if kept:
+        print(f"{out} holds {len(kept)} results of other calls too", file=sys.stderr)
     return results
 
 
@@ -169,6 +185,20 @@ def name_and_model(text: str) -> tuple[str, str]:
     """ "NAME=MODEL" -> both; a bare model is named by its last part."""
     name, separator, model = text.partition("=")
     return (name, model) if separator else (Path(text).name, text)
+
+
+def named_models(texts: Sequence[str]) -> dict[str, str]:
+    """Name -> model, of what -m was given.
+
+    Raises:
+        InputError: two models have one name.
+    """
+    models: dict[str, str] = {}
+    for name, model in map(name_and_model, texts):
+        if name in models:
+            raise InputError(f"{models[name]} and {model} are both called {name!r}; name them apart: -m NAME=MODEL")
+        models[name] = model
+    return models
 
 
 def register(app: typer.Typer) -> None:

@@ -13,8 +13,9 @@ import encoders
 from distill.options import JsonOption, every_few_seconds
 from distill.place import this_place
 from encoders.errors import InputError
-from encoders.files import atomic_path
+from encoders.files import atomic_path, check_output_folder
 from encoders.image import read_image
+from encoders.sample import Sample
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
 from shards import Source, open_source
 from shards.source import PHOTO_SUFFIXES, Item, safe_key
@@ -93,25 +94,26 @@ def write_masks(
         **settings.json(),
     }
     items = list(_photos(photos))[place.rank :: place.world_size]
-    out.mkdir(parents=True, exist_ok=True)
+    check_output_folder(out)
     say = every_few_seconds()
     written = kept = count = 0
     failed: dict[str, str] = {}
     for done, (name, key, read) in enumerate(items, start=1):
         path = out / f"{key}.json"
+        try:
+            image = read()
+        except InputError as error:
+            failed[name] = str(error)
+            say(f"left out: {error}", last=True)
+            continue
+        made = {**maker, "image_sha256": Sample(key=key, image=image).image_sha256()}
         if path.is_file():
-            _check_maker(path, maker)
+            _check_maker(path, made)
             kept += 1
         else:
-            try:
-                image = read()
-            except InputError as error:
-                failed[name] = str(error)
-                say(f"left out: {error}", last=True)
-                continue
             record = sa1b_record(generator.generate(image, budget=budget), name=name, image=image)
             with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps({**record, "generator": maker}), encoding="utf-8")
+                temporary.write_text(json.dumps({**record, "generator": made}), encoding="utf-8")
             written, count = written + 1, count + len(record["annotations"])
         say(f"photo {done}/{len(items)}", last=done == len(items))
     return {"written": written, "kept": kept, "masks": count, "failed": failed}
@@ -148,7 +150,7 @@ def _check_maker(path: Path, maker: dict[str, Any]) -> None:
         raise InputError(f"{path} is not of this command; expected masks that it has written. Choose another folder") from error
     if differ := [name for name in maker if other.get(name) != maker[name]]:
         changes = ", ".join(f"{name} {other.get(name)} there and {maker[name]} now" for name in differ)
-        raise InputError(f"{path} was made otherwise: {changes}. Choose another folder")
+        raise InputError(f"{path} was made otherwise: {changes}. Choose another folder, or delete the file to make it anew")
 
 
 def register(app: typer.Typer) -> None:

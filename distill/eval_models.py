@@ -11,6 +11,8 @@ from eval_zeroshot.adapters import is_adapter, open_adapter
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Role
 
+BASELINES = "filled box or disc"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
@@ -42,7 +44,7 @@ def open_models(
         baselines: add fill-the-box and the disc.
 
     Raises:
-        InputError: a model cannot be opened, or a name is not among them.
+        InputError: a model cannot be opened, two have one name, or a name is not among them.
     """
     opened, device = Opened(), this_place().device
     for name, model in models.items():
@@ -58,17 +60,24 @@ def open_models(
             opened.facts[name] = ModelFacts(role=role, arch=sam.arch, sha256=encoders.weights_sha256(model))
     _check("--reference", reference, opened)
     teacher = opened.predictors.get(reference) if reference else None
-    for name in untrained_archs:
+    for name in dict.fromkeys(untrained_archs):
         size = image_size or _size_of(opened)
         decoder = teacher.sam if isinstance(teacher, encoders.Predictor) else None
         fresh = untrained(name, image_size=size, decoder_of=decoder)
         fresh.sam.to(device)
+        _check_free(f"untrained {name}", opened)
         opened.predictors[f"untrained {name}"] = fresh
         opened.facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)
     if baselines:
-        opened.predictors["filled box or disc"] = FillBox()
+        _check_free(BASELINES, opened)
+        opened.predictors[BASELINES] = FillBox()
     _check("--against", against, opened)
     return opened
+
+
+def _check_free(name: str, opened: Opened) -> None:
+    if name in opened.predictors:
+        raise InputError(f"two models are called {name!r}; give one of them another name: -m NAME=MODEL")
 
 
 def _check(option: str, name: str | None, opened: Opened) -> None:

@@ -51,7 +51,7 @@ def launch_apart(arguments: list[str], *, num_processes: int) -> int:
         return max(1, *codes)
     for rank, code in enumerate(codes):
         if code:
-            print(f"process {rank} of {num_processes} ended with {code}; the others did its work", file=sys.stderr)
+            print(f"process {rank} of {num_processes} ended with {code}; others do what it left", file=sys.stderr)
     return 0
 
 

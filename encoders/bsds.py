@@ -16,6 +16,7 @@ from encoders.sample import Sample
 
 # What scipy raises for a .mat file that is cut off, holds something else, or is none.
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MatReadError, zlib.error)
+SPLITS = ("train", "val", "test")
 PLACES = (".", "data", "BSDS500/data", "BSR/BSDS500/data")  # of groundTruth/ in what one downloads and unpacks
 HOW_TO_GET = (
     "BSDS500: unpack BSR_bsds500.tgz of https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html "
@@ -107,13 +108,18 @@ def read_annotators(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} does not exist; expected the human segmentations of {path.stem}.jpg")
     try:
         cells = scipy.io.loadmat(str(path))["groundTruth"]
-        return [{name: cell[name][0, 0] for name in ("Segmentation", "Boundaries")} for cell in cells[0]]
+        found = [{name: np.asarray(cell[name][0, 0]) for name in ("Segmentation", "Boundaries")} for cell in cells[0]]
+        if strange := [maps for cell in found for maps in cell.values() if maps.ndim != 2 or maps.dtype.kind not in "buif"]:
+            raise ValueError(f"a map of shape {strange[0].shape} and type {strange[0].dtype}, expected (height, width) numbers")
+        return found
     except UNREADABLE as error:
         raise InputError(f"{path} holds no BSDS500 ground truth ({type(error).__name__}: {error})") from error
 
 
 def _split_folder(folder: Path, *, split: str) -> Path:
     """`folder/split`, or `folder` itself where files lie there without splits, as in the benchmark's own example."""
+    if split not in SPLITS:
+        raise InputError(f"BSDS500 has no split {split!r}; expected {', '.join(SPLITS)}")
     named = folder / split
     flat = not named.is_dir() and any(path.suffix in (".jpg", ".mat") for path in folder.glob("*.*"))
     return folder if flat else named

@@ -27,6 +27,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
     _fsync(path.parent, os.O_RDONLY)
 
 
+def check_output(path: Path) -> None:
+    """Make sure that a file can be written at `path`, before what goes into it is worked out; makes its folder.
+
+    Raises:
+        InputError: a folder is there, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected the name of a file to write")
+    check_output_folder(path.parent)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Make a folder, if it is not there, that files can be written to.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made a folder ({error.strerror}); choose another place to write to") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be written to; choose another place to write to")
+
+
 def _fsync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:

@@ -1,7 +1,9 @@
 """What average precision is measured against: COCO or LVIS annotations, told apart by what the file holds."""
 
 import json
-from collections.abc import Collection
+import math
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +11,49 @@ from typing import Any, Literal
 from encoders.errors import InputError
 
 Kind = Literal["coco", "lvis"]
-FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")  # an LVIS image names them, a COCO image has neither
-NEEDED = {
-    "images": ("id", "height", "width"),
-    "annotations": ("image_id", "category_id", "bbox", "area"),
-    "categories": ("id",),
+Fields = dict[str, tuple[Callable[[Any], bool], str]]  # name of a field -> what it must be, for the machine and in words
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a json value is a whole number that fits int64."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a json value is a number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_size(value: Any) -> bool:
+    return is_finite(value) and value >= 1 and value == int(value)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(is_finite, value))
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_whole, value))
+
+
+WHOLE, SIZE = (is_whole, "a whole number"), (_is_size, "a whole number of pixels, 1 or more")
+NEEDED: dict[str, Fields] = {
+    "images": {"id": WHOLE, "height": SIZE, "width": SIZE},
+    "annotations": {
+        "image_id": WHOLE,
+        "category_id": WHOLE,
+        "bbox": (_is_box, "four finite numbers x, y, width, height"),
+        "area": (is_finite, "a finite number of pixels"),
+    },
+    "categories": {"id": WHOLE},
+}
+IDS = (_is_ids, "a list of category ids")
+FEDERATED: Fields = {  # an LVIS image names them, a COCO image has neither
+    "neg_category_ids": IDS,
+    "not_exhaustive_category_ids": IDS,
 }
 
 
@@ -49,7 +89,8 @@ def read_annotations(path: Path | str) -> Annotations:
     """Read a COCO or LVIS annotation file.
 
     Raises:
-        InputError: the file is missing, is no json, or lacks what AP is measured with; says which field of which record.
+        InputError: the file is missing, is no json, lacks what AP is measured with or has something else there, or lists an
+            image twice; says which field of which record.
     """
     content = read_json(Path(path), expected="a COCO or LVIS json of instances")
     if not isinstance(content, dict):
@@ -61,6 +102,9 @@ def read_annotations(path: Path | str) -> Annotations:
     for part in ("images", "categories"):
         if not content[part]:
             raise InputError(f"{path} has no {part}; AP cannot be measured on it")
+    often = Counter(image["id"] for image in content["images"])
+    if twice := [id_ for id_, times in often.items() if times > 1]:
+        raise InputError(f"{path} lists image id {twice[0]} twice; remove one of the records")
     return Annotations(
         kind=_kind(content, where=str(path)),
         name=Path(path).name,
@@ -80,7 +124,7 @@ def read_json(path: Path, *, expected: str) -> Any:
         raise InputError(f"{path} does not exist; expected {expected}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid json ({error}); expected {expected}") from error
 
 
@@ -97,8 +141,11 @@ def _kind(content: dict[str, Any], *, where: str) -> Kind:
     return "lvis"
 
 
-def _check_fields(records: list[Any], fields: tuple[str, ...], *, where: str) -> None:
+def _check_fields(records: list[Any], fields: Fields, *, where: str) -> None:
     for number, record in enumerate(records):
         missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
         if missing:
             raise InputError(f"{where}, record {number}: no {' and no '.join(missing)}; expected {', '.join(fields)}")
+        for field, (fits, words) in fields.items():
+            if not fits(record[field]):
+                raise InputError(f"{where}, record {number}: {field} is {str(record[field])[:60]!r}; expected {words}")

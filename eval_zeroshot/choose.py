@@ -17,7 +17,7 @@ INSTANCE_SUITES = {suite_name(protocol): protocol for protocol in PROTOCOLS.valu
 
 
 def choose_suites(names: Iterable[str], *, data: Path | str, boxes: Path | str | None = None) -> list[Suite]:
-    """Suites by name, in the order given.
+    """Suites by name, in the order given, each once.
 
     Args:
         names: of `SUITES` or `INSTANCE_SUITES`, or seginw.
@@ -27,7 +27,7 @@ def choose_suites(names: Iterable[str], *, data: Path | str, boxes: Path | str |
     Raises:
         InputError: an unknown name, or an instance suite without boxes or with unfit ones.
     """
-    names = list(names)
+    names = list(dict.fromkeys(names))
     needed: tuple[Detections, Annotations] | None = None
     if wanted := [name for name in names if name in INSTANCE_SUITES]:
         if boxes is None:

@@ -82,12 +82,14 @@ class Opener:
         how_to_get: where the data set is to be had and what layout is expected.
         find: the path where this kind lies at or in a given one; None where there is none.
         open: the data set at a found path, and what results call it.
+        splits: that it has; None where the reader itself says which.
     """
 
     hints: tuple[str, ...]
     how_to_get: str
     find: Callable[[Path], Path | None]
     open: Callable[[Path, Choice], tuple[Photos, str]]
+    splits: tuple[str, ...] | None = ()
 
 
 def _open_bsds(root: Path, choice: Choice) -> tuple[Photos, str]:
@@ -139,10 +141,10 @@ def _anything(path: Path) -> Path | None:
 
 # In the order of asking; COCO is the last, as it takes any folder with a json. A further data set is one more line.
 OPENERS = [
-    Opener(hints=("bsds",), how_to_get=bsds.HOW_TO_GET, find=bsds.find_bsds, open=_open_bsds),
-    Opener(hints=("duts",), how_to_get=duts.HOW_TO_GET, find=duts.find_duts, open=_open_duts),
+    Opener(hints=("bsds",), how_to_get=bsds.HOW_TO_GET, find=bsds.find_bsds, open=_open_bsds, splits=bsds.SPLITS),
+    Opener(hints=("duts",), how_to_get=duts.HOW_TO_GET, find=duts.find_duts, open=_open_duts, splits=None),
     Opener(hints=("mvtec",), how_to_get=mvtec.HOW_TO_GET, find=mvtec.find_mvtec, open=_open_mvtec),
-    Opener(hints=("davis",), how_to_get=davis.HOW_TO_GET, find=davis.find_davis, open=_open_davis),
+    Opener(hints=("davis",), how_to_get=davis.HOW_TO_GET, find=davis.find_davis, open=_open_davis, splits=None),
     Opener(hints=("seginw",), how_to_get=seginw.HOW_TO_GET, find=seginw.find_seginw, open=_open_seginw),
     Opener(hints=("uvo", "ytvis"), how_to_get=uvo.HOW_TO_GET, find=uvo.find_videos, open=_open_videos),
     Opener(hints=("coco", "lvis", "instances"), how_to_get=HOW_TO_GET, find=_anything, open=_open_coco),
@@ -171,7 +173,8 @@ def open_dataset(
         present_only: use only the COCO-format photos that are there; the name then says how many of how many.
 
     Raises:
-        InputError: annotations or photos are missing; says where to get them. Or the limit is not positive.
+        InputError: annotations or photos are missing; says where to get them. Or the limit is not positive, or there is no
+            such split.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit {limit} leaves no photo; give a positive number")
@@ -179,6 +182,9 @@ def open_dataset(
     for opener in OPENERS:
         found = opener.find(Path(annotations))
         if found is not None:
+            if split is not None and opener.splits is not None and split not in opener.splits:
+                expected = f"expected {' or '.join(opener.splits)}" if opener.splits else "it has no splits, so leave it out"
+                raise InputError(f"{annotations} has no split {split!r}; {expected}")
             photos, usual = opener.open(found, choice)
             absent = getattr(photos, "absent", 0)
             part = f" ({len(photos)} of {len(photos) + absent} photos)" if absent else ""

@@ -1,6 +1,5 @@
 """Results in COCO's format, made by a detector, by our instance suite or elsewhere: read, recognised, checked."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 from encoders.errors import InputError
 from encoders.files import sha256_file
 from encoders.rle import to_rle
-from eval_zeroshot.annotations import Annotations, read_json
+from eval_zeroshot.annotations import Annotations, is_finite, is_whole, read_json
 
 IouType = Literal["segm", "bbox"]
 FORMAT = 'a list of {"image_id", "category_id", "score", "bbox": [x, y, width, height] or "segmentation": RLE}'
@@ -31,8 +30,11 @@ class Detections:
     records: list[dict[str, Any]]
 
 
-def read_detections(path: Path | str) -> Detections:
+def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detections:
     """Read a result file in COCO's format.
+
+    Args:
+        may_be_empty: whether a detector may have found nothing at all.
 
     Raises:
         InputError: the file is missing or no json, or a record lacks a field; says which record, from 0.
@@ -41,7 +43,7 @@ def read_detections(path: Path | str) -> Detections:
     records = read_json(path, expected=f"results in COCO's format: {FORMAT}")
     if not isinstance(records, list):
         raise InputError(f"{path} is a json {type(records).__name__}; expected {FORMAT}")
-    if not records:
+    if not records and not may_be_empty:
         raise InputError(f"{path} has no detection; expected {FORMAT}")
     for number, record in enumerate(records):
         if problem := _problem(record):
@@ -119,17 +121,13 @@ def _problem(record: Any) -> str | None:
     if missing:
         return f"no {' and no '.join(missing)}"
     for field in ("image_id", "category_id"):
-        if isinstance(record[field], bool) or not isinstance(record[field], int):
+        if not is_whole(record[field]):
             return f"{field} {record[field]!r} is no whole number"
-    if not _finite(record["score"]):
+    if not is_finite(record["score"]):
         return f"score {record['score']!r} is no finite number"
     box = record.get("bbox")
     if not box:
         return None if record.get("segmentation") else "neither bbox nor segmentation"
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_finite, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_finite, box)):
         return f"bbox {box!r} is not four finite numbers"
     return f"bbox {box!r} has a negative size" if box[2] < 0 or box[3] < 0 else None
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -21,9 +21,13 @@ FEWEST_ERRORS = 10  # cells; with fewer there is no further point
 def in_frame(masks: np.ndarray) -> np.ndarray:
     """(P, H, W) bool of photos -> (P, h, w) bool with long side 1024, nearest neighbour, without the frame's padding."""
     height, width = resized_shape(masks.shape[-2:], image_size=FRAME)
-    rows = np.arange(height) * masks.shape[-2] // height
-    columns = np.arange(width) * masks.shape[-1] // width
-    return masks[:, rows][:, :, columns]
+    return masks[:, _nearest(masks.shape[-2], height)][:, :, _nearest(masks.shape[-1], width)]
+
+
+def _nearest(old: int, new: int) -> np.ndarray:
+    """(new,) int64: which of `old` pixels torch's nearest neighbour takes, in its own float32."""
+    places = torch.arange(old, dtype=torch.float32)[None, None]
+    return np.asarray(F.interpolate(places, new, mode="nearest")[0, 0].long().numpy())
 
 
 def truth_cells(masks: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ class InstanceAp(PhotoSuite):
         protocol: from `PROTOCOLS`.
         detections: of a detector; those of photos that are not in the data set are not used.
         truth: annotations of the photos that will be shown, or more.
+        may_be_empty: whether the detector may have found nothing on these photos, which is an AP of 0.
 
     Raises:
         InputError: a detection has no box, none is of these photos, or none of a known category.
@@ -51,7 +52,9 @@ class InstanceAp(PhotoSuite):
     direction: Direction = "higher"
     resamples = 200  # AP is counted anew for each draw
 
-    def __init__(self, protocol: InstanceProtocol, *, detections: Detections, truth: Annotations) -> None:
+    def __init__(
+        self, protocol: InstanceProtocol, *, detections: Detections, truth: Annotations, may_be_empty: bool = False
+    ) -> None:
         self.name = suite_name(protocol)
         self.version = protocol.version
         self.protocol = (
@@ -68,6 +71,8 @@ class InstanceAp(PhotoSuite):
                 raise InputError(f"{detections.name}, result {number}: no bbox; {self.name} takes its prompts from boxes")
             if record["image_id"] in self._numbers:
                 self._numbers[record["image_id"]].append(number)
+        if may_be_empty:
+            return
         if not any(self._numbers.values()):
             raise InputError(f"{detections.name}: no detection is of a photo of {truth.name}; give boxes of these photos")
         if not any(record["category_id"] in self._known for record in self._records):
@@ -119,7 +124,9 @@ class InstanceAp(PhotoSuite):
         """AP on the photos that were observed; see `Suite.summarise`."""
         truth = self._truth.of_images([self._images[seen.key]["id"] for seen in observations])
         numbers = average_precision(truth, self.results(observations), iou_type="segm")
-        areas = [a["area"] for a in truth.annotations if not a.get("iscrowd", 0)]
+        crowds = [a for a in truth.annotations if a.get("iscrowd", 0)]
+        strangers = [a for a in truth.annotations if not a.get("iscrowd", 0) and a["category_id"] not in self._known]
+        areas = [a["area"] for a in truth.annotations if not a.get("iscrowd", 0) and a["category_id"] in self._known]
         sizes: Counter[str] = Counter(map(size_class, areas))
         estimates = {name: Estimate(value=value, n=len(areas)) for name, value in numbers.items()}
         value = estimates.pop("AP")
@@ -132,7 +139,7 @@ class InstanceAp(PhotoSuite):
             model=model,
             dataset=dataset,
             extra=estimates,
-            skipped={"crowd": len(truth.annotations) - len(areas)},
+            skipped={"crowd": len(crowds)} | ({"object of an unknown category": len(strangers)} if strangers else {}),
             reference=reference,
             breakdown=breakdown,
             detector=self._detections.name,

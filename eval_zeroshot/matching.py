@@ -57,7 +57,7 @@ def match(
         some = group.ious.max(axis=1, initial=0.0) >= lowest  # the others can never be matched
         if some.any():
             hopeful.append(MatchGroup(detections=group.detections[some], objects=group.objects, ious=group.ious[some]))
-    for block in _blocks(hopeful, cells=CELLS_AT_A_TIME // outcome[:, :, :1].size):
+    for block in _blocks(hopeful, cells=CELLS_AT_A_TIME // (len(ignored) * len(thresholds))):
         _match_block(block, outcome=outcome, thresholds=thresholds, ignored=ignored, crowd=crowd, taken=taken)
     return outcome
 

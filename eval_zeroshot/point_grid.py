@@ -15,11 +15,14 @@ def point_grid(shape: Shape, *, per_side: int) -> np.ndarray:
 
 
 def mask_boxes(masks: np.ndarray) -> np.ndarray:
-    """(N, H, W) bool, none empty -> (N, 4) float32 xyxy, right and lower edge exclusive."""
+    """(N, H, W) bool, none empty -> (N, 4) float32 xyxy of the first and last pixels, both inclusive.
+
+    Source: segment-anything, `batched_mask_to_box`.
+    """
     ends = []
     for axis in (1, 2):  # (N, W) columns, then (N, H) rows
         line = np.asarray(masks.any(axis=axis))
-        ends += [line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)]
+        ends += [line.argmax(axis=1), line.shape[1] - 1 - line[:, ::-1].argmax(axis=1)]
     return np.stack([ends[0], ends[2], ends[1], ends[3]], axis=1).astype(np.float32)
 
 

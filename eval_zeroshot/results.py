@@ -101,6 +101,16 @@ def write_results(path: Path | str, results: Iterable[Result]) -> None:
         stream.writelines(result.to_line() for result in sorted(results, key=lambda result: result.sort_key))
 
 
+def others(earlier: Iterable[Result], *, than: Iterable[Result]) -> list[Result]:
+    """Of earlier results those that the new ones do not replace: another data set, protocol or model."""
+
+    def identity(result: Result) -> tuple[str | None, ...]:
+        return result.dataset, result.dataset_sha256, result.suite, result.version, result.protocol, result.model
+
+    replaced = {identity(result) for result in than}
+    return [result for result in earlier if identity(result) not in replaced]
+
+
 def append_results(path: Path | str, results: Iterable[Result]) -> None:
     """Add lines to a results file; the fragment of a line that a killed writer left is cut off, with a warning."""
     path = Path(path)
@@ -128,7 +138,7 @@ def read_results(path: Path | str) -> list[Result]:
     """All results of a JSON-lines file, in its order. An unterminated last line is left out with a warning.
 
     Raises:
-        InputError: the file is missing, or a finished line is no result (it names the line).
+        InputError: the file is missing, a finished line is no result (it names the line), or no line is finished.
     """
     path = Path(path)
     if not path.is_file():
@@ -136,6 +146,8 @@ def read_results(path: Path | str) -> list[Result]:
     results = []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n") and len(lines) == 1:
+            raise InputError(f"{path} has no finished line; expected a results file written by an evaluation (JSON lines)")
         if not line.endswith("\n"):
             warnings.warn(f"{path}: line {number} is unfinished and was left out", stacklevel=2)
             continue

@@ -76,7 +76,8 @@ class SegInW(PhotoSuite):
         parts, keys = {}, {}
         for name, path in files.items():
             truth = read_annotations(path)
-            parts[name] = InstanceAp(HQ_SAM, detections=read_detections(Path(boxes) / f"{name}.json"), truth=truth)
+            detections = read_detections(Path(boxes) / f"{name}.json", may_be_empty=True)
+            parts[name] = InstanceAp(HQ_SAM, detections=detections, truth=truth, may_be_empty=True)
             for image in truth.images:
                 keys[photo_key(name, file_name(image))] = name, Path(file_name(image)).stem
         return cls(parts=parts, keys=keys, boxes=Path(boxes).name)

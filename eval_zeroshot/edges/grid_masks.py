@@ -19,7 +19,7 @@ class GridMasks:
     Attributes:
         logits: (N, S/4, S/4) float32; what is above 0 at the photo's resolution is mask.
         scores: (N,) float32, predicted IoU.
-        boxes: (N, 4) float32 xyxy of the masks in pixels of the photo, right and lower edge exclusive.
+        boxes: (N, 4) float32 xyxy of the masks' first and last pixels, both inclusive.
     """
 
     logits: np.ndarray

@@ -114,8 +114,14 @@ def _read_mat(path: Path, thresholds: int) -> EdgePrediction:
     try:
         content = scipy.io.loadmat(str(path))
         if "ucm2" in content:
-            return EdgeStrength(np.asarray(content["ucm2"], np.float64)[2::2, 2::2], thresholds)
-        segmentations = tuple(np.atleast_2d(labels) for labels in content["segs"].ravel())
+            doubled = np.asarray(content["ucm2"], np.float64)
+            if doubled.ndim != 2 or not (doubled.min(initial=0) >= 0 and doubled.max(initial=0) <= 1):
+                raise ValueError(f"ucm2 of shape {doubled.shape} must be two-dimensional, all of it from 0 to 1")
+            return EdgeStrength(doubled[2::2, 2::2], thresholds)
+        segmentations = tuple(np.asarray(labels) for labels in content["segs"].ravel())
+        shapes = {labels.shape for labels in segmentations}
+        if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes) or any(s.dtype.kind not in "uif" for s in segmentations):
+            raise ValueError(f"segs of shapes {sorted(shapes, key=str)} must be label images of one size")
     except UNREADABLE as error:
         what = "expected `ucm2` or `segs`, saved as MATLAB version 7 or older"
         raise InputError(f"{path} holds no edges ({type(error).__name__}: {error}); {what}") from error

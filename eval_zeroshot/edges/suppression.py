@@ -13,7 +13,9 @@ RIDGE_PIXELS = 2.0  # standard deviation at which the direction is taken
 
 
 def edge_nms(strength: np.ndarray) -> np.ndarray:
-    """Blur, bring to [0, 1], and keep what is nowhere exceeded one pixel across the edge, on either side.
+    """Blur, bring to [0, 1], and keep what is nowhere exceeded one pixel across the edge, on either side, on a crest.
+
+    The feet of a straight line curve upwards; as nothing there says which way is across, they would stay beside it.
 
     Args:
         strength: (H, W) float, not negative.
@@ -29,7 +31,8 @@ def edge_nms(strength: np.ndarray) -> np.ndarray:
         ndimage.map_coordinates(blurred, [rows + sign * down, columns + sign * right], order=1, mode="nearest")
         for sign in (1, -1)
     ]
-    return np.where(blurred >= np.maximum(*sides), blurred, 0.0)
+    crest = ndimage.gaussian_laplace(np.asarray(strength, np.float64), BLUR_PIXELS) < 0
+    return np.where(crest & (blurred >= np.maximum(*sides)), blurred, 0.0)
 
 
 def ridge_normal(strength: np.ndarray, *, sigma: float = RIDGE_PIXELS) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ def ask_points(
         masks = masks[row[kept], token[kept]]
         if not len(kept):
             continue
-        boxes = inclusive_boxes(masks)
+        boxes = mask_boxes(masks)
         covers = masks[:, pixels[:, 1], pixels[:, 0]]
         for index, number in enumerate(kept):
             found.append(
@@ -85,13 +85,6 @@ def ask_points(
                 )
             )
     return found
-
-
-def inclusive_boxes(masks: np.ndarray) -> np.ndarray:
-    """(N, H, W) bool, none empty -> (N, 4) float32 xyxy of the first and last pixels."""
-    boxes = mask_boxes(masks)
-    boxes[:, 2:] -= 1
-    return boxes
 
 
 def stability_scores(

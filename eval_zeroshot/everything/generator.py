@@ -10,11 +10,11 @@ from pycocotools import mask as coco_mask
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import encode_mask
-from eval_zeroshot.everything.candidates import Candidate, ask_points, inclusive_boxes
+from eval_zeroshot.everything.candidates import Candidate, ask_points
 from eval_zeroshot.everything.order import PointOrder
 from eval_zeroshot.everything.regions import without_small_regions
 from eval_zeroshot.everything.settings import MaskSettings
-from eval_zeroshot.point_grid import distinct_boxes, point_grid
+from eval_zeroshot.point_grid import distinct_boxes, mask_boxes, point_grid
 from eval_zeroshot.protocol import PredictorLike
 
 CLEANED_NMS_IOU = 0.7  # cleaned masks may overlap at least so much, as segment-anything's crop_nms_thresh has it
@@ -120,7 +120,7 @@ def _clean(candidates: list[Candidate], *, settings: MaskSettings) -> list[Candi
         mask, changed = without_small_regions(
             coco_mask.decode(candidate.rle).astype(bool), min_pixels=settings.min_mask_region_area
         )
-        box = tuple(inclusive_boxes(mask[None])[0].tolist())
+        box = tuple(mask_boxes(mask[None])[0].tolist())
         cleaned.append(replace(candidate, rle=encode_mask(mask), box=box, area=int(mask.sum())))
         unchanged.append(not changed)
     boxes = np.asarray([candidate.box for candidate in cleaned], np.float32)

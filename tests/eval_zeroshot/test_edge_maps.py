@@ -23,7 +23,8 @@ def test_boxes_of_many_masks_are_those_of_each():
     masks[:, 3, 8] = True
     masks[0], masks[1] = False, True
     masks[0, 8, 13] = True  # the last pixel alone
-    assert np.array_equal(mask_boxes(masks), [mask_box(mask) for mask in masks])
+    inclusive = [mask_box(mask) - [0, 0, 1, 1] for mask in masks]  # as segment-anything has them
+    assert np.array_equal(mask_boxes(masks), inclusive)
 
 
 def test_of_masks_with_the_same_box_the_most_confident_stays():
@@ -106,3 +107,10 @@ def test_a_blurred_line_keeps_its_crest(degrees):
 def test_a_flat_map_has_no_edge():
     assert edge_nms(np.zeros((9, 12))).max() == 0
     assert edge_nms(np.full((9, 12), 0.4)).max() == 0
+
+
+def test_a_straight_line_has_nothing_beside_it():
+    strength = np.zeros((40, 64))
+    strength[:, 21] = 1
+    assert np.flatnonzero(edge_nms(strength).any(axis=0)).tolist() == [21]
+    assert np.flatnonzero(edge_nms(strength.T).any(axis=1)).tolist() == [21]

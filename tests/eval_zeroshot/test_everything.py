@@ -1,5 +1,7 @@
 """Everything mode: which points are asked, what a budget gives, and the suite from a predictor to its result."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -7,14 +9,15 @@ from pycocotools import mask as coco_mask
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
+from encoders.rle import encode_mask
 from eval_zeroshot import evaluate
 from eval_zeroshot.baselines import FillBox
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
-from eval_zeroshot.everything.candidates import stability_scores
+from eval_zeroshot.everything.candidates import Candidate, stability_scores
 from eval_zeroshot.everything.generator import explore
 from eval_zeroshot.everything.order import PointOrder, coarse_to_fine
 from eval_zeroshot.everything.regions import without_small_regions
-from eval_zeroshot.everything.suite import Everything
+from eval_zeroshot.everything.suite import Everything, best
 from eval_zeroshot.suites import SUITES
 
 NO_FILTER = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
@@ -131,6 +134,41 @@ def test_the_suite_finds_what_the_predictor_knows(make_sample):
     assert (extra["proposals"], extra["points"], extra["AR100"], extra["best_iou"]) == (1, 64, 0.5, 0.5)
     assert {"AR_32_points", "AR_16_points", "AR_8_points"} <= extra.keys()
     assert len(predictor.clicks) == 64  # the photo without objects is not asked about, and budgets ask nothing more
+
+
+def test_crowds_and_empty_objects_are_no_objects(make_sample):
+    """A crowd that is found, an object that is found, one that is not, one without a pixel."""
+    boxes = [(1, 1, 9, 8), (2, 10, 12, 17), (15, 10, 28, 18), (4, 4, 4, 4)]
+    sample = make_sample(*boxes, key="a", crowd=[1, 0, 0, 0], annotation_ids=[31, 32, 33, 34])
+    suite = Everything(settings=MaskSettings(points_per_side=8))
+    model = KnowsBlocks(sample.masks[:2])
+    (result,) = evaluate({"blocks": model}, suites=[suite], samples=[sample])
+    assert (result.value, result.n) == (0.5, 2)
+    assert result.skipped == {"crowd": 1, "empty": 1}
+    assert suite.counted_ids(sample) == [32, 33] and suite.observe(model, sample).ids == [32, 33]
+    only_crowd = make_sample(boxes[0], key="b", crowd=[1])
+    assert evaluate({"blocks": model}, suites=[suite], samples=[only_crowd])[0].value is None
+
+
+def test_only_the_thousand_best_masks_count(make_sample):
+    sample = make_sample((2, 3, 12, 9), (15, 8, 28, 18))
+    less, sure = (replace(a_candidate(mask), stability=one) for mask, one in zip(sample.masks, (0.2, 0.9), strict=True))
+    kept = best([less] * 700 + [sure] * 600)
+    assert (len(kept), kept[599], kept[600]) == (1000, sure.rle, less.rle)
+
+
+def test_masks_of_another_size_than_the_photo_are_told(make_sample):
+    class Turned(FillBox):
+        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+            found = np.ones((len(points), 3, 30, 20), bool)
+            return Prediction(found, np.ones(found.shape[:2]), np.zeros((*found.shape[:2], 1, 1)))
+
+    with pytest.raises(InputError, match="30, 20"):
+        Everything(settings=MaskSettings(points_per_side=4)).run(Turned(), [make_sample((3, 2, 12, 9))])
+
+
+def a_candidate(mask):
+    return Candidate(point=0, rle=encode_mask(mask), box=(0, 0, 1, 1), area=1, score=0.5, stability=1, covers=np.array([]))
 
 
 def test_agreement_is_of_the_masks_nearest_to_each_object(make_sample):

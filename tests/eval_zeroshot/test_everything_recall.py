@@ -48,7 +48,12 @@ def test_an_object_at_the_end_of_a_size_belongs_to_both():
 
 
 def test_lvis_letters():
-    assert frequency_groups(["f", "r", "c"])["rare"].tolist() == [False, True, False]
+    groups = frequency_groups(["f", "r", "c", "f"])
+    assert {name: group.tolist() for name, group in groups.items()} == {
+        "rare": [False, True, False, False],
+        "common": [False, False, True, False],
+        "frequent": [True, False, False, True],
+    }
 
 
 def official(truth, results, *, most):
