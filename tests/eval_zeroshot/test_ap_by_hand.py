@@ -157,3 +157,56 @@ def test_lvis_forgives_where_it_did_not_look(scored):
     numbers = scored(truth, right, absent, found(SMALL, 0.4, category=3, image=2))
     assert numbers["AP"] == pytest.approx((1.0 + 0.5) / 2)
     assert numbers["APf"] == numbers["AP"] and numbers["APr"] is None
+
+
+@pytest.fixture
+def lvis_of():
+    """LVIS truth of one photo with a BIG object of category 1, none of 2 and 3; 2 was looked for, 3 was not."""
+
+    def make(*things, images=1, **notes):
+        federated = {"neg_category_ids": [2], "not_exhaustive_category_ids": []} | notes
+        return truth_of(*(things or (thing(BIG),)), images=images, categories=3, kind="lvis", **federated)
+
+    return make
+
+
+def test_lvis_swapped_axes_find_nothing(scored, lvis_of):
+    x, y, width, height = BIG
+    assert scored(lvis_of(), found((y, x, height, width), 0.9))["AP"] == 0.0
+
+
+def test_lvis_a_duplicate_is_a_false_positive(scored, lvis_of):
+    # hit, duplicate, hit: 51 points of precision 1, 50 of 2 / 3
+    truth = lvis_of(thing(BIG), thing(SMALL))
+    numbers = scored(truth, found(BIG, 0.9), found(BIG, 0.8), found(SMALL, 0.7))
+    assert numbers["AP"] == pytest.approx((51 + 50 * 2 / 3) / 101)
+
+
+def test_lvis_a_photo_without_annotations_lowers_precision_where_it_was_looked_at(scored, lvis_of):
+    stray = found(SMALL, 0.9, image=2)
+    assert scored(lvis_of(images=2), found(BIG, 0.5), stray)["AP"] == pytest.approx(1.0)  # category 1 was not looked for there
+    looked = lvis_of(images=2, neg_category_ids=[1, 2])
+    assert scored(looked, found(BIG, 0.5), stray)["AP"] == pytest.approx(0.5)
+
+
+def test_lvis_an_empty_mask_is_left_out_and_another_size_is_refused(scored, lvis_of):
+    def mask(value, score, shape=(HEIGHT, WIDTH)):
+        return {"image_id": 1, "category_id": 1, "score": score, "segmentation": encode_mask(np.full(shape, value))}
+
+    right = mask(False, 0.5) | {"segmentation": mask_of(BIG)}
+    # the lvis package drops results without an area, where pycocotools counts them as false
+    assert scored(lvis_of(), mask(False, 0.9), right, iou_type="segm")["AP"] == pytest.approx(1.0)
+    with pytest.raises(InputError, match=r"segmentation is of an image of \(200, 100\)"):
+        scored(lvis_of(), mask(True, 0.9, (WIDTH, HEIGHT)), iou_type="segm")
+
+
+def test_lvis_an_unknown_category_uses_up_a_place_of_the_300(scored, lvis_of):
+    """As in the lvis package, the 300 best of a photo are taken before categories are looked at."""
+    strangers = [found(SMALL, 0.9, category=99)] * 299
+    assert scored(lvis_of(), *strangers, found(BIG, 0.5))["AP"] == pytest.approx(1.0)
+    assert scored(lvis_of(), *strangers, strangers[0], found(BIG, 0.5))["AP"] == pytest.approx(0.0)
+
+
+def test_where_lvis_looked_for_nothing_that_was_found_ap_is_0(scored, lvis_of):
+    numbers = scored(lvis_of(), found(BIG, 0.9, category=3))
+    assert (numbers["AP"], numbers["AR@300"]) == (0.0, 0.0)

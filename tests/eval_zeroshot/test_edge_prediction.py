@@ -87,3 +87,35 @@ def test_a_file_that_is_none_of_these_is_named(tmp_path, name, content, message)
     with pytest.raises(InputError, match=message) as caught:
         read_prediction(path)
     assert name in str(caught.value)
+
+
+def cells(*arrays):
+    found = np.empty((1, len(arrays)), object)
+    for number, array in enumerate(arrays):
+        found[0, number] = array
+    return found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"segs": cells(np.ones((4, 6), np.uint16), np.ones((6, 4), np.uint16))}, r"segs of shapes \[\(4, 6\), \(6, 4\)\]"),
+        ({"segs": cells(np.ones((4, 6, 2), np.uint16))}, r"segs of shapes \[\(4, 6, 2\)\] must be"),
+        ({"ucm2": np.zeros((9, 7, 2))}, r"ucm2 of shape \(9, 7, 2\) must be two-dimensional"),
+        ({"ucm2": np.full((9, 7), np.nan)}, "all of it from 0 to 1"),
+        ({"ucm2": np.full((9, 7), 255.0)}, "all of it from 0 to 1"),
+        ({"ucm2": np.full((9, 7), -0.5)}, "all of it from 0 to 1"),
+    ],
+)
+def test_maps_of_unlike_sizes_and_strengths_out_of_range_are_refused(tmp_path, content, message):
+    scipy.io.savemat(tmp_path / "a.mat", content)
+    with pytest.raises(InputError, match=message):
+        read_prediction(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("boundary", [np.zeros((4, 6, 2), np.uint8), np.array("drawn")])
+def test_annotators_maps_that_are_none_are_refused(tmp_path, boundary):
+    annotator = {"Segmentation": np.ones((4, 6), np.uint16), "Boundaries": boundary}
+    scipy.io.savemat(tmp_path / "a.mat", {"groundTruth": cells(annotator)})
+    with pytest.raises(InputError, match=r"a\.mat holds no BSDS500 ground truth .*expected \(height, width\) numbers"):
+        read_annotators(tmp_path / "a.mat")

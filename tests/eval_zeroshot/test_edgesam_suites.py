@@ -8,6 +8,7 @@ from eval_zeroshot import FillBox, get_suite
 from eval_zeroshot.edgesam_frame import (
     answer_cells,
     centre_in_frame,
+    in_frame,
     photo_cells,
     random_click,
     resampled_truths,
@@ -147,3 +148,18 @@ def test_clicks_belong_to_the_object_whatever_else_is_asked(make_sample):
     BOX.run(other, [make_sample(boxes[1], annotation_ids=[10])])
     clicks = [[asked[0] for asked in model.asked if not asked[4]][2][-1].tolist() for model in (together, alone, other)]
     assert clicks[0] == clicks[1] != clicks[2]
+
+
+@pytest.mark.parametrize("suite", [BOX, POINT])
+def test_crowds_and_empty_objects_are_skipped_and_a_photo_without_any_counts_as_one(suite, make_sample):
+    photo = make_sample((10, 4, 20, 16), (2, 2, 8, 8), (4, 4, 4, 4), annotation_ids=[5, 6, 7], crowd=[0, 1, 0])
+    result = suite.run(Recorder(), [photo, make_sample(key="none")])
+    assert (result.n, result.images, result.skipped) == (1, 2, {"crowd": 1, "empty": 1})
+    assert result.value == pytest.approx(60 / 360)
+
+
+def test_the_frame_is_torchs_nearest_neighbour():
+    """For most sizes this is integer division; 474 x 640 is one of the others."""
+    truth = np.random.default_rng(3).random((474, 640)) < 0.3
+    framed = F.interpolate(torch.from_numpy(truth)[None, None].float(), (758, 1024), mode="nearest")[0, 0].numpy() > 0
+    assert np.array_equal(in_frame(truth[None])[0], framed)

@@ -271,3 +271,34 @@ def test_ap_has_an_interval_and_a_paired_difference(photos, truth):
     assert (wrong.value, wrong.low, wrong.high) == pytest.approx((0.0, 0.0, 0.0))
     assert (wrong.difference.value, wrong.difference.low, wrong.difference.high) == pytest.approx((-1.0, -1.0, -1.0))
     assert right.extra["AP50"].low == pytest.approx(1.0) and right.extra["AR100"].low is None
+
+
+def test_swapped_axes_find_nothing(photos, truth):
+    x0, y0, x1, y1 = SECOND
+    assert suite_of("edgesam", truth, record((y0, x0, y1, x1), 0.9)).run(Shrinking(), photos[:1]).value == 0.0
+
+
+def test_a_box_given_twice_is_a_false_positive(photos, truth):
+    # hit, duplicate, hit on the photo with two objects: 51 points of precision 1, 50 of 2 / 3
+    boxes = [record(FIRST, 0.9), record(FIRST, 0.8), record(SECOND, 0.7)]
+    assert suite_of("edgesam", truth, *boxes).run(Shrinking(), photos[:1]).value == pytest.approx((51 + 50 * 2 / 3) / 101)
+
+
+def test_a_crowd_neither_counts_nor_costs(photos, truth):
+    truth.annotations[0]["iscrowd"] = 1  # the first of the two objects of photo a
+    boxes = [record(FIRST, 0.9), record(FIRST, 0.8), record(SECOND, 0.7)]
+    result = suite_of("edgesam", truth, *boxes).run(Shrinking(), photos[:1])
+    assert (result.value, result.n, result.skipped["crowd"]) == (pytest.approx(1.0), 1, 1)
+    assert result.breakdown["small"].n == 1
+
+
+def test_an_object_of_a_category_that_is_not_listed_is_no_object(photos, truth):
+    truth.annotations[0]["category_id"] = 77
+    result = suite_of("edgesam", truth, record(SECOND, 0.9)).run(Shrinking(), photos[:1])
+    assert (result.value, result.n, result.skipped["object of an unknown category"]) == (pytest.approx(1.0), 1, 1)
+
+
+def test_photos_without_a_box_have_an_ap_of_0(photos, truth):
+    suite = suite_of("edgesam", truth, record(FIRST, 0.9))
+    (result,) = evaluate({"m": Shrinking()}, suites=[suite], samples=photos[1:])
+    assert (result.value, result.n, result.extra["AR100"].value) == (0.0, 1, 0.0)

@@ -149,3 +149,59 @@ def test_a_sample_without_masks_is_a_good_photo():
     image = np.zeros((20, 30, 3), np.uint8)
     seen = ANOMALY.observe(Sure(), Sample(key="pill-good-1", image=image, meta={"category": "pill"}))
     assert (seen.ids, seen.values["positives"], seen.values["pixels"]) == ([], [0.0], [600.0])
+
+
+class Unequal(Sure):
+    """One mask that fills the box; of three the first is sure and wrong, and the predicted IoU may be 0."""
+
+    iou = 0.8
+
+    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+        if boxes is None:
+            return FillBox.predict(self, points, labels, boxes, masks, multimask)
+        found = super().predict(points, labels, boxes, masks, multimask)
+        if not multimask:
+            return Prediction(found.masks, np.full_like(found.scores, self.iou), found.logits)
+        three = np.repeat(found.masks, 3, axis=1)
+        three[:, 0] = False
+        return Prediction(three, np.tile([0.9, 0.1, 0.1], (len(boxes), 1)), np.zeros((len(boxes), 3, 1, 1), np.float32))
+
+
+def test_a_box_is_asked_for_the_single_mask(tmp_path):
+    thing = rectangle((2, 12, 6, 15))
+    assert SALIENCY.run(Unequal(), open_dataset(make_duts(tmp_path, {"a": thing}))).value == 0.0
+    assert ANOMALY.run(Unequal(), open_dataset(make_mvtec(tmp_path, {"pill/cut/0": thing}))).value == 1.0
+
+
+def test_a_mask_of_no_predicted_iou_is_still_more_than_none(tmp_path):
+    class Hopeless(Unequal):
+        iou = -0.2
+
+    data = open_dataset(make_mvtec(tmp_path, {"pill/cut/0": rectangle((2, 12, 6, 15))}))
+    assert ANOMALY.run(Hopeless(), data).value == 1.0
+
+
+def test_defects_asked_in_groups_keep_their_masks_and_scores(tmp_path, monkeypatch):
+    defects = [(2, 3, 6, 4), (12, 10, 20, 12), (24, 15, 28, 19)]  # predicted IoU .98, .88, .76
+    truth = rectangle(defects[0]) | rectangle(defects[1]) | rectangle(defects[2])
+    (sample,) = open_dataset(make_mvtec(tmp_path, {"pill/cut/0": truth}))
+    model = Sure()
+    model.set_image(sample.image)
+    whole = ANOMALY.observe(model, sample)
+    assert whole.values["predicted_iou"] == pytest.approx([0.98, 0.88, 0.76])
+    monkeypatch.setattr("eval_zeroshot.protocol.MASK_PIXELS_PER_CALL", 2 * 3 * PIXELS)
+    assert ANOMALY.observe(model, sample) == whole
+
+
+def test_photos_that_mark_nothing_at_all_and_turned_answers_are_refused(make_sample, tmp_path):
+    with pytest.raises(InputError, match="needs one mask a photo.* a has 0"):
+        SALIENCY.run(FillBox(), [make_sample()])
+
+    class Turned(Sure):
+        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+            found = super().predict(points, labels, boxes, masks, multimask)
+            return Prediction(found.masks.transpose(0, 1, 3, 2), found.scores, found.logits)
+
+    data = open_dataset(make_mvtec(tmp_path, {"pill/cut/0": rectangle((2, 12, 6, 15))}))
+    with pytest.raises(InputError, match="30, 20"):
+        ANOMALY.run(Turned(), data)

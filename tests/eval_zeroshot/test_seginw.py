@@ -86,3 +86,54 @@ def test_what_is_missing_is_told(seginw, tmp_path, make_sample):
 def test_a_near_miss_of_its_name_is_told(tmp_path):
     with pytest.raises(InputError, match="did you mean seginw"):
         choose_suites(["segingw"], data=tmp_path)
+
+
+def ap_of(data, boxes, **options):
+    (suite,) = choose_suites(["seginw"], data=data, boxes=boxes)
+    (result,) = evaluate({"filled": FillBox()}, suites=[suite], samples=open_dataset(data, **options))
+    return result
+
+
+def test_a_detector_that_finds_nothing_in_a_data_set_has_an_ap_of_0_there(seginw):
+    data, boxes = seginw
+    (boxes / "Hand.json").write_text("[]")
+    result = ap_of(data, boxes)
+    assert (result.extra["Hand"].value, result.n) == (0.0, 3) and result.value == pytest.approx((1 + 0 + 0.2) / 3)
+    elsewhere = json.loads((boxes / "Puppies.json").read_text())
+    (boxes / "Puppies.json").write_text(json.dumps([one for one in elsewhere if one["image_id"] == 2]))
+    assert ap_of(data, boxes, limit=2).extra["Puppies"].value == 0.0  # its first photo, which has no box
+
+
+def test_swapped_axes_duplicates_and_unknown_categories(seginw):
+    data, boxes = seginw
+    rewrite(boxes / "Puppies.json", lambda one: {"bbox": [one["bbox"][i] for i in (1, 0, 3, 2)]})
+    assert ap_of(data, boxes).extra["Puppies"].value == 0.0
+    hand = json.loads((boxes / "Hand.json").read_text())
+    twice = [hand[0], hand[0], hand[0] | {"category_id": 9, "score": 1.0}]
+    (boxes / "Hand.json").write_text(json.dumps(twice))
+    result = ap_of(data, boxes)
+    # a duplicate after the only object costs nothing, a stranger neither
+    assert result.extra["Hand"].value == pytest.approx(0.2)
+    assert result.skipped["box of an unknown category"] == 1
+    (boxes / "Hand.json").write_text(json.dumps([hand[0] | {"bbox": [0, 0, 2, 2], "score": 1.0}, hand[0]]))
+    assert ap_of(data, boxes).extra["Hand"].value == pytest.approx(0.1)  # a false box before it halves its precision
+
+
+def change_annotations(data, part, change):
+    path = data / part / "valid" / "_annotations.coco.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_crowds_photos_without_annotations_and_wrong_sizes(seginw):
+    data, boxes = seginw
+    change_annotations(data, "Puppies", lambda content: content["annotations"][1].update(iscrowd=1))
+    result = ap_of(data, boxes)
+    assert (result.extra["Puppies"].value, result.extra["Puppies"].n, result.skipped["crowd"]) == (1.0, 2, 1)
+    change_annotations(data, "Rail", lambda content: content.update(annotations=[]))
+    result = ap_of(data, boxes)
+    assert (result.n, result.skipped["data set without an object"]) == (2, 1)
+    change_annotations(data, "Hand", lambda content: content["images"][0].update(height=30, width=20))
+    with pytest.raises(InputError, match=r"\(20, 30\)|\(30, 20\)"):
+        ap_of(data, boxes)
