@@ -1,7 +1,8 @@
 """The command line: `repvit-sam`, also `python -m distill`."""
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +19,8 @@ from distill import (
     commands_train,
     eval_group,
 )
-from encoders.errors import InputError, MissingExtra, NonFiniteLoss
+from distill.starter import end_with_starter
+from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
 
 app = typer.Typer(
     name="repvit-sam",
@@ -51,8 +53,20 @@ for module in (
     module.register(app)
 
 
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
+) -> None:
+    """A warning of ours as a note, without the place in the code; others as Python shows them."""
+    if issubclass(category, InputWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
 def main() -> None:
     """Run the command line: 0 on success, 2 on bad input, 1 on failure; errors go to stderr."""
+    end_with_starter()
+    warnings.showwarning = _show
     try:
         app()
     except (InputError, MissingExtra) as error:

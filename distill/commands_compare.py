@@ -1,5 +1,6 @@
 """The command that shows results side by side: compare."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def compare(
         raise InputError(f"{', '.join(map(str, results))}: no result in it; give result files that eval has written")
     comparison = compare_results(found, published=published)
     if html is not None:
-        write_page(
+        reasons = write_page(
             comparison,
             out=html,
             states=[path.with_suffix(".state") for path in results],
@@ -61,6 +62,8 @@ def compare(
             ],
             gallery_of=gallery_of,
         )
+        for reason in reasons if data else []:
+            print(f"note: {reason}", file=sys.stderr)
     kind = "json" if json_ else format_
     if kind == "terminal" and out is None:
         if html is None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,9 @@ from eval_zeroshot import (
     compare as compare_results,
 )
 from eval_zeroshot.choose import choose_suites
+from eval_zeroshot.datasets import EvalDataset
 from eval_zeroshot.results import others
+from eval_zeroshot.suite import Suite
 
 MODEL_HELP = "Run folder, weights, name, or FAMILY:WEIGHTS of another project (edge_sam, ...); NAME=MODEL. Repeatable."
 DATA_HELP = "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val."
@@ -48,7 +51,7 @@ def eval_(
         typer.Option("--untrained", help="Architecture to run untrained, with the reference's decoder. Repeatable."),
     ] = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Add fill-the-box and the disc.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first photos.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first photos, or frames.")] = None,
     present_only: Annotated[
         bool, typer.Option("--present-only", help="Use only the photos that are there; results say how many of how many.")
     ] = False,
@@ -67,12 +70,14 @@ def eval_(
     Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge
     \\ -s box_edgesam --data instances_val2017.json --images val2017
     """
+    models = named_models(model)
     if num_processes != 1:
         from distill.launch import launch_apart
 
+        plan(suite, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only)
         launch_apart(["eval", MODELS, *given_options(context, but="num_processes")], num_processes=num_processes)
     results = run_eval(
-        named_models(model),
+        models,
         suites=suite,
         data=data,
         boxes=boxes,
@@ -94,6 +99,40 @@ def eval_(
         print("\n".join(result.to_line().strip() for result in results))
     else:
         compare_results(results, published=False).terminal()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an evaluation is of: suites, data, the folder of what was seen, results that `out` holds already."""
+
+    suites: list[Suite]
+    dataset: EvalDataset
+    state: Path
+    earlier: list[Result]
+
+
+def plan(
+    suites: Sequence[str],
+    *,
+    data: str,
+    out: Path,
+    boxes: Path | None = None,
+    images: Path | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    present_only: bool = False,
+) -> Plan:
+    """All of an evaluation but its models, opened; see `run_eval`."""
+    state = out.with_suffix(".state")
+    check_output(out)
+    if state == out or (state.exists() and not state.is_dir()):
+        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
+    return Plan(
+        suites=choose_suites(suites, data=resolve_data(data), boxes=boxes),
+        dataset=open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only),
+        state=state,
+        earlier=read_results(out) if out.exists() else [],
+    )
 
 
 def run_eval(
@@ -124,13 +163,9 @@ def run_eval(
     Raises:
         InputError: before anything is asked, where `out` cannot be written or holds something else than results.
     """
-    state = out.with_suffix(".state")
-    check_output(out)
-    if state == out or (state.exists() and not state.is_dir()):
-        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
-    earlier = read_results(out) if out.exists() else []
-    chosen = choose_suites(suites, data=resolve_data(data), boxes=boxes)
-    dataset = open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only)
+    planned = plan(
+        suites, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only
+    )
     opened = open_models(
         models,
         arch=arch,
@@ -144,11 +179,11 @@ def run_eval(
     if place.world_size > 1:
         observe_share(
             opened.predictors,
-            suites=chosen,
-            samples=dataset,
+            suites=planned.suites,
+            samples=planned.dataset,
             rank=place.rank,
             world_size=place.world_size,
-            state=state,
+            state=planned.state,
             facts=opened.facts,
             reference=reference,
             progress=photo_progress(),
@@ -156,16 +191,20 @@ def run_eval(
         return None
     results = evaluate(
         opened.predictors,
-        suites=chosen,
-        samples=dataset,
+        suites=planned.suites,
+        samples=planned.dataset,
         reference=reference,
         against=against,
         facts=opened.facts,
-        state=state,
+        state=planned.state,
         progress=photo_progress(),
     )
-    kept = others(earlier, than=results)
+    kept = others(planned.earlier, than=results)
     write_results(out, [*kept, *results])
+    for result in results:
+        if result.value is None:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in result.skipped.items() if count) or "no objects"
+            print(f"note: {result.model} in {result.suite} on {result.dataset}: nothing to measure; {reasons}", file=sys.stderr)
     if kept:
         print(f"{out} holds {len(kept)} results of other calls too", file=sys.stderr)
     return results
@@ -173,17 +212,24 @@ def run_eval(
 
 def photo_progress() -> Callable[[int, int | None], None]:
     """A callback that prints how many photos are done, every few seconds and at the end, to stderr."""
-    say = every_few_seconds()
+    say, place = every_few_seconds(), this_place()
+    who = f"process {place.rank} of {place.world_size}: " if place.world_size > 1 else ""
 
     def show(done: int, total: int | None) -> None:
-        say(f"photo {done}/{total}", last=done == total)
+        say(f"{who}photo {done}/{total}", last=done == total)
 
     return show
 
 
 def name_and_model(text: str) -> tuple[str, str]:
-    """ "NAME=MODEL" -> both; a bare model is named by its last part."""
+    """ "NAME=MODEL" -> both; a bare model is named by its last part.
+
+    Raises:
+        InputError: either is empty.
+    """
     name, separator, model = text.partition("=")
+    if not name or (separator and not model):
+        raise InputError(f"-m {text!r}: expected MODEL or NAME=MODEL")
     return (name, model) if separator else (Path(text).name, text)
 
 

@@ -10,7 +10,7 @@ import typer
 from distill.eval_group import eval_app
 from distill.options import JsonOption
 from distill.sample_data import resolve_data
-from eval_zeroshot.annotations import read_annotations
+from eval_zeroshot.annotations import read_annotations, uncounted
 from eval_zeroshot.ap import average_precision
 from eval_zeroshot.datasets import find_annotations
 from eval_zeroshot.detections import checked_for, iou_type_of, read_detections, unknown_categories
@@ -30,11 +30,17 @@ def instance(
     scores = score_results(results, data=data, type_=type_, backend=backend)
     if unknown := scores["unknown_categories"]:
         print(f"note: {unknown} detections of categories that {data} does not list do not count", file=sys.stderr)
+    for reason, count in scores["uncounted_annotations"].items():
+        if reason != "crowd" or scores["AP"] is None:
+            print(f"note: {count} annotations of {data} do not count: {reason}", file=sys.stderr)
+    if scores["AP"] is None:
+        print(f"note: {data} has no object that counts, so there is nothing to measure", file=sys.stderr)
     if json_:
         print(json.dumps(scores))
         return
     for name, value in scores.items():
-        print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+        if name != "uncounted_annotations":
+            print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
 
 
 def score_results(results: Path, *, data: str, type_: str = "auto", backend: str = "fast") -> dict[str, Any]:
@@ -49,6 +55,7 @@ def score_results(results: Path, *, data: str, type_: str = "auto", backend: str
         "images": len(truth.images),
         "detections": len(checked),
         "unknown_categories": unknown_categories(truth, checked),
+        "uncounted_annotations": uncounted(truth),
         "results": detections.name,
         "results_sha256": detections.sha256,
     }

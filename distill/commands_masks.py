@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +19,13 @@ from encoders.files import atomic_path, check_output_folder
 from encoders.image import read_image
 from encoders.sample import Sample
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
+from eval_zeroshot.everything.generator import explore
+from eval_zeroshot.protocol import PredictorLike
 from shards import Source, open_source
 from shards.source import PHOTO_SUFFIXES, Item, safe_key
 
 DEFAULT = MaskSettings()
+COARSE = 8  # points of a side, to see why a photo has no mask
 ID_BITS = 48  # of a photo's number; a mask's number has 14 bits more, for up to 4096 points with three masks each
 
 
@@ -98,6 +103,7 @@ def write_masks(
     say = every_few_seconds()
     written = kept = count = 0
     failed: dict[str, str] = {}
+    image = np.zeros((1, 1, 3), np.uint8)
     for done, (name, key, read) in enumerate(items, start=1):
         path = out / f"{key}.json"
         try:
@@ -116,7 +122,23 @@ def write_masks(
                 temporary.write_text(json.dumps({**record, "generator": made}), encoding="utf-8")
             written, count = written + 1, count + len(record["annotations"])
         say(f"photo {done}/{len(items)}", last=done == len(items))
+    if written and not count:
+        iou, stability = _best_of(generator.predictor, image, settings=settings)
+        print(
+            f"note: no mask passed --min-iou {settings.pred_iou_thresh:g} and --min-stability "
+            f"{settings.stability_score_thresh:g}; the highest on {name} are {iou:.2f} and {stability:.2f}. Lower them, with "
+            "another --out, as these photos count as done",
+            file=sys.stderr,
+        )
     return {"written": written, "kept": kept, "masks": count, "failed": failed}
+
+
+def _best_of(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSettings) -> tuple[float, float]:
+    """Highest predicted IoU and stability on a coarse grid over the photo that the predictor has set."""
+    side = min(COARSE, settings.points_per_side)
+    loose = replace(settings, points_per_side=side, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    found = explore(predictor, shape=(image.shape[0], image.shape[1]), settings=loose).candidates
+    return max((one.score for one in found), default=0.0), max((one.stability for one in found), default=0.0)
 
 
 def sa1b_record(records: list[dict[str, Any]], *, name: str, image: np.ndarray) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The models that `eval` was asked for, opened, with what results say of each."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -82,7 +83,9 @@ def _check_free(name: str, opened: Opened) -> None:
 
 def _check(option: str, name: str | None, opened: Opened) -> None:
     if name is not None and name not in opened.predictors:
-        raise InputError(f"{option} {name!r} is not among the models {', '.join(opened.predictors)}")
+        near = difflib.get_close_matches(name, opened.predictors, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{option} {name!r} is not among the models {', '.join(opened.predictors)}{hint}")
 
 
 def _size_of(opened: Opened) -> int:

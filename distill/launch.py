@@ -10,6 +10,7 @@ import torch
 
 from distill.engine import free_port
 from distill.place import cuda_wanted
+from distill.starter import STARTER
 from encoders.errors import InputError
 
 
@@ -38,7 +39,7 @@ def launch_apart(arguments: list[str], *, num_processes: int) -> int:
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         for rank in range(num_processes):
-            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_processes)}
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num_processes), STARTER: str(os.getpid())}
             command = [sys.executable, "-m", "distill", *arguments]
             processes.append(subprocess.Popen(command, env=environment | place, stdout=sys.stderr))
         codes = [process.wait() for process in processes]

@@ -65,7 +65,8 @@ def resolve(path_or_name: Path | str) -> Path:
         return SHIPPED_WEIGHTS[name]
     shipped = ", ".join(SHIPPED_WEIGHTS)
     if name in BUILDERS:
-        raise InputError(f"{name} ships no weights (only {shipped} does); give its checkpoint, with arch={name!r}")
+        say = f"arch={name!r} (--arch {name})"
+        raise InputError(f"{name} ships no weights (only {shipped} does); give its checkpoint, with {say}")
     near = difflib.get_close_matches(name, BUILDERS, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(f"{name} does not exist; expected a run folder, a checkpoint file or a name that ships weights "
@@ -75,7 +76,7 @@ def resolve(path_or_name: Path | str) -> Path:
 def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -> Sam:
     named = file.metadata.get("arch", "")
     if arch is not None and arch != named:
-        raise InputError(f"{file.name} holds {named}, not {arch}; leave arch out or say arch={named!r}")
+        raise InputError(f"{file.name} holds {named}, not {arch}; leave arch out or say arch={named!r} (--arch {named})")
     if named not in BUILDERS:
         raise InputError(f"{file.name}: {unknown_model(named)}")
     if image_size is None:

@@ -5,6 +5,7 @@ a file name of 2014 (version 0.5), and its instances have no `iscrowd`, as it ha
 """
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.geometry import Shape
 from encoders.image import read_image
 from encoders.rle import decode_segmentation, to_rle
@@ -34,6 +35,9 @@ class CocoDataset:
     Raises:
         InputError: the file is missing, is no json, has no `images`, or a record lacks its id, name or image; or two
             image records have one id; or `present_only` leaves none.
+
+    Warns:
+        InputWarning: annotations are of images that are not listed; they are left out.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class CocoDataset:
             raise InputError(f"{self.path} is not valid json: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise InputError(f"{self.path} has no list of 'images'; expected COCO format")
+        if not content["images"]:
+            raise InputError(f"{self.path} has an empty list of 'images'; expected at least one")
         self._instances: dict[int, list[dict[str, Any]]] = defaultdict(list)
         try:
             self.categories: dict[int, str] = {c["id"]: c["name"] for c in content.get("categories", [])}
@@ -64,6 +70,13 @@ class CocoDataset:
         except (KeyError, TypeError) as error:
             reason = f"a record without {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{self.path} is not in COCO format ({reason})") from error
+        strays = set(self._instances) - {record["id"] for record in self.records}
+        if count := sum(len(self._instances[id_]) for id_ in strays):
+            warnings.warn(
+                f"{self.path}: {count} annotations are of {len(strays)} images that it does not list; they are left out",
+                InputWarning,
+                stacklevel=2,
+            )
         self.absent = 0
         if present_only:
             present = [record for record in self.records if self.photo_path(record).is_file()]
@@ -168,10 +181,11 @@ def sample_from_coco(record: dict[str, Any], annotations: list[Any], *, image: n
     """One image record, its annotations and its pixels as a sample.
 
     Raises:
-        InputError: names the photo and the annotation; see `normalize_instance`.
+        InputError: names the photo and the annotation, see `normalize_instance`; or the photo is of another size than stated.
     """
     name = file_name(record)
     shape = (image.shape[0], image.shape[1])
+    _check_size(record, shape=shape)
     try:
         instances = [normalize_instance(annotation, shape=shape) for annotation in annotations]
     except InputError as error:
@@ -190,3 +204,16 @@ def sample_from_coco(record: dict[str, Any], annotations: list[Any], *, image: n
         meta={"image_id": record["id"], "file_name": name}
         | {k: record[k] for k in ("license", "flickr_url", "coco_url") if k in record},
     )
+
+
+def _check_size(record: dict[str, Any], *, shape: Shape) -> None:
+    """Refuse annotations that were made on another photo: boxes and polygons would lie elsewhere in silence."""
+    if record.get("height") is None or record.get("width") is None:
+        return
+    stated = record["height"], record["width"]
+    if stated == shape:
+        return
+    problem = f"{file_name(record)} is {shape[0]} high and {shape[1]} wide, the annotations say {stated[0]} and {stated[1]}"
+    if stated == shape[::-1]:
+        problem += "; a camera's turn (EXIF) is applied to photos here, so perhaps they were annotated without it"
+    raise InputError(f"{problem}; give the photos that were annotated")

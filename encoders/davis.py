@@ -47,6 +47,10 @@ class DavisDataset:
             if missing or not photos:
                 lacks = f"{len(missing)} of {len(photos)} frames have no mask, {missing[0]} first" if missing else "no *.jpg"
                 raise InputError(f"DAVIS sequence {name}: {lacks}; test splits have no public masks. {HOW_TO_GET}")
+            frames = {photo.stem for photo in photos}
+            strays = sorted(mask.name for mask in self._mask_path(photos[0]).parent.glob("*.png") if mask.stem not in frames)
+            if strays:
+                raise InputError(f"DAVIS sequence {name}: {len(strays)} masks have no frame, {strays[0]} first. {HOW_TO_GET}")
             self.sequences[name] = photos
         self._frames = [(name, frame) for name, photos in self.sequences.items() for frame in range(len(photos))]
         self._objects: dict[str, list[int]] = {}

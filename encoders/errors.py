@@ -8,6 +8,10 @@ class InputError(ValueError):
     """
 
 
+class InputWarning(UserWarning):
+    """Something in the input is probably not what was meant, but can be used; the command line prints it as a note."""
+
+
 class MissingExtra(ImportError):
     """An optional dependency is not installed (exit code 2).
 

@@ -16,7 +16,8 @@ Fields = dict[str, tuple[Callable[[Any], bool], str]]  # name of a field -> what
 
 def is_whole(value: Any) -> bool:
     """Whether a json value is a whole number that fits int64."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())  # pandas writes 42 as 42.0
+    return whole and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def is_finite(value: Any) -> bool:
@@ -114,6 +115,20 @@ def read_annotations(path: Path | str) -> Annotations:
     )
 
 
+def uncounted(truth: Annotations) -> dict[str, int]:
+    """Annotations that AP does not measure on, by reason; the packages pass them over in silence too."""
+    images, categories = ({record["id"] for record in part} for part in (truth.images, truth.categories))
+    found = Counter[str]()
+    for annotation in truth.annotations:
+        if annotation["image_id"] not in images:
+            found["of an image that is not listed"] += 1
+        elif annotation["category_id"] not in categories:
+            found["of a category that is not listed"] += 1
+        elif annotation.get("iscrowd", 0):
+            found["crowd"] += 1
+    return dict(found)
+
+
 def read_json(path: Path, *, expected: str) -> Any:
     """Content of a json file.
 
@@ -121,7 +136,8 @@ def read_json(path: Path, *, expected: str) -> Any:
         InputError: it is missing or no json.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected {expected}")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}; expected {expected}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

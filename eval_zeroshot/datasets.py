@@ -129,7 +129,7 @@ def _open_coco(given: Path, choice: Choice) -> tuple[Photos, str]:
     if missing:
         raise InputError(
             f"{len(missing)} of {len(coco)} photos of {coco.path} are not in {coco.images}, {missing[0]} first; "
-            f"name the folder that holds them, or choose to use only those present. {HOW_TO_GET}"
+            f"name the folder that holds them, or use only those present (--present-only, present_only=True). {HOW_TO_GET}"
         )
     common = path.stem in COMMON_NAMES and path.resolve().parent.name
     return coco, common or path.stem
@@ -189,14 +189,19 @@ def open_dataset(
             absent = getattr(photos, "absent", 0)
             part = f" ({len(photos)} of {len(photos) + absent} photos)" if absent else ""
             return EvalDataset(photos, name=(name or usual) + part, limit=limit)
-    raise InputError(f"{annotations} does not exist; expected a data set. {how_to_get(annotations)}")
+    raise InputError(f"{annotations} does not exist; expected a data set.{_told(annotations)}")
 
 
 def how_to_get(path: Path | str) -> str:
     """Where to get what a path's last name tells was meant; of every data set where it tells nothing."""
     name = Path(path).name.lower()
-    meant = [opener for opener in OPENERS if any(hint in name for hint in opener.hints)]
-    return ". ".join(opener.how_to_get for opener in meant or OPENERS)
+    meant = [opener for opener in OPENERS if any(hint in name for hint in opener.hints)] or OPENERS
+    return "\n".join(f"- {opener.how_to_get}" for opener in meant) if len(meant) != 1 else meant[0].how_to_get
+
+
+def _told(path: Path | str) -> str:
+    told = how_to_get(path)
+    return f"\n{told}" if "\n" in told else f" {told}"
 
 
 def find_annotations(path: Path) -> Path:
@@ -213,7 +218,7 @@ def find_annotations(path: Path) -> Path:
         problem = f"{path} is a folder with {len(found)} json files and no instances.json"
         if found:
             raise InputError(f"{problem}; name the annotations file itself")
-        raise InputError(f"{problem}, and in no layout that is known. {how_to_get(path)}")
+        raise InputError(f"{problem}, and in no layout that is known.{_told(path)}")
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a COCO-format json of instances. {how_to_get(path)}")
+        raise InputError(f"{path} does not exist; expected a COCO-format json of instances.{_told(path)}")
     return path

@@ -1,12 +1,13 @@
 """Results in COCO's format, made by a detector, by our instance suite or elsewhere: read, recognised, checked."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
 from encoders.rle import to_rle
 from eval_zeroshot.annotations import Annotations, is_finite, is_whole, read_json
@@ -38,6 +39,9 @@ def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detectio
 
     Raises:
         InputError: the file is missing or no json, or a record lacks a field; says which record, from 0.
+
+    Warns:
+        InputWarning: detections are exact repeats of others.
     """
     path = Path(path)
     records = read_json(path, expected=f"results in COCO's format: {FORMAT}")
@@ -48,6 +52,13 @@ def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detectio
     for number, record in enumerate(records):
         if problem := _problem(record):
             raise InputError(f"{path}, result {number}: {problem}; expected {FORMAT}")
+    if repeated := _repeated(records):
+        warnings.warn(
+            f"{path}: {repeated} of {len(records)} detections repeat another one exactly; they count, as in pycocotools, and "
+            "where an object is found once the others are false",
+            InputWarning,
+            stacklevel=2,
+        )
     return Detections(name=path.name, sha256=sha256_file(path), records=records)
 
 
@@ -112,6 +123,12 @@ def unknown_categories(truth: Annotations, records: Sequence[dict[str, Any]]) ->
     """How many detections have a category that the annotations do not list; they count neither for nor against."""
     known = {category["id"] for category in truth.categories}
     return sum(record["category_id"] not in known for record in records)
+
+
+def _repeated(records: Sequence[dict[str, Any]]) -> int:
+    """How many records equal an earlier one in photo, category, score, box and mask."""
+    fields = ("image_id", "category_id", "score", "bbox", "segmentation")
+    return len(records) - len({repr([record.get(field) for field in fields]) for record in records})
 
 
 def _problem(record: Any) -> str | None:

@@ -12,7 +12,7 @@ from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import Rle, encode_mask
 from encoders.sample import Sample
-from eval_zeroshot.agreement import agreement
+from eval_zeroshot.agreement import agreement, mean_agreement
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.ap import average_precision
 from eval_zeroshot.ap_resample import resampled_ap
@@ -89,7 +89,8 @@ class InstanceAp(PhotoSuite):
         ids = self.counted_ids(sample)
         boxes = np.asarray([self._records[number]["bbox"] for number in ids], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        masks, ious = _masks_of(predictor, sample.shape, boxes, rules=self._rules)
+        asked = _on_photo(boxes, shape=sample.shape)
+        masks, ious = _masks_of(predictor, sample.shape, boxes, asked=asked, rules=self._rules)
         detected = [float(self._records[number]["score"]) for number in ids]
         scores = [score * iou for score, iou in zip(detected, ious, strict=True)] if self._rules.scores_by_iou else detected
         categories = np.asarray([self._records[number]["category_id"] for number in ids])
@@ -100,9 +101,13 @@ class InstanceAp(PhotoSuite):
             key=sample.key,
             ids=ids,
             areas=[float(area) for area in np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)],
-            values={"score": scores, "predicted_iou": ious, **hits},
+            values={"score": scores, "predicted_iou": ious, "asked": asked.astype(float).tolist(), **hits},
             masks=masks,
-            skipped={"box of an unknown category": unknown, "box over the limit": len(every) - unknown - len(ids)},
+            skipped={
+                "box of an unknown category": unknown,
+                "box over the limit": len(every) - unknown - len(ids),
+                "box off the photo (counted as wrong)": int(len(ids) - asked.sum()),
+            },
         )
 
     def results(self, observations: Iterable[Observation]) -> list[dict[str, Any]]:
@@ -130,6 +135,8 @@ class InstanceAp(PhotoSuite):
         sizes: Counter[str] = Counter(map(size_class, areas))
         estimates = {name: Estimate(value=value, n=len(areas)) for name, value in numbers.items()}
         value = estimates.pop("AP")
+        if reference is not None:
+            estimates["agreement"] = mean_agreement(*map(_asked_alone, (observations, reference[1])))
         breakdown: dict[str, Estimate] = {
             size: Estimate(value=estimates.pop(name).value, n=sizes[size]) for name, size in SIZE_NUMBERS.items()
         }
@@ -158,7 +165,8 @@ class InstanceAp(PhotoSuite):
         truth, results = self._truth.of_images(ids), self.results(observations)
         numbers = resampled_ap(truth, results, iou_type="segm", image_ids=ids, weights=weights)
         if reference is not None:
-            numbers["agreement"] = resampled_means(agreement(observations, reference), weights=weights)
+            values = agreement(*map(_asked_alone, (observations, reference)))
+            numbers["agreement"] = resampled_means(values, weights=weights)
         return numbers
 
     def _of_photo(self, sample: Sample) -> list[int]:
@@ -176,18 +184,33 @@ def suite_name(protocol: InstanceProtocol) -> str:
     return f"instance_{protocol.name}"
 
 
-def _masks_of(
-    predictor: PredictorLike, shape: Shape, boxes: np.ndarray, *, rules: InstanceProtocol
-) -> tuple[list[Rle], list[float]]:
-    """RLE and predicted IoU for boxes (P, 4) xyxy, some at a time; an empty mask of IoU 0 for a box off the photo."""
+def _on_photo(boxes: np.ndarray, *, shape: Shape) -> np.ndarray:
+    """(P,) bool: which boxes, (P, 4) xyxy, have some of the photo in them."""
     height, width = shape
     first, last = np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], (width, height))
-    asked = np.flatnonzero((last > first).all(axis=1))
+    return np.asarray((last > first).all(axis=1))
+
+
+def _asked_alone(observations: Sequence[Observation]) -> list[Observation]:
+    """Observations of the boxes that models were asked about: two empty masks off the photo agree on nothing."""
+    found = []
+    for seen in observations:
+        asked = seen.values.get("asked", [1.0] * len(seen.ids))
+        ids, masks = ([value for value, was in zip(its, asked, strict=True) if was] for its in (seen.ids, seen.masks))
+        found.append(seen.model_copy(update={"ids": ids, "masks": masks}))
+    return found
+
+
+def _masks_of(
+    predictor: PredictorLike, shape: Shape, boxes: np.ndarray, *, asked: np.ndarray, rules: InstanceProtocol
+) -> tuple[list[Rle], list[float]]:
+    """RLE and predicted IoU for boxes (P, 4) xyxy, some at a time; an empty mask of IoU 0 where `asked` (P,) is False."""
+    places = np.flatnonzero(asked)
     masks = [encode_mask(np.zeros(shape, bool))] * len(boxes)
     ious = [0.0] * len(boxes)
     step = prompts_per_call(shape)
-    for start in range(0, len(asked), step):
-        chosen = asked[start : start + step]
+    for start in range(0, len(places), step):
+        chosen = places[start : start + step]
         answers = rules.answer(predictor, shape, boxes[chosen].astype(np.float32))
         for place, mask, iou in zip(chosen, answers.masks, answers.predicted_ious, strict=True):
             masks[place], ious[place] = encode_mask(mask), float(iou)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,7 +56,7 @@ class ObservationStore:
         part: name of this process's own file, between the name of `path` and its ending; None writes to `path` itself.
 
     Raises:
-        InputError: the file has observations of another identity, or a line of it is none.
+        InputError: the file has observations of another identity, or a line of it is none, or another process is writing it.
     """
 
     def __init__(self, path: Path | None, *, identity: Mapping[str, Any], part: str | None = None) -> None:
@@ -66,12 +66,18 @@ class ObservationStore:
         if path is None:
             return
         self._own = path if part is None else path.with_name(f"{path.stem}.{part}.jsonl")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = _opened_alone(self._own)
         drop_torn_line(self._own)
         for file in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*jsonl")):
             self._read(file)
-        if not self._own.is_file() or not self._own.stat().st_size:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._own.stat().st_size:
             self._append(json.dumps(self.identity, sort_keys=True))
+
+    def close(self) -> None:
+        """Let others write; what was found stays."""
+        if self.path is not None:
+            self._stream.close()
 
     @property
     def folder(self) -> Path | None:
@@ -106,10 +112,9 @@ class ObservationStore:
             self._append(observation.model_dump_json())
 
     def _append(self, line: str) -> None:
-        with self._own.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        self._stream.write(line + "\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
 
     def _read(self, path: Path) -> None:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -132,3 +137,18 @@ class ObservationStore:
                     f"{path}, line {number}: not an observation; delete this file to start over"
                 ) from error
             self.found[observation.key] = observation
+
+
+def _opened_alone(path: Path) -> TextIO:
+    """A file to add lines to, which no other process adds to meanwhile; where the system has no locks, it is trusted."""
+    stream = path.open("a", encoding="utf-8")
+    try:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.close()
+        raise InputError(f"{path} is being written by another process; wait until it ends, or choose another --out") from error
+    except (ImportError, OSError):
+        pass  # Windows, or a file system without locks
+    return stream

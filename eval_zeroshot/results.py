@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.files import atomic_path
 from eval_zeroshot.metrics import mean_and_error
 
@@ -129,7 +129,7 @@ def drop_torn_line(path: Path) -> None:
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
-        warnings.warn(f"{path}: dropped an unfinished last line of {len(data) - whole} bytes", stacklevel=3)
+        warnings.warn(f"{path}: dropped an unfinished last line of {len(data) - whole} bytes", InputWarning, stacklevel=3)
         with path.open("r+b") as stream:
             stream.truncate(whole)
 
@@ -149,7 +149,7 @@ def read_results(path: Path | str) -> list[Result]:
         if not line.endswith("\n") and len(lines) == 1:
             raise InputError(f"{path} has no finished line; expected a results file written by an evaluation (JSON lines)")
         if not line.endswith("\n"):
-            warnings.warn(f"{path}: line {number} is unfinished and was left out", stacklevel=2)
+            warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
             continue
         if not line.strip():
             continue

@@ -13,6 +13,7 @@ from encoders.errors import InputError
 from encoders.sample import Sample
 from eval_zeroshot.datasets import EvalDataset
 from eval_zeroshot.observations import Observation, ObservationStore, dataset_sha256
+from eval_zeroshot.plausible import BoxCheck
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
 from eval_zeroshot.suite import Follows, KeepsFiles, Suite
@@ -77,7 +78,10 @@ def evaluate(
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)
     total = len(samples) if isinstance(samples, Sized) else None
-    digests = _observe_all(predictors, suites, samples, stores, progress, total=total)
+    try:
+        digests = _observe_all(predictors, suites, samples, stores, progress, total=total, dataset=name)
+    finally:
+        _close(stores)
     shown = dataset_sha256(digests.values())
 
     def seen_by(suite: Suite, model: str) -> list[Observation]:
@@ -120,7 +124,15 @@ def observe_share(
     stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part)
     numbers = [number for block in samples.blocks()[rank::world_size] for number in block]
     mine = (samples[number] for number in numbers)
-    _observe_all(predictors, suites, mine, stores, progress, total=len(numbers))
+    try:
+        _observe_all(predictors, suites, mine, stores, progress, total=len(numbers), dataset=samples.name)
+    finally:
+        _close(stores)
+
+
+def _close(stores: Mapping[tuple[str, str], ObservationStore]) -> None:
+    for store in stores.values():
+        store.close()
 
 
 def _observe_all(
@@ -131,10 +143,13 @@ def _observe_all(
     progress: Progress | None,
     *,
     total: int | None,
+    dataset: str,
 ) -> dict[str, str]:
     """Fill the stores; returns key -> sha256 of the annotations of all samples in order."""
     found: dict[str, str] = {}
+    boxes = BoxCheck()
     for sample in samples:
+        boxes.look_at(sample)
         if sample.key in found:
             raise InputError(f"two samples have the key {sample.key}; keys must be unique within a data set")
         shown = {"image_sha256": sample.image_sha256(), "annotations_sha256": sample.annotations_sha256()}
@@ -159,6 +174,7 @@ def _observe_all(
                 store.add(seen.model_copy(update=shown))
         if progress is not None:
             progress(len(found), total)
+    boxes.warn(dataset)
     return found
 
 

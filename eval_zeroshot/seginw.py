@@ -69,7 +69,8 @@ class SegInW(PhotoSuite):
             raise InputError(f"seginw needs SegInW's data sets, {data} has none. {HOW_TO_GET}")
         layout = "a folder of a detector's results in COCO's format, one for each data set, NAME.json, as Grounding DINO's"
         if boxes is None or not Path(boxes).is_dir():
-            raise InputError(f"seginw needs a detector's boxes, --boxes {boxes} is no folder; give {layout}")
+            given = "none are given" if boxes is None else f"{boxes} is no folder"
+            raise InputError(f"seginw needs a detector's boxes, {given}; give by --boxes {layout}")
         absent = [name for name in files if not (Path(boxes) / f"{name}.json").is_file()]
         if absent:
             raise InputError(f"{boxes} has no {absent[0]}.json ({len(absent)} of {len(files)} are missing); give {layout}")

@@ -118,7 +118,8 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
         dataset = dataset_names[result.dataset, result.dataset_sha256]
         key = (dataset, result.suite, result.version, result.protocol, result.model)
         if key in latest and latest[key] != result:
-            notes.append(f"{result.model} has several results in {result.suite} on {dataset}; the last is shown")
+            which = "; ".join(f"{_which(one)}{word}" for one, word in ((latest[key], " is left out"), (result, " is shown")))
+            notes.append(f"{result.model} has several results in {result.suite} on {dataset}: {which}")
         latest[key] = result
     by_group: dict[tuple[str, str, str, str], list[Result]] = {}
     for key, result in latest.items():
@@ -135,9 +136,21 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
             for result in ordered
             if suite == "edges" and result.role == "baseline" and result.value == 0
         ]
+        notes += [
+            f"{result.model} reaches 0 in {suite} on {dataset}: no mask passes the thresholds of predicted IoU and stability"
+            for result in ordered
+            if "proposals" in result.extra and result.extra["proposals"].value == 0
+        ]
     suites = {group.suite.split("_")[0] for group in groups}  # variants of a suite have its name first
     papers = tuple(sorted(published_groups(), key=lambda group: group.suite not in suites)) if published else ()
     return Comparison(groups=tuple(groups), published=papers, notes=tuple(dict.fromkeys(notes)))
+
+
+def _which(result: Result) -> str:
+    """What tells results of one name apart."""
+    size = "" if result.image_size is None else f" at {result.image_size} px"
+    weights = "" if result.model_sha256 is None else f" with weights {result.model_sha256[:8]}"
+    return f"that{weights}{size} of {'–' if result.value is None else f'{result.value:.3f}'}"
 
 
 def _dataset_names(results: Sequence[Result]) -> tuple[dict[tuple[str, str | None], str], list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
 from eval_zeroshot.adapters.efficient_sam import EfficientSamAdapter
 from eval_zeroshot.adapters.sam_predictor import SamPredictorAdapter
@@ -86,7 +86,8 @@ def _edge_sam(variant: str, weights: Path, device: torch.device, identity: str) 
         count = len(missing)
         raise InputError(f"{weights}: {count} of EdgeSAM's tensors are missing, {missing[0]} first; give its own weights")
     if unknown:
-        warnings.warn(f"{weights}: EdgeSAM has no place for {len(unknown)} tensors, {unknown[0]} first", stacklevel=2)
+        message = f"{weights}: EdgeSAM has no place for {len(unknown)} tensors, {unknown[0]} first"
+        warnings.warn(message, InputWarning, stacklevel=2)
     return SamPredictorAdapter(package.SamPredictor(model.to(device).eval()), identity=identity)
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.bsds import read_annotators, truth_files
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from eval_zeroshot.edges.counts import MAX_DISTANCE, Counts, count_matches
 from eval_zeroshot.edges.prediction import SUFFIXES, THRESHOLDS, read_prediction
 from eval_zeroshot.edges.scores import EdgeScores, best_f, edge_scores
@@ -34,7 +35,11 @@ class EdgeReport:
     @property
     def protocol(self) -> str:
         """What was measured, in words."""
-        return BENCHMARK.format(thresholds=len(next(iter(self.photos.values())).levels))
+        levels = next(iter(self.photos.values())).levels
+        if levels[-1] < 1:
+            return BENCHMARK.format(thresholds=len(levels))
+        own = f"at each of the {len(levels)} segmentations given, its boundary"
+        return BENCHMARK.replace("at each level k / (T + 1), T = {thresholds}, the map", own).replace(" between levels", "")
 
     def json(self) -> dict[str, Any]:
         """ODS, OIS, AP, R50 and each photo's best F (interpolated) with its level; fractions."""
@@ -73,6 +78,9 @@ def score_predictions(
 
     Raises:
         InputError: no edge map of a photo of the split, two of one photo, or one that cannot be used.
+
+    Warns:
+        InputWarning: edge maps are of no photo of the split, or have no edge at all.
     """
     if thresholds < 1:
         raise InputError(f"{thresholds} thresholds; expected at least 1")
@@ -85,6 +93,12 @@ def score_predictions(
         counts.append(one)
         if progress is not None:
             progress(len(counts), len(pairs))
+    if not any(one.edge.any() for one in counts):
+        warnings.warn(
+            f"{predictions}: no map has an edge at any level, so all numbers are 0; expected 8 bits, 255 the strongest edge",
+            InputWarning,
+            stacklevel=2,
+        )
     photos = dict(zip(found, counts, strict=True))
     return EdgeReport(scores=edge_scores(counts), photos=photos, split_photos=len(truths))
 
@@ -94,14 +108,20 @@ def _prediction_files(folder: Path, truths: dict[str, Path]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; expected edge maps NAME.png or NAME.mat, e.g. {next(iter(truths))}.png")
     found: dict[str, Path] = {}
+    strays = []
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES):
         if path.stem in found:
             raise InputError(f"{folder} has both {found[path.stem].name} and {path.name}; keep one of them")
         if path.stem in truths:
             found[path.stem] = path
+        else:
+            strays.append(path.name)
     if not found:
         names = ", ".join(list(truths)[:3])
         raise InputError(f"{folder} has no edge map of a photo of this split; expected NAME.png or NAME.mat of {names}, ...")
+    if strays:
+        count = f"{len(strays)} of {len(strays) + len(found)} files are"
+        warnings.warn(f"{folder}: {count} of no photo of this split, {strays[0]} first", InputWarning, stacklevel=3)
     return dict(sorted(found.items()))
 
 

@@ -45,7 +45,8 @@ class Edges(PhotoSuite):
             f"masks each, no quality filter, box NMS at IoU {BOX_NMS_IOU} by predicted IoU, Sobel of the probabilities at the "
             "photo's resolution where a mask's outer boundary lies, pixelwise maximum, brought to [0, 1]; ours, since the "
             "paper leaves it open: the outer boundary is the pixels that touch a mask from outside, edge NMS is Canny's "
-            "comparison of a map blurred by 1 px with the direction across from its second derivatives at 2 px, on crests alone; 8 bits. Then "
+            "comparison of a map blurred by 1 px with the direction across from its second derivatives at 2 px, on crests "
+            "alone; 8 bits. Then "
             f"{BENCHMARK.format(thresholds=THRESHOLDS)}. extra: OIS, AP, R50; ± is a jackknife over photos"
         )
 

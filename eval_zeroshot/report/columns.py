@@ -22,7 +22,10 @@ TITLES = {
     ("video", "value"): "J&F",
     ("seginw", "value"): "mean mask AP",
 }
-ORDER = ("most_confident", "oracle", "OIS", "AP", "R50")  # clicks come before, further numbers follow by name, agreement last
+ORDER = (
+    *("most_confident", "oracle", "OIS", "AP", "R50", "AP50", "AP75", "APr", "APc", "APf"),
+    *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "AR@300", "ARs@300", "ARm@300", "ARl@300"),
+)  # clicks come before, further numbers follow by name, agreement last
 CLICKS = re.compile(r"click_(\d+)")
 Column = tuple[str, Callable[[Result], Cell]]  # a title and what stands below it
 OWN_ERROR = re.compile(r"± is [^.;]*? over (\w+)")  # how the protocol of a suite says what its ± is
@@ -74,6 +77,8 @@ def group_grid(group: Group) -> Grid:
         ("model", lambda result: Cell(label(result))),
         (number_title(group.suite, "value"), lambda result: number(result.value)),
     ]
+    if len({result.image_size for result in results if result.image_size is not None}) > 1:
+        columns.append(("input px", _input_pixels))
     if any(result.standard_error is not None for result in results):
         columns.append(("±", lambda result: number(result.standard_error)))
     if any(result.low is not None for result in results):
@@ -112,18 +117,36 @@ def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
     rows = {result.model: [Cell(label(result))] for result in order}
     for group in groups:
         found = {result.model: result for result in group.results}
-        # Two versions of a suite are two columns; the version is named only where it tells them apart.
-        version = f" (v{group.version}{boxes_of(group)})" if sum(other.suite == group.suite for other in groups) > 1 else ""
-        header.append(number_title(group.suite, "value") + version)
+        title = number_title(group.suite, "value") + _told_apart(group, groups)
+        header.append(title)
         agrees = any("agreement" in result.extra for result in group.results)
         if agrees:
-            header.append(f"{group.suite} agreement{version}")
+            header.append(f"agreement, {title}")
         for model, row in rows.items():
             row.append(_with_error(found.get(model)))
             if agrees:
                 row.append(mean(found[model].extra.get("agreement") if model in found else None))
     counts = "; ".join(f"{group.suite}: n = {_counts(group.results)} {group.unit}" for group in groups)
     return Grid(title=f"Summary on {dataset}", header=header, rows=list(rows.values()), caption=counts)
+
+
+def _told_apart(group: Group, groups: Sequence[Group]) -> str:
+    """What a suite's column needs beside its name where the suite has several: its version or detector, if these differ."""
+    same = [other for other in groups if other.suite == group.suite]
+    if len(same) == 1:
+        return ""
+    parts = []
+    if len({other.version for other in same}) > 1:
+        parts.append(f"v{group.version}")
+    if len({other.results[0].detector for other in same}) > 1:
+        parts.append(str(group.results[0].detector).removesuffix(".json"))
+    if not parts or [_key(other) for other in same].count(_key(group)) > 1:
+        parts.append(f"protocol {same.index(group) + 1}")
+    return f" ({', '.join(parts)})"
+
+
+def _key(group: Group) -> tuple[str, str | None]:
+    return group.version, group.results[0].detector
 
 
 def published_grid(group: PublishedGroup) -> Grid:
@@ -149,7 +172,7 @@ def reading_note(group: Group) -> str:
     if OWN_ERROR.search(group.protocol) is None and any(result.standard_error is not None for result in group.results):
         text += f". ± is one standard error over {group.unit}"
     if any(result.low is not None for result in group.results):
-        text += ". Intervals are 95 %, by bootstrap over photos or whole videos"
+        text += f". Intervals are 95 %, by bootstrap over {'whole videos' if group.suite == 'video' else 'photos'}"
     if any(result.difference for result in group.results):
         text += ". Differences are paired: both models on the same photos"
     return text
@@ -204,6 +227,10 @@ def _difference_columns(other: str) -> list[Column]:
         return Cell(minus(f"{estimate.value:+.3f}"), estimate.value)
 
     return [(f"minus {other}", difference), ("95 % of the difference", lambda result: interval(paired(result)))]
+
+
+def _input_pixels(result: Result) -> Cell:
+    return Cell(MISSING if result.image_size is None else str(result.image_size), result.image_size)
 
 
 def _of_breakdown(size: str) -> Callable[[Result], Cell]:

@@ -106,7 +106,7 @@ def click_curves(group: Group, *, styles: Styles) -> Figure | None:
 
 
 def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Figure | None:
-    """Objects by IoU, a chart for each model, on one scale; None without values of objects."""
+    """Objects by their number, mostly IoU, a chart for each model, on one scale; None without values of objects."""
     values: dict[str, list[float]] = {}
     for result in group.results:
         found = primary_values(result, seen[result.model]) if result.model in seen else None
@@ -114,31 +114,35 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
             values[result.model] = list(found.values())
     if not values or any(not 0 <= value <= 1 for line in values.values() for value in line):
         return None
-    edges = np.linspace(0, 1, BINS + 1)
+    lower_is_better = group.results[0].direction == "lower"
+    end = 1.0 if not lower_is_better else nice_range([0.0, *(value for line in values.values() for value in line)])[1]
+    name = number_title(group.suite, "value") if lower_is_better else "IoU"
+    unit = group.unit
+    edges = np.linspace(0, end, BINS + 1)
     shares = {model: np.histogram(line, bins=edges)[0] / len(line) for model, line in values.items()}
     top = nice_range([0.0, *(float(share.max()) for share in shares.values())])
     charts = []
     for model, share in shares.items():
         median = float(np.median(values[model]))
         chart = Chart(
-            label=f"objects of {model} by IoU, median {median:.3f}",
-            x=(0, 1),
+            label=f"{unit} of {model} by {name}, median {median:.3f}",
+            x=(0, end),
             y=top,
-            x_title="IoU",
-            x_ticks=(0, 0.25, 0.5, 0.75, 1),
+            x_title=name,
+            x_ticks=tuple(end * part for part in (0, 0.25, 0.5, 0.75, 1)),
             width=280,
             height=190,
             left=32,
         )
         for left, right, part in zip(edges, edges[1:], share, strict=False):
-            hint = f"IoU {left:.2f} to {right:.2f}: {part:.1%} of {len(values[model])} objects"
+            hint = f"{name} {left:.3g} to {right:.3g}: {part:.1%} of {len(values[model])} {unit}"
             chart.bar((left, right), float(part), style=styles[model], hint=hint)
         chart.segment((median, 0), (median, top[1]), style="marker")
-        anchor, shift = ("end", -0.015) if median > 0.5 else ("start", 0.015)
+        anchor, shift = ("end", -0.015 * end) if median > 0.5 * end else ("start", 0.015 * end)
         chart.text(median + shift, top[1], f"median {median:.2f}", style="note", anchor=anchor, down=11)
         charts.append((model, chart.svg()))
-    title = number_title(group.suite, "value")
-    return Figure(caption=f"Share of objects by IoU ({title})", charts=tuple(charts), small=True)
+    title = "" if lower_is_better else f" ({number_title(group.suite, 'value')})"
+    return Figure(caption=f"Share of {unit} by {name}{title}", charts=tuple(charts), small=True)
 
 
 def edge_curves(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Figure | None:

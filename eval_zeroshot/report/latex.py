@@ -37,11 +37,11 @@ def escape(text: str) -> str:
 
 
 def grid_to_latex(grid: Grid) -> str:
-    """A table environment: caption above, the model's column to the left, numbers to the right."""
+    """A table environment: title above, the model's column to the left, numbers to the right, the protocol below."""
     lines = [
         r"\begin{table}",
         r"\centering\small",
-        rf"\caption{{{escape(grid.title)}. {escape(grid.caption)}}}",
+        rf"\caption{{{escape(grid.title)}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
         r"\toprule",
         _row(grid.header),
@@ -49,6 +49,7 @@ def grid_to_latex(grid: Grid) -> str:
         *(_row(cell.text for cell in row) for row in grid.rows),
         r"\bottomrule",
         r"\end{tabular}",
+        rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {escape(grid.caption)}}}",
         r"\end{table}",
     ]
     return "\n".join(lines)

@@ -46,7 +46,7 @@ def write_page(
     states: Iterable[Path] = (),
     datasets: Sequence[Photos] = (),
     gallery_of: str | None = None,
-) -> None:
+) -> list[str]:
     """Write the page of a comparison.
 
     Args:
@@ -55,14 +55,19 @@ def write_page(
         datasets: what was evaluated, for the gallery; see `open_dataset`.
         gallery_of: whose worst and median cases the gallery shows; the first student's when None.
 
+    Returns:
+        Why a table has no gallery, each reason once.
+
     Raises:
         InputError: an unknown model, or a photo or object of the observations is not in its data set.
     """
     out = Path(out)
-    text = page(comparison, states=states, datasets=datasets, gallery_of=gallery_of)
+    sections = _sections(comparison, states=states, datasets=datasets, gallery_of=gallery_of)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(_render(comparison, sections), encoding="utf-8")
+    reasons = (section.gallery.reason for its in sections.values() for section in its)
+    return [reason for reason in dict.fromkeys(reasons) if reason]
 
 
 def page(
@@ -73,6 +78,13 @@ def page(
     gallery_of: str | None = None,
 ) -> str:
     """The page as text; see `write_page`. The same input gives the same bytes."""
+    return _render(comparison, _sections(comparison, states=states, datasets=datasets, gallery_of=gallery_of))
+
+
+def _sections(
+    comparison: Comparison, *, states: Iterable[Path], datasets: Sequence[Photos], gallery_of: str | None
+) -> dict[str, list[Section]]:
+    """Data set -> what is shown of it."""
     models = _models(comparison)
     if gallery_of is not None and gallery_of not in models:
         near = difflib.get_close_matches(gallery_of, models, n=1)
@@ -94,6 +106,12 @@ def page(
                 gallery=gallery(group, seen, photos=photos, model=gallery_of),
             )
         )
+    return sections
+
+
+def _render(comparison: Comparison, sections: Mapping[str, Sequence[Section]]) -> str:
+    models = _models(comparison)
+    styles = styles_of(models)
     papers: dict[str, list[dict[str, Any]]] = {}
     for paper in comparison.published:
         papers.setdefault(paper.suite, []).append({"paper": paper, "grid": published_grid(paper)})

@@ -71,3 +71,20 @@ def test_what_cannot_be_done_is_said(compare, results, arguments, said, monkeypa
     code, _, err = compare(results, *arguments)
     assert code == 2 and said in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_cannot_be_written_and_files_without_results(compare, results, tmp_path):
+    for option in ("--out", "--html"):
+        code, _, err = compare(results, option, tmp_path)
+        assert code == 2 and "is a folder; expected the name of a file" in err
+    (tmp_path / "empty.jsonl").write_text("")
+    code, _, err = compare(tmp_path / "empty.jsonl")
+    assert code == 2 and "no result in it; give result files that eval has written" in err
+    (tmp_path / "truth.json").write_text('{"images": []}')
+    code, _, err = compare(tmp_path / "truth.json")
+    assert code == 2 and "has no finished line" in err
+
+
+def test_a_gallery_that_cannot_be_shown_is_told(compare, results, tmp_path):
+    code, _, err = compare(results, "--html", tmp_path / "page.html", "--data", "sample:train")
+    assert code == 0 and "note: The gallery needs the photos of val[:2]; --data gave train." in err

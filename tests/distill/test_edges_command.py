@@ -43,3 +43,12 @@ def test_a_missing_data_set_gets_instructions(edges, tmp_path):
     code, out, err = edges("--predictions", tmp_path, "--data", tmp_path / "BSDS500", "--json")
     assert (code, out) == (2, "")
     assert "BSR_bsds500.tgz" in err and "Traceback" not in err
+
+
+def test_maps_without_an_edge_and_files_of_no_photo_are_told(shared_data, edges, tmp_path):
+    for name in ("100007", "100007_edges"):
+        Image.fromarray(np.ones((321, 481), np.uint8)).save(tmp_path / f"{name}.png")  # 0 and 1 instead of 0 and 255
+    code, _, err = edges("--predictions", tmp_path, "--data", shared_data / "bsds500", "--thresholds", 2)
+    assert code == 0
+    assert "note:" in err and "no map has an edge at any level" in err and "255 the strongest edge" in err
+    assert "1 of 2 files are of no photo of this split, 100007_edges.png first" in err

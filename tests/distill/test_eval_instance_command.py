@@ -124,3 +124,29 @@ def test_a_model_is_asked_for_masks_of_a_detectors_boxes_and_the_table_names_the
     assert filled == {"instance_repvit_sam": pytest.approx(1.0), "instance_sam": pytest.approx(1.0)}
     code, out, _ = command("compare", tmp_path / "out.jsonl", "--format", "markdown")
     assert "| mask AP (repvit_sam) |" in out and out.index("RepViT-SAM: instance") < out.index("EdgeSAM: box")
+
+
+def test_annotations_that_do_not_count_are_told(score):
+    crowd = TRUTH["annotations"][0] | {"iscrowd": 1, "id": 2}
+    elsewhere, strange = crowd | {"image_id": 99, "iscrowd": 0}, crowd | {"category_id": 99, "iscrowd": 0}
+    right = [RIGHT | {"segmentation": MASK}]
+    code, out, err = score(right, truth=TRUTH | {"annotations": [TRUTH["annotations"][0], elsewhere, elsewhere, strange]})
+    assert code == 0 and "AP: 1.0000" in out
+    assert "2 annotations of" in err and "of an image that is not listed" in err
+    assert "1 annotations of" in err and "of a category that is not listed" in err
+    code, out, err = score(right, truth=TRUTH | {"annotations": [crowd]})
+    assert code == 0 and "AP: None" in out and "do not count: crowd" in err and "nothing to measure" in err
+
+
+def test_a_folder_is_no_file_of_results(command, tmp_path):
+    code, _, err = command("eval", "instance", "--results", tmp_path, "--data", tmp_path / "x.json")
+    assert code == 2 and "Traceback" not in err
+    (tmp_path / "x.json").write_text(json.dumps(TRUTH))
+    code, _, err = command("eval", "instance", "--results", tmp_path, "--data", tmp_path / "x.json")
+    assert code == 2 and f"{tmp_path} is a folder; expected results in COCO's format" in err
+
+
+def test_ids_that_pandas_wrote_as_floats_are_ids(score):
+    code, out, _ = score([RIGHT | {"image_id": 7.0, "category_id": 3.0, "segmentation": MASK}], "--json")
+    assert code == 0 and json.loads(out)["AP"] == pytest.approx(1.0)
+    assert score([RIGHT | {"image_id": 7.5, "segmentation": MASK}])[0] == 2

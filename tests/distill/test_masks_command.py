@@ -94,3 +94,23 @@ def test_settings_that_cannot_be_meant_are_refused(masks, photos, tmp_path, argu
 def test_no_photos_get_instructions(masks, tmp_path):
     code, _, err = masks("--photos", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert code == 2 and "does not exist; expected a folder of photos" in err and "Traceback" not in err
+
+
+def test_another_photo_of_the_same_name_is_noticed(masks, photos, tmp_path):
+    arguments = ("--photos", photos, "--out", tmp_path / "out", *SETTINGS, "--json")
+    assert masks(*arguments)[0] == 0
+    Image.new("RGB", (50, 90)).save(photos / "b.png")
+    code, _, err = masks(*arguments)
+    assert code == 2 and "b.json was made otherwise: image_sha256" in err and "delete the file to make it anew" in err
+
+
+def test_photos_without_a_mask_are_told_what_to_lower(masks, photos, tmp_path):
+    code, out, err = masks("--photos", photos, "--out", tmp_path / "out", "--points", 2, "--min-iou", 1, "--image-size", 64)
+    assert code == 0 and "with 0 masks" in out
+    assert "no mask passed --min-iou 1 and --min-stability 0.95; the highest on " in err and ".png are " in err
+
+
+def test_a_file_where_the_folder_should_be(masks, photos, tmp_path):
+    (tmp_path / "out").write_text("x")
+    code, _, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS)
+    assert code == 2 and "cannot be made a folder" in err

@@ -6,6 +6,7 @@ from PIL import Image
 
 from encoders import InputError
 from encoders.coco import CocoDataset
+from encoders.errors import InputWarning
 from encoders.rle import encode_mask
 
 SQUARE = np.zeros((20, 30), bool)
@@ -71,11 +72,26 @@ def test_photos_may_lie_elsewhere(folder, tmp_path):
 
 def test_an_annotation_of_another_photo_size_is_refused(folder):
     Image.new("RGB", (20, 30)).save(folder / "images" / "b.png")
-    with pytest.raises(InputError, match="this image is"):
+    turned = r"b\.png is 30 high and 20 wide, the annotations say 20 and 30; a camera's turn .* annotated without it"
+    with pytest.raises(InputError, match=turned):
+        CocoDataset(folder / "instances.json")[1]
+    Image.new("RGB", (15, 10)).save(folder / "images" / "b.png")
+    with pytest.raises(InputError, match=r"b\.png is 10 high and 15 wide, the annotations say 20 and 30; give the photos"):
         CocoDataset(folder / "instances.json")[1]
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "not valid json"), ("[]", "no list of 'images'"), ("{}", "images")])
+def test_annotations_of_images_that_are_not_listed_are_told(folder):
+    content = json.loads((folder / "instances.json").read_text())
+    content["annotations"] += [content["annotations"][0] | {"image_id": id_} for id_ in (5, 5, 6)]
+    (folder / "more.json").write_text(json.dumps(content))
+    with pytest.warns(InputWarning, match=r"more\.json: 3 annotations are of 2 images that it does not list"):
+        assert len(CocoDataset(folder / "more.json")[1].masks) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "not valid json"), ("[]", "no list of 'images'"), ("{}", "images"), ('{"images": []}', "empty list")],
+)
 def test_other_files_are_refused(tmp_path, text, reason):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(InputError, match=reason):

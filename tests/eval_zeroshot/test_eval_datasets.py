@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoders.bsds import truth_files
 from encoders.errors import InputError
 from eval_zeroshot import FillBox, box_iou, open_dataset
 
@@ -65,7 +66,7 @@ def test_missing_photos_are_counted_before_anything_runs(folder):
 
 def test_only_the_photos_present_is_a_choice_that_the_name_tells(folder):
     (folder / "images" / "2.png").unlink()
-    with pytest.raises(InputError, match="choose to use only those present"):
+    with pytest.raises(InputError, match="use only those present \\(--present-only"):
         open_dataset(folder)
     dataset = open_dataset(folder, present_only=True)
     assert (dataset.name, len(dataset)) == ("pets (2 of 3 photos)", 2)
@@ -81,3 +82,24 @@ def test_lvis_with_the_photos_that_are_there(shared_data):
     result = box_iou.run(FillBox(), dataset)
     assert result.n == sum(a["image_id"] in shown for a in truth["annotations"])
     assert result.skipped == {"crowd": 0, "empty": 0}
+
+
+def test_a_split_that_a_data_set_does_not_have_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="has no split 'foo'; it has no splits, so leave it out"):
+        open_dataset(folder, split="foo")
+    for kind in ("images", "groundTruth"):
+        (tmp_path / "flat" / kind).mkdir(parents=True)
+    (tmp_path / "flat" / "groundTruth" / "1.mat").write_bytes(b"")
+    with pytest.raises(InputError, match="has no split 'foo'; expected train or val or test"):
+        open_dataset(tmp_path / "flat", split="foo")
+    with pytest.raises(InputError, match="BSDS500 has no split 'foo'; expected train, val, test"):
+        truth_files(tmp_path / "flat", split="foo")
+
+
+def test_a_path_that_says_nothing_gets_one_line_for_each_data_set(tmp_path):
+    with pytest.raises(InputError) as caught:
+        open_dataset(tmp_path / "nothing")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 8 and all(line.startswith("- ") for line in lines[1:])
+    with pytest.raises(InputError, match=r"^[^\n]*DAVIS 2017: [^\n]*$"):
+        open_dataset(tmp_path / "my_davis")

@@ -158,7 +158,8 @@ def test_lvis_annotations_bring_lvis_rules_and_numbers(photos, truth):
 def test_a_box_off_the_photo_is_a_false_positive_and_not_asked(photos, truth):
     far = {"image_id": 2, "category_id": 1, "score": 1.0, "bbox": [7.9e15, -1.9e16, 0.0, 0.0]}  # as a real detector wrote
     suite, model = suite_of("edgesam", truth, far, record(FIRST, 0.5, image=2)), Shrinking()
-    assert suite.run(model, [photos[1]]).value == pytest.approx(0.5)
+    result = suite.run(model, [photos[1]])
+    assert result.value == pytest.approx(0.5) and result.skipped["box off the photo (counted as wrong)"] == 1
     assert [len(call["boxes"]) for call in model.asked] == [1]
 
 
@@ -170,7 +171,11 @@ def test_unknown_categories_and_boxes_over_the_limit_are_left_out_and_counted(ph
     assert suite.counted_ids(photos[0]) == [*range(1, 300), 306]  # the 300 best, the last of the file among them
     model.set_image(photos[0].image)
     skipped = suite.observe(model, photos[0]).skipped
-    assert skipped == {"box of an unknown category": 1, "box over the limit": 6}
+    assert skipped == {
+        "box of an unknown category": 1,
+        "box over the limit": 6,
+        "box off the photo (counted as wrong)": 0,
+    }
 
 
 def test_boxes_of_a_photo_are_asked_in_groups_that_fit_in_memory(photos, truth, monkeypatch):
@@ -302,3 +307,20 @@ def test_photos_without_a_box_have_an_ap_of_0(photos, truth):
     suite = suite_of("edgesam", truth, record(FIRST, 0.9))
     (result,) = evaluate({"m": Shrinking()}, suites=[suite], samples=photos[1:])
     assert (result.value, result.n, result.extra["AR100"].value) == (0.0, 1, 0.0)
+
+
+def test_boxes_off_the_photo_say_nothing_of_agreement(photos, truth):
+    """Of two detections only one is asked about, and there the models overlap by 6 of 7 columns."""
+
+    class Narrower(Shrinking):
+        identity = "narrower"
+
+        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+            return super().predict(points, labels, boxes - [0, 0, 1, 0], masks, multimask)
+
+    far = record((500, 500, 510, 510), 1.0, image=2)
+    suite = suite_of("edgesam", truth, far, record(FIRST, 0.5, image=2))
+    models = {"ours": Narrower(), "teacher": Shrinking()}
+    ours, _ = evaluate(models, suites=[suite], samples=photos[1:], reference="teacher")
+    assert (ours.extra["agreement"].value, ours.extra["agreement"].n) == (pytest.approx(6 / 7), 1)
+    assert ours.extra["agreement"].low in (None, pytest.approx(6 / 7))

@@ -72,6 +72,10 @@ def test_davis_counts_the_objects_of_the_first_frame(tmp_path):
 
 def test_davis_says_what_is_missing(tmp_path):
     folder = make_davis(tmp_path, {"bike": [1 * SMALL, 1 * SMALL]})
+    (folder / "JPEGImages" / "480p" / "bike" / "00001.jpg").rename(tmp_path / "away.jpg")
+    with pytest.raises(InputError, match=r"sequence bike: 1 masks have no frame, 00001\.png first"):
+        open_dataset(folder)
+    (tmp_path / "away.jpg").rename(folder / "JPEGImages" / "480p" / "bike" / "00001.jpg")
     with pytest.raises(InputError, match=r"2017/test-dev\.txt does not exist; splits there: val\..*davischallenge"):
         open_dataset(folder, split="test-dev")
     (folder / "Annotations" / "480p" / "bike" / "00001.png").unlink()

@@ -96,9 +96,11 @@ def test_data_sets_are_kept_apart(results):
 
 
 def test_superseded_results_and_different_n_are_said():
-    comparison = compare([result("a"), result("a", value=0.75), result("b", n=3)])
+    replaced = result("a", model_sha256="1234567890", image_size=512)
+    comparison = compare([replaced, result("a", value=0.75, image_size=256), result("b", n=3)])
     assert comparison.notes == (
-        "a has several results in box on coco; the last is shown",
+        "a has several results in box on coco: that with weights 12345678 at 512 px of 0.500 is left out; that at 256 px of "
+        "0.750 is shown",
         "box on coco has different numbers of objects: a 1672, b 3",
     )
     assert "0.750" in comparison.markdown() and "| 1672 |" in comparison.markdown()
@@ -253,3 +255,35 @@ def test_two_data_sets_of_one_name_never_share_a_table():
     assert "box on val (annotations 11111111)" in text and "box on val (annotations 22222222)" in text
     assert "2 data sets are called val" in text
     assert "annotations" not in compare([first], published=False).markdown()
+
+
+def test_models_at_different_input_sizes_say_so():
+    text = compare([result("a", image_size=1024), result("b", image_size=512), result("c")], published=False).markdown()
+    assert "input px" in text and re.search(r"\| b \|[^\n]*\| 512 \|", text) and re.search(r"\| c \|[^\n]*\| – \|", text)
+    assert "input px" not in compare([result("a", image_size=512), result("c")], published=False).markdown()
+
+
+def test_suites_of_several_detectors_and_versions_are_told_apart_in_the_summary_by_what_differs():
+    def found(protocol, **facts):
+        return result("a", suite="instance_sam", protocol=protocol, **facts)
+
+    def header(*results):
+        return compare(results, published=False).markdown().split("\n")[2]
+
+    first, second = found("boxes of x", detector="x.json"), found("boxes of y", detector="y.json")
+    assert header(first, second) == (
+        "| model | mask AP (sam) (x) | agreement, mask AP (sam) (x) | mask AP (sam) (y) | agreement, mask AP (sam) (y) |"
+    )
+    assert "(v1)" in header(first, found("boxes of x", detector="x.json", version="2"))
+    assert "(protocol 1)" in header(first, found("other words", detector="x.json"))
+
+
+def test_a_model_without_a_proposal_is_told_why(results):
+    nothing = result("a", suite="everything_32", value=0.0, extra={"proposals": Estimate(value=0.0, n=3)})
+    assert "no mask passes the thresholds" in compare([nothing]).notes[0]
+
+
+def test_a_caption_in_latex_is_the_title_and_the_protocol_stands_below(results):
+    text = compare(results, published=False).latex()
+    assert r"\caption{box on coco, n = 1672}" in text
+    assert re.search(r"\\end\{tabular\}\n\\par.*Protocol box 1: ground truth", text)

@@ -166,6 +166,17 @@ def test_charts_for_what_there_is(made, hand, read_page):
     assert "ours, 1 clicks: 0.125" in seen.text and "ours, 5 clicks: 0.500" in seen.text
 
 
+def test_where_lower_is_better_objects_are_counted_by_that_number(hand, read_page, tmp_path):
+    sample = hand.photo("a", hand.mask(5, 3), hand.mask(30, 20), hand.mask(2, 28))
+    protocol = "the share of wrong pixels of a photo; mean over photos"
+    result = hand.result("ours", [0.01, 0.02, 0.06], suite="saliency", direction="lower", protocol=protocol)
+    hand.keep(tmp_path, result, [hand.seen(sample, [0.01, 0.02, 0.06], list(sample.masks))], name="ours")
+    shown = read_page(page(compare([result], published=False), states=[tmp_path]))
+    (label,) = [a["aria-label"] for a in shown.all("svg")]
+    assert label == "photos of ours by MAE (lower is better), median 0.020"
+    assert "Share of photos by MAE (lower is better)" in shown.text and "IoU" not in shown.text
+
+
 def test_edges_have_a_curve_and_pictures_of_the_maps(hand, read_page, tmp_path):
     # Recall 8/10, then 4/10; precision 8/16, then 4/8: F is best at the first level, 2 x 0.8 x 0.5 / 1.3 = 0.615.
     counts = {"levels": [0.2, 0.6], "matched_truth": [8, 4], "truth": [10, 10], "matched_edge": [8, 4], "edge": [16, 8]}

@@ -1,0 +1,50 @@
+"""What makes annotations implausible: boxes that do not belong to their masks."""
+
+import warnings
+
+import numpy as np
+
+from encoders.errors import InputWarning
+from encoders.geometry import mask_box
+from encoders.sample import Sample
+
+LEAST_BOX_IOU = 0.5
+MOST_STRANGE = 0.02  # of all objects; of COCO val2017 it is 0.0006
+
+
+class BoxCheck:
+    """Counts objects whose box overlaps their mask's own by less than half; crowds and empty masks apart."""
+
+    def __init__(self) -> None:
+        self.objects, self.strange = 0, 0
+        self.first = ""
+
+    def look_at(self, sample: Sample) -> None:
+        """Take one photo's objects into account."""
+        for mask, box, crowd, number in zip(sample.masks, sample.boxes, sample.crowd, sample.annotation_ids, strict=True):
+            if crowd or not mask.any():
+                continue
+            self.objects += 1
+            if _box_iou(box, mask_box(mask)) < LEAST_BOX_IOU:
+                self.strange += 1
+                self.first = self.first or f"annotation {number} of {sample.key}"
+
+    def warn(self, dataset: str) -> None:
+        """Say so if it is more than a few.
+
+        Warns:
+            InputWarning: boxes are probably stored as corners or with swapped axes, or belong to another photo size.
+        """
+        if self.strange > MOST_STRANGE * self.objects:
+            warnings.warn(
+                f"{dataset}: the boxes of {self.strange} of {self.objects} objects overlap their masks' own by less than half, "
+                f"{self.first} first; expected x, y, width, height in pixels of the photo. Prompts are taken from these boxes",
+                InputWarning,
+                stacklevel=3,
+            )
+
+
+def _box_iou(first: np.ndarray, second: np.ndarray) -> float:
+    overlap = np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0, None).prod()
+    union = (first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod() - overlap
+    return float(overlap / union) if union > 0 else 0.0

@@ -1,0 +1,82 @@
+"""`repvit-sam eval` and its output: results of earlier calls stay, and what cannot be written or meant is said first."""
+
+import json
+from functools import partial
+
+import pytest
+
+from eval_zeroshot import read_results
+
+
+@pytest.fixture
+def evaluated(command, tmp_path):
+    """Exit code, stdout and stderr of `repvit-sam eval` on two photos, results in tmp_path/r.jsonl unless said."""
+
+    def run(*arguments, out=tmp_path / "r.jsonl", model="demo=sam_demo"):
+        words = ["eval", "-m", model, "--image-size", 64, "--data", "sample:val", "--limit", 2, "--out", out]
+        return command(*words, *arguments)
+
+    return run
+
+
+def test_results_of_other_suites_and_models_stay_and_the_same_ones_are_replaced(evaluated, tmp_path):
+    assert evaluated("-s", "box")[0] == 0
+    first = (tmp_path / "r.jsonl").read_bytes()
+    code, _, err = evaluated("-s", "point", "--baselines")
+    assert code == 0 and "holds 1 results of other calls too" in err
+    found = {(one.suite, one.model) for one in read_results(tmp_path / "r.jsonl")}
+    assert found == {("box", "demo"), ("point", "demo"), ("point", "filled box or disc")}
+    (tmp_path / "r.jsonl").write_bytes(first)
+    code, _, err = evaluated("-s", "box")
+    assert code == 0 and "other calls" not in err and (tmp_path / "r.jsonl").read_bytes() == first
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_asked(evaluated, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "truth.json").write_text('{"images": []}')
+    (tmp_path / "s.state").write_text("x")
+    for out, said in (
+        (tmp_path, "is a folder; expected the name of a file"),
+        (tmp_path / "file" / "r.jsonl", "cannot be made a folder"),
+        (tmp_path / "truth.json", "has no finished line; expected a results file"),
+        (tmp_path / "s.jsonl", "would be kept in the folder"),
+        (tmp_path / "new.state", "would be kept in the folder"),
+    ):
+        code, stdout, err = evaluated("-s", "box", out=out)
+        assert (code, stdout) == (2, "") and said in err and "photo" not in err and "Traceback" not in err
+    assert (tmp_path / "truth.json").read_text() == '{"images": []}'
+
+
+def test_two_models_of_one_name_are_refused(evaluated):
+    code, _, err = evaluated("-s", "box", "-m", "demo=other")
+    assert code == 2 and "sam_demo and other are both called 'demo'; name them apart: -m NAME=MODEL" in err
+    code, _, err = evaluated("-s", "box", "--untrained", "repvit_m0_6", model="untrained repvit_m0_6=sam_demo")
+    assert code == 2 and "two models are called 'untrained repvit_m0_6'" in err
+    code, _, err = evaluated("-s", "box", "--baselines", model="filled box or disc=sam_demo")
+    assert code == 2 and "two models are called 'filled box or disc'" in err
+    for text in ("=sam_demo", "demo="):
+        assert "expected MODEL or NAME=MODEL" in evaluated("-s", "box", model=text)[2]
+
+
+def test_a_suite_given_twice_is_asked_once(evaluated):
+    code, out, _ = evaluated("-s", "box", "-s", "box", "--json")
+    assert code == 0 and len(out.splitlines()) == 1
+
+
+def test_names_of_models_that_nearly_fit_are_told(evaluated):
+    assert "did you mean demo?" in evaluated("-s", "box", "--reference", "demmo")[2]
+
+
+def test_nothing_to_measure_is_said(command, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "images" / "a.png")
+    square = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [3, 2, 7, 10], "area": 70, "iscrowd": 1}
+    square["segmentation"] = [[3, 2, 10, 2, 10, 12, 3, 12]]
+    images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}]
+    content = {"images": images, "annotations": [square], "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    run = partial(command, "eval", "-m", "sam_demo", "--image-size", 64, "-s", "box", "--out", tmp_path / "r.jsonl")
+    code, _, err = run("--data", tmp_path / "instances.json")
+    assert code == 0 and "note: sam_demo in box on " in err and "nothing to measure; 1 crowd" in err
