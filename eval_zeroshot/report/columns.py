@@ -117,7 +117,7 @@ def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
     rows = {result.model: [Cell(label(result))] for result in order}
     for group in groups:
         found = {result.model: result for result in group.results}
-        title = number_title(group.suite, "value") + _told_apart(group, groups)
+        title = number_title(group.suite, "value") + told_apart(group, groups)
         header.append(title)
         agrees = any("agreement" in result.extra for result in group.results)
         if agrees:
@@ -126,11 +126,14 @@ def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
             row.append(_with_error(found.get(model)))
             if agrees:
                 row.append(mean(found[model].extra.get("agreement") if model in found else None))
-    counts = "; ".join(f"{group.suite}: n = {_counts(group.results)} {group.unit}" for group in groups)
-    return Grid(title=f"Summary on {dataset}", header=header, rows=list(rows.values()), caption=counts)
+    counted: dict[str, dict[str, None]] = {}
+    for group in groups:
+        counted.setdefault(f"n = {_counts(group.results)} {group.unit}", {})[group.suite] = None
+    caption = "; ".join(f"{', '.join(suites)}: {count}" for count, suites in counted.items())
+    return Grid(title=f"Summary on {dataset}", header=header, rows=list(rows.values()), caption=caption)
 
 
-def _told_apart(group: Group, groups: Sequence[Group]) -> str:
+def told_apart(group: Group, groups: Sequence[Group]) -> str:
     """What a suite's column needs beside its name where the suite has several: its version or detector, if these differ."""
     same = [other for other in groups if other.suite == group.suite]
     if len(same) == 1:

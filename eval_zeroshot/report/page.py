@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from eval_zeroshot.render import Grid
-from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid
+from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid, told_apart
 from eval_zeroshot.report.curves import Figure, figures
 from eval_zeroshot.report.gallery import Gallery, gallery
 from eval_zeroshot.report.observed import ObservedFiles
@@ -29,9 +29,10 @@ BASELINE_COLORS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One group on the page."""
+    """One group on the page; `short` is what the contents call it."""
 
     name: str
+    short: str
     group: Group
     grid: Grid
     note: str
@@ -99,6 +100,7 @@ def _sections(
         sections.setdefault(group.dataset, []).append(
             Section(
                 name=f"table-{number}",
+                short=group.suite + told_apart(group, [each for each in comparison.groups if each.dataset == group.dataset]),
                 group=group,
                 grid=group_grid(group),
                 note=reading_note(group),

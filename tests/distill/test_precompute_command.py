@@ -68,7 +68,7 @@ def test_a_process_that_is_killed_does_not_end_the_others(job, start, tmp_path):
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert json.loads(out)["photos"] == 14
-    assert "process 0 of 2 ended with -9; the others did its work" in err
+    assert "process 0 of 2 ended with -9; others do what it left" in err
 
 
 @pytest.mark.slow
