@@ -11,6 +11,7 @@ from encoders.errors import InputError
 from encoders.files import atomic_path, check_output
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
+from eval_zeroshot.datasets import EvalDataset, has_splits
 from eval_zeroshot.report.page import write_page
 from eval_zeroshot.table import FORMATS
 
@@ -57,9 +58,7 @@ def compare(
             comparison,
             out=html,
             states=[path.with_suffix(".state") for path in results],
-            datasets=[
-                open_dataset(resolve_data(spec), images=images, split=split, present_only=present_only) for spec in data or []
-            ],
+            datasets=_datasets(data or [], images=images, split=split, present_only=present_only),
             gallery_of=gallery_of,
         )
         for reason in reasons if data else []:
@@ -77,6 +76,17 @@ def compare(
     else:
         with atomic_path(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _datasets(specs: list[str], *, images: Path | None, split: str | None, present_only: bool) -> list[EvalDataset]:
+    """What --data names; --split is for those that have splits, of which there must be one."""
+    paths = [resolve_data(spec) for spec in specs]
+    splits = [split if split is not None and has_splits(path) else None for path in paths]
+    if split is not None and paths and not any(splits):
+        raise InputError(f"--split {split}: no data set of {', '.join(specs)} has splits; leave it out")
+    return [
+        open_dataset(path, images=images, split=one, present_only=present_only) for path, one in zip(paths, splits, strict=True)
+    ]
 
 
 def register(app: typer.Typer) -> None:

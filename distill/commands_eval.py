@@ -1,7 +1,9 @@
 """The command that measures: eval."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,7 @@ from distill.eval_models import open_models
 from distill.options import ProcessesOption, every_few_seconds, given_options
 from distill.place import this_place
 from distill.sample_data import resolve_data
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.files import check_output
 from eval_zeroshot import (
     Result,
@@ -28,6 +30,7 @@ from eval_zeroshot import (
 )
 from eval_zeroshot.choose import choose_suites
 from eval_zeroshot.datasets import EvalDataset
+from eval_zeroshot.observations import opened_alone
 from eval_zeroshot.results import others
 from eval_zeroshot.suite import Suite
 
@@ -71,34 +74,63 @@ def eval_(
     \\ -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = named_models(model)
-    if num_processes != 1:
-        from distill.launch import launch_apart
+    with alone(out):
+        if num_processes != 1:
+            from distill.launch import launch_apart
 
-        plan(suite, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only)
-        launch_apart(["eval", MODELS, *given_options(context, but="num_processes")], num_processes=num_processes)
-    results = run_eval(
-        models,
-        suites=suite,
-        data=data,
-        boxes=boxes,
-        images=images,
-        split=split,
-        arch=arch,
-        reference=reference,
-        against=against,
-        untrained_archs=untrained_ or [],
-        baselines=baselines,
-        limit=limit,
-        present_only=present_only,
-        image_size=image_size,
-        out=out,
-    )
+            plan(suite, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only)
+            again = ["eval", MODELS, *given_options(context, but="num_processes")]
+            if code := launch_apart(again, num_processes=num_processes):
+                raise typer.Exit(code)
+        results = run_eval(
+            models,
+            suites=suite,
+            data=data,
+            boxes=boxes,
+            images=images,
+            split=split,
+            arch=arch,
+            reference=reference,
+            against=against,
+            untrained_archs=untrained_ or [],
+            baselines=baselines,
+            limit=limit,
+            present_only=present_only,
+            image_size=image_size,
+            out=out,
+        )
     if results is None:
         return
     if json_:
         print("\n".join(result.to_line().strip() for result in results))
     else:
         compare_results(results, published=False).terminal()
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """No other call writes to `out` meanwhile; one of several processes belongs to a call and leaves the notes to it.
+
+    Raises:
+        InputError: another call does, or `out` cannot be written.
+    """
+    if this_place().world_size > 1:
+        warnings.simplefilter("ignore", InputWarning)
+        yield
+        return
+    state = checked_state(out)
+    state.mkdir(parents=True, exist_ok=True)
+    with opened_alone(state / "lock"):
+        yield
+
+
+def checked_state(out: Path) -> Path:
+    """The folder for what was seen, beside the results; raises InputError where either cannot be written."""
+    state = out.with_suffix(".state")
+    check_output(out)
+    if state == out or (state.exists() and not state.is_dir()):
+        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
+    return state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +155,7 @@ def plan(
     present_only: bool = False,
 ) -> Plan:
     """All of an evaluation but its models, opened; see `run_eval`."""
-    state = out.with_suffix(".state")
-    check_output(out)
-    if state == out or (state.exists() and not state.is_dir()):
-        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
+    state = checked_state(out)
     return Plan(
         suites=choose_suites(suites, data=resolve_data(data), boxes=boxes),
         dataset=open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only),
@@ -201,13 +230,25 @@ def run_eval(
     )
     kept = others(planned.earlier, than=results)
     write_results(out, [*kept, *results])
-    for result in results:
-        if result.value is None:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in result.skipped.items() if count) or "no objects"
-            print(f"note: {result.model} in {result.suite} on {result.dataset}: nothing to measure; {reasons}", file=sys.stderr)
+    for note in nothing_measured(results):
+        print(f"note: {note}", file=sys.stderr)
     if kept:
         print(f"{out} holds {len(kept)} results of other calls too", file=sys.stderr)
     return results
+
+
+def nothing_measured(results: Sequence[Result]) -> list[str]:
+    """Which suites measured nothing and why, each once, with the models where it is not all of them."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        if result.value is None:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in result.skipped.items() if count) or "no objects"
+            found.setdefault((result.suite, result.dataset, reasons), []).append(result.model)
+    every = len({result.model for result in results})
+    return [
+        f"{suite} on {dataset}{'' if len(models) == every else ' for ' + ', '.join(models)}: nothing to measure; {reasons}"
+        for (suite, dataset, reasons), models in found.items()
+    ]
 
 
 def photo_progress() -> Callable[[int, int | None], None]:

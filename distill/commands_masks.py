@@ -103,7 +103,7 @@ def write_masks(
     say = every_few_seconds()
     written = kept = count = 0
     failed: dict[str, str] = {}
-    image = np.zeros((1, 1, 3), np.uint8)
+    last: tuple[str, np.ndarray] | None = None  # photo that masks were made of
     for done, (name, key, read) in enumerate(items, start=1):
         path = out / f"{key}.json"
         try:
@@ -120,9 +120,10 @@ def write_masks(
             record = sa1b_record(generator.generate(image, budget=budget), name=name, image=image)
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps({**record, "generator": made}), encoding="utf-8")
-            written, count = written + 1, count + len(record["annotations"])
+            written, count, last = written + 1, count + len(record["annotations"]), (name, image)
         say(f"photo {done}/{len(items)}", last=done == len(items))
-    if written and not count:
+    if last is not None and not count:
+        name, image = last
         iou, stability = _best_of(generator.predictor, image, settings=settings)
         print(
             f"note: no mask passed --min-iou {settings.pred_iou_thresh:g} and --min-stability "
@@ -134,7 +135,8 @@ def write_masks(
 
 
 def _best_of(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSettings) -> tuple[float, float]:
-    """Highest predicted IoU and stability on a coarse grid over the photo that the predictor has set."""
+    """Highest predicted IoU and stability on a coarse grid over a photo."""
+    predictor.set_image(image)
     side = min(COARSE, settings.points_per_side)
     loose = replace(settings, points_per_side=side, pred_iou_thresh=0.0, stability_score_thresh=0.0)
     found = explore(predictor, shape=(image.shape[0], image.shape[1]), settings=loose).candidates
@@ -170,7 +172,8 @@ def _check_maker(path: Path, maker: dict[str, Any]) -> None:
         other = json.loads(path.read_text(encoding="utf-8"))["generator"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not of this command; expected masks that it has written. Choose another folder") from error
-    if differ := [name for name in maker if other.get(name) != maker[name]]:
+    known = [name for name in maker if name != "image_sha256" or name in other]  # earlier versions did not keep it
+    if differ := [name for name in known if other.get(name) != maker[name]]:
         changes = ", ".join(f"{name} {other.get(name)} there and {maker[name]} now" for name in differ)
         raise InputError(f"{path} was made otherwise: {changes}. Choose another folder, or delete the file to make it anew")
 

@@ -192,6 +192,12 @@ def open_dataset(
     raise InputError(f"{annotations} does not exist; expected a data set.{_told(annotations)}")
 
 
+def has_splits(path: Path | str) -> bool:
+    """Whether what lies there has splits to choose from."""
+    opener = next((opener for opener in OPENERS if opener.find(Path(path)) is not None), None)
+    return opener is not None and opener.splits != ()
+
+
 def how_to_get(path: Path | str) -> str:
     """Where to get what a path's last name tells was meant; of every data set where it tells nothing."""
     name = Path(path).name.lower()

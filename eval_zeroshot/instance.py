@@ -136,7 +136,7 @@ class InstanceAp(PhotoSuite):
         estimates = {name: Estimate(value=value, n=len(areas)) for name, value in numbers.items()}
         value = estimates.pop("AP")
         if reference is not None:
-            estimates["agreement"] = mean_agreement(*map(_asked_alone, (observations, reference[1])))
+            estimates["agreement"] = mean_agreement(*map(asked_alone, (observations, reference[1])))
         breakdown: dict[str, Estimate] = {
             size: Estimate(value=estimates.pop(name).value, n=sizes[size]) for name, size in SIZE_NUMBERS.items()
         }
@@ -165,7 +165,7 @@ class InstanceAp(PhotoSuite):
         truth, results = self._truth.of_images(ids), self.results(observations)
         numbers = resampled_ap(truth, results, iou_type="segm", image_ids=ids, weights=weights)
         if reference is not None:
-            values = agreement(*map(_asked_alone, (observations, reference)))
+            values = agreement(*map(asked_alone, (observations, reference)))
             numbers["agreement"] = resampled_means(values, weights=weights)
         return numbers
 
@@ -191,7 +191,7 @@ def _on_photo(boxes: np.ndarray, *, shape: Shape) -> np.ndarray:
     return np.asarray((last > first).all(axis=1))
 
 
-def _asked_alone(observations: Sequence[Observation]) -> list[Observation]:
+def asked_alone(observations: Sequence[Observation]) -> list[Observation]:
     """Observations of the boxes that models were asked about: two empty masks off the photo agree on nothing."""
     found = []
     for seen in observations:

@@ -67,12 +67,16 @@ class ObservationStore:
             return
         self._own = path if part is None else path.with_name(f"{path.stem}.{part}.jsonl")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = _opened_alone(self._own)
-        drop_torn_line(self._own)
-        for file in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*jsonl")):
-            self._read(file)
-        if not self._own.stat().st_size:
-            self._append(json.dumps(self.identity, sort_keys=True))
+        self._stream = opened_alone(self._own)
+        try:
+            drop_torn_line(self._own)
+            for file in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*jsonl")):
+                self._read(file)
+            if not self._own.stat().st_size:
+                self._append(json.dumps(self.identity, sort_keys=True))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let others write; what was found stays."""
@@ -93,9 +97,10 @@ class ObservationStore:
         observation = self.found.get(key)
         if observation is None:
             return None
+        before = observation.annotations_sha256  # observations of earlier versions have no checksums
         changed = {
-            "pixels": observation.image_sha256 != image_sha256,
-            "annotations": observation.annotations_sha256 != annotations_sha256 or observation.ids != ids,
+            "pixels": observation.image_sha256 not in ("", image_sha256),
+            "annotations": before not in ("", annotations_sha256) or observation.ids != ids,
         }
         if any(changed.values()):
             what = " and ".join(name for name, differs in changed.items() if differs)
@@ -139,7 +144,7 @@ class ObservationStore:
             self.found[observation.key] = observation
 
 
-def _opened_alone(path: Path) -> TextIO:
+def opened_alone(path: Path) -> TextIO:
     """A file to add lines to, which no other process adds to meanwhile; where the system has no locks, it is trusted."""
     stream = path.open("a", encoding="utf-8")
     try:

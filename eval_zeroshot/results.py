@@ -104,11 +104,18 @@ def write_results(path: Path | str, results: Iterable[Result]) -> None:
 def others(earlier: Iterable[Result], *, than: Iterable[Result]) -> list[Result]:
     """Of earlier results those that the new ones do not replace: another data set, protocol or model."""
 
-    def identity(result: Result) -> tuple[str | None, ...]:
-        return result.dataset, result.dataset_sha256, result.suite, result.version, result.protocol, result.model
+    def identity(result: Result) -> tuple[str, ...]:
+        return result.dataset, result.suite, result.version, result.protocol, result.model
 
-    replaced = {identity(result) for result in than}
-    return [result for result in earlier if identity(result) not in replaced]
+    replaced: dict[tuple[str, ...], set[str | None]] = {}
+    for result in than:
+        replaced.setdefault(identity(result), set()).add(result.dataset_sha256)
+
+    def is_replaced(result: Result) -> bool:  # results of earlier versions do not say of which annotations they are
+        digests = replaced.get(identity(result), set())
+        return bool(digests) and (result.dataset_sha256 is None or result.dataset_sha256 in digests)
+
+    return [result for result in earlier if not is_replaced(result)]
 
 
 def append_results(path: Path | str, results: Iterable[Result]) -> None:
@@ -146,9 +153,9 @@ def read_results(path: Path | str) -> list[Result]:
     results = []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
-        if not line.endswith("\n") and len(lines) == 1:
-            raise InputError(f"{path} has no finished line; expected a results file written by an evaluation (JSON lines)")
-        if not line.endswith("\n"):
+        if not line.endswith("\n") and not _is_result(line):
+            if len(lines) == 1:
+                raise InputError(f"{path} has no finished line; expected a results file written by an evaluation (JSON lines)")
             warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
             continue
         if not line.strip():
@@ -160,3 +167,12 @@ def read_results(path: Path | str) -> list[Result]:
             where = ".".join(str(part) for part in first["loc"]) or "the line"
             raise InputError(f"{path}, line {number}: not a result ({where}: {first['msg']})") from error
     return results
+
+
+def _is_result(line: str) -> bool:
+    """Whether a line is whole but for its end."""
+    try:
+        Result.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True

@@ -125,7 +125,7 @@ def observe_share(
     numbers = [number for block in samples.blocks()[rank::world_size] for number in block]
     mine = (samples[number] for number in numbers)
     try:
-        _observe_all(predictors, suites, mine, stores, progress, total=len(numbers), dataset=samples.name)
+        _observe_all(predictors, suites, mine, stores, progress, total=len(numbers))
     finally:
         _close(stores)
 
@@ -143,9 +143,12 @@ def _observe_all(
     progress: Progress | None,
     *,
     total: int | None,
-    dataset: str,
+    dataset: str | None = None,
 ) -> dict[str, str]:
-    """Fill the stores; returns key -> sha256 of the annotations of all samples in order."""
+    """Fill the stores; returns key -> sha256 of the annotations of all samples in order.
+
+    Annotations that are implausible are told where a `dataset` is named.
+    """
     found: dict[str, str] = {}
     boxes = BoxCheck()
     for sample in samples:
@@ -174,7 +177,8 @@ def _observe_all(
                 store.add(seen.model_copy(update=shown))
         if progress is not None:
             progress(len(found), total)
-    boxes.warn(dataset)
+    if dataset is not None:
+        boxes.warn(dataset)
     return found
 
 
@@ -203,24 +207,31 @@ def _open_stores(
     part: str | None = None,
 ) -> dict[tuple[str, str], ObservationStore]:
     """(suite, model) -> its observations; the file's name holds a digest of all that makes them comparable."""
-    stores = {}
-    for model, predictor in predictors.items():
-        weights = None if state is None else known[model].sha256 or fingerprint(predictor)
-        for suite in suites:
-            identity = {
-                "dataset": dataset,
-                "suite": suite.name,
-                "version": suite.version,
-                "protocol": suite.protocol,
-                "seed": getattr(suite, "seed", 0),
-                "model": model,
-                "weights": weights,
-                "image_size": _image_size(predictor),
-            }
-            digest = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:12]
-            parts = (re.sub(r"[^\w\-]+", "_", part) for part in (dataset, suite.name, model))
-            path = None if state is None else Path(state) / f"{'.'.join(parts)}.{digest}.jsonl"
-            stores[suite.name, model] = ObservationStore(path, identity=identity, part=part)
+    stores: dict[tuple[str, str], ObservationStore] = {}
+    names = [suite.name for suite in suites]
+    if len(set(names)) < len(names):
+        raise InputError(f"two suites have one name among {', '.join(names)}; give each suite once")
+    try:
+        for model, predictor in predictors.items():
+            weights = None if state is None else known[model].sha256 or fingerprint(predictor)
+            for suite in suites:
+                identity = {
+                    "dataset": dataset,
+                    "suite": suite.name,
+                    "version": suite.version,
+                    "protocol": suite.protocol,
+                    "seed": getattr(suite, "seed", 0),
+                    "model": model,
+                    "weights": weights,
+                    "image_size": _image_size(predictor),
+                }
+                digest = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:12]
+                parts = (re.sub(r"[^\w\-]+", "_", part) for part in (dataset, suite.name, model))
+                path = None if state is None else Path(state) / f"{'.'.join(parts)}.{digest}.jsonl"
+                stores[suite.name, model] = ObservationStore(path, identity=identity, part=part)
+    except BaseException:
+        _close(stores)
+        raise
     return stores
 
 

@@ -11,10 +11,10 @@ from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.sample import Sample
 from encoders.seginw import HOW_TO_GET, annotation_files, photo_key
-from eval_zeroshot.agreement import agreement
+from eval_zeroshot.agreement import agreement, mean_agreement
 from eval_zeroshot.annotations import read_annotations
 from eval_zeroshot.detections import read_detections
-from eval_zeroshot.instance import InstanceAp
+from eval_zeroshot.instance import InstanceAp, asked_alone
 from eval_zeroshot.instance_protocols import InstanceProtocol, single_mask
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import PhotoSuite
@@ -109,6 +109,8 @@ class SegInW(PhotoSuite):
             for number in ("AP50", "AP75")
         }
         extra |= {name: Estimate(value=result.value, n=result.n) for name, result in with_ap.items()}
+        if reference is not None:
+            extra["agreement"] = mean_agreement(*map(asked_alone, (observations, reference[1])))
         return self.result(
             Estimate.of([result.value for result in with_ap.values() if result.value is not None]),
             observations,
@@ -144,7 +146,8 @@ class SegInW(PhotoSuite):
         }
         drawn |= {name: part["value"] for name, part in parts.items()}
         if reference is not None:
-            drawn["agreement"] = resampled_means(agreement(observations, reference), weights=weights)
+            values = agreement(*map(asked_alone, (observations, reference)))
+            drawn["agreement"] = resampled_means(values, weights=weights)
         return drawn
 
     def _inside(self, sample: Sample) -> tuple[InstanceAp, Sample]:

@@ -158,8 +158,13 @@ def _dataset_names(results: Sequence[Result]) -> tuple[dict[tuple[str, str | Non
     found: dict[str, dict[str | None, None]] = {}
     for result in results:
         found.setdefault(result.dataset, {})[result.dataset_sha256] = None
-    names, notes = {}, []
+    names: dict[tuple[str, str | None], str] = {}
+    notes = []
     for name, digests in found.items():
+        if None in digests and len(digests) == 2:  # results of earlier versions have no checksum
+            names[name, None] = name
+            del digests[None]
+            notes.append(f"some results on {name} do not say of which annotations they are; they are taken for the same")
         several = len(digests) > 1
         for digest in digests:
             names[name, digest] = f"{name} (annotations {(digest or 'unknown')[:8]})" if several else name

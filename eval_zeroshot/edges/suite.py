@@ -126,6 +126,7 @@ def _is_map_of(path: Path, image_sha256: str) -> bool:
     """Whether a kept map is whole and says that it was made of these pixels."""
     try:
         with Image.open(path) as image:
+            image.load()
             return dict(image.info).get(PHOTO) == image_sha256
     except OSError:
         return False

@@ -63,21 +63,31 @@ class Gallery:
     reason: str = ""
 
 
-def gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model: str | None = None) -> Gallery:
-    """The cases of one group.
+def gallery(
+    group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model: str | None = None
+) -> Gallery:
+    """The cases of one group, or why they cannot be shown.
 
     Args:
         seen: model -> observations, of those that are at hand.
         model: whose cases; the first student's that has observations when None, else the first model's.
     """
+    try:
+        return _gallery(group, seen, photos=photos, model=model)
+    except InputError as error:
+        return Gallery(reason=f"The gallery cannot be shown: {error}.")
+
+
+def _gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model: str | None) -> Gallery:
     if not photos.datasets:
         return Gallery(reason="The gallery needs the photos: give the data set by --data, as in eval.")
     dataset = group.results[0].dataset  # as eval named it, which a table may have to say more of
-    if photos.dataset(dataset) is None:
+    if not photos.called(dataset):
         names = ", ".join(each.name for each in photos.datasets)
         return Gallery(reason=f"The gallery needs the photos of {dataset}; --data gave {names}.")
     if not seen:
-        return Gallery(reason="The gallery needs the observations that eval keeps in the .state folder beside its results.")
+        needs = "The gallery needs the observations that eval keeps in the .state folder beside its results"
+        return Gallery(reason=f"{needs}, of the same photos and annotations.")
     students = [result.model for result in group.results if result.role == "student" and result.model in seen]
     chosen = model or next(iter([*students, *seen]))
     if chosen not in seen:
@@ -201,10 +211,10 @@ def _edges(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, model
     return Gallery(model=model, kind="edges", worst=tuple(map(show, worst)), median=tuple(map(show, median)))
 
 
-def _places(seen: Seen, keys: Iterable[str]) -> dict[str, int]:
-    """Key -> its number among the observations, which follow the data set's order unless a run was resumed."""
+def _places(seen: Seen, keys: Iterable[str]) -> dict[str, tuple[int, Observation]]:
+    """Key -> its number among the observations, which follow the data set's order unless a run was resumed, and itself."""
     order = {key: number for number, key in enumerate(seen.photos)}
-    return {key: order[key] for key in keys}
+    return {key: (order[key], seen.photos[key]) for key in keys}
 
 
 def _panel(title: str, note: str, picture: Image.Image, alt: str, *, drawing: bool = False) -> Panel:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from encoders.errors import InputError
 from encoders.sample import Sample
+from eval_zeroshot.observations import Observation
 
 
 class Photos(Protocol):
@@ -24,32 +25,31 @@ class PhotosByKey:
 
     datasets: Sequence[Photos] = field(default_factory=tuple)
 
-    def dataset(self, name: str) -> Photos | None:
-        """The data set that results call `name`, or of which it is the first photos."""
-        fitting = (each for each in self.datasets if name == each.name or name.startswith(f"{each.name}["))
-        return next(fitting, None)
+    def called(self, name: str) -> list[Photos]:
+        """The data sets that results call `name`, or of which it is the first photos."""
+        return [each for each in self.datasets if name == each.name or name.startswith(f"{each.name}[")]
 
-    def samples(self, name: str, wanted: Mapping[str, int]) -> dict[str, Sample]:
-        """Key -> sample, for keys with the number where each probably lies.
+    def samples(self, name: str, wanted: Mapping[str, tuple[int, Observation]]) -> dict[str, Sample]:
+        """Key -> sample, for keys with the number where each probably lies and what was seen of it.
 
         Raises:
-            InputError: a photo is not in the data set.
+            InputError: a photo is not in a data set of this name, or with other annotations.
         """
-        photos = self.dataset(name)
-        if photos is None:
-            return {}
-        found = {}
-        for key, place in wanted.items():
-            if place < len(photos) and (sample := photos[place]).key == key:
-                found[key] = sample
-        left = set(wanted) - set(found)
-        for index in range(len(photos) if left else 0):
-            sample = photos[index]
-            if sample.key in left:
-                found[sample.key] = sample
-                left.remove(sample.key)
-            if not left:
-                break
-        if left:
-            raise InputError(f"{name} has no photo {sorted(left)[0]}; give --data as it was given to eval")
+        found: dict[str, Sample] = {}
+
+        def take(sample: Sample) -> None:
+            if sample.key in wanted and wanted[sample.key][1].annotations_sha256 in ("", sample.annotations_sha256()):
+                found.setdefault(sample.key, sample)
+
+        for photos in self.called(name):
+            for place, _ in wanted.values():
+                if place < len(photos):
+                    take(photos[place])
+        for photos in self.called(name):
+            for index in range(len(photos)):
+                if len(found) == len(wanted):
+                    return found
+                take(photos[index])
+        if left := sorted(set(wanted) - set(found)):
+            raise InputError(f"{name} has no photo {left[0]} with the annotations that were evaluated; give --data as in eval")
         return found

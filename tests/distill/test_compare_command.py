@@ -88,3 +88,11 @@ def test_outputs_that_cannot_be_written_and_files_without_results(compare, resul
 def test_a_gallery_that_cannot_be_shown_is_told(compare, results, tmp_path):
     code, _, err = compare(results, "--html", tmp_path / "page.html", "--data", "sample:train")
     assert code == 0 and "note: The gallery needs the photos of val[:2]; --data gave train." in err
+
+
+def test_a_split_is_for_the_data_sets_that_have_one(compare, results, tmp_path, shared_data):
+    page = ["--html", tmp_path / "page.html", "--data", "sample:val"]
+    code, _, err = compare(results, *page, "--data", shared_data / "bsds500", "--split", "test")
+    assert (code, err) == (0, "")
+    code, _, err = compare(results, *page, "--split", "test")
+    assert code == 2 and "--split test: no data set of sample:val has splits; leave it out" in err

@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from eval_zeroshot import read_results
+from distill.commands_eval import alone, nothing_measured
+from eval_zeroshot import Result, read_results
 
 
 @pytest.fixture
@@ -79,4 +80,26 @@ def test_nothing_to_measure_is_said(command, tmp_path):
     (tmp_path / "instances.json").write_text(json.dumps(content))
     run = partial(command, "eval", "-m", "sam_demo", "--image-size", 64, "-s", "box", "--out", tmp_path / "r.jsonl")
     code, _, err = run("--data", tmp_path / "instances.json")
-    assert code == 0 and "note: sam_demo in box on " in err and "nothing to measure; 1 crowd" in err
+    assert code == 0 and "note: box on " in err and "nothing to measure; 1 crowd" in err
+
+
+def test_what_measured_nothing_is_said_once_with_the_models_if_it_is_not_all():
+    def made(suite, model, value=None, **skipped):
+        given = {"version": "1", "protocol": "p", "dataset": "d", "n": 0}
+        return Result(suite=suite, model=model, value=value, skipped=skipped, **given)
+
+    results = [made("box", "a", crowd=3), made("box", "b", crowd=3), made("video", "a"), made("video", "b", value=0.5)]
+    assert nothing_measured(results) == [
+        "box on d: nothing to measure; 3 crowd",
+        "video on d for a: nothing to measure; no objects",
+    ]
+
+
+def test_two_calls_with_one_results_file_do_not_run_at_once(evaluated, tmp_path):
+    with alone(tmp_path / "r.jsonl"):
+        code, _, err = evaluated("-s", "box")
+        assert code == 2 and "is being written by another process" in err and "choose another --out" in err
+        code, _, err = evaluated("-s", "box", "--num-processes", 2)
+        assert code == 2 and "is being written by another process" in err
+        assert not (tmp_path / "r.jsonl").exists()
+    assert evaluated("-s", "box")[0] == 0

@@ -114,3 +114,11 @@ def test_a_file_where_the_folder_should_be(masks, photos, tmp_path):
     (tmp_path / "out").write_text("x")
     code, _, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS)
     assert code == 2 and "cannot be made a folder" in err
+
+
+def test_the_photo_that_is_told_of_is_the_last_that_was_asked(masks, photos, tmp_path):
+    strict = ("--out", tmp_path / "out", "--points", 2, "--min-iou", 1, "--image-size", 64)
+    assert masks("--photos", photos / "more" / "a.png", *strict)[0] == 0
+    (photos / "more" / "a.png").rename(photos / "a.png")  # sorts first, and is done
+    code, _, err = masks("--photos", photos, *strict)
+    assert code == 0 and "the highest on b.png are " in err

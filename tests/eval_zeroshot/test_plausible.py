@@ -25,10 +25,11 @@ def boxed(sample, boxes):
     ],
 )
 def test_boxes_that_are_not_their_masks_are_told(make_sample, boxes):
-    sample = make_sample((10, 2, 14, 12), (3, 10, 12, 18), annotation_ids=[8, 9])
-    told = "d: the boxes of 2 of 2 objects overlap .* annotation 8 of a first; expected x, y, width, height"
+    facts = {"annotation_ids": [8, 9]}
+    samples = [boxed(make_sample((10, 2, 14, 12), (3, 10, 12, 18), key=key, **facts), boxes) for key in ("a", "b")]
+    told = "d: the boxes of 4 of 4 objects overlap .* annotation 8 of a first; expected x, y, width, height"
     with pytest.warns(InputWarning, match=told):
-        evaluate({"m": FillBox()}, suites=[box_iou], samples=[boxed(sample, boxes)], dataset="d")
+        evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, dataset="d")
 
 
 def test_good_boxes_crowds_empty_masks_and_one_in_a_hundred_are_not(make_sample):
@@ -36,11 +37,13 @@ def test_good_boxes_crowds_empty_masks_and_one_in_a_hundred_are_not(make_sample)
     wrong = boxed(make_sample(good, key="b"), [(0, 0, 2, 2)])
     crowd = boxed(make_sample(good, key="c", crowd=[1]), [(0, 0, 2, 2)])
     empty = make_sample((4, 4, 4, 4), key="d")
-    many = make_sample(*[good] * 99, key="e")
+    few = boxed(make_sample(good, (3, 10, 12, 18), key="f"), [(0, 0, 2, 2), (0, 0, 2, 2)])
+    many = make_sample(*[good] * 149, key="e")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluate({"m": FillBox()}, suites=[box_iou], samples=[make_sample(good), crowd, empty])
-        evaluate({"m": FillBox()}, suites=[box_iou], samples=[many, wrong])
+        evaluate({"m": FillBox()}, suites=[box_iou], samples=[few])
+        evaluate({"m": FillBox()}, suites=[box_iou], samples=[many, few, wrong])
 
 
 def test_detections_that_repeat_others_are_told(tmp_path):

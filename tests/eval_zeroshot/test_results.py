@@ -1,7 +1,8 @@
 import pytest
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from eval_zeroshot import Estimate, Result, append_results, read_results, write_results
+from eval_zeroshot.results import others
 
 
 def result(model: str = "m", suite: str = "box", role: str = "student", **facts) -> Result:
@@ -48,3 +49,22 @@ def test_a_line_that_is_no_result_is_named(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere.jsonl does not exist"):
         read_results(tmp_path / "nowhere.jsonl")
+
+
+def test_a_last_line_that_lacks_only_its_end_counts(tmp_path):
+    path = tmp_path / "r.jsonl"
+    one, two = (Result(suite="s", version="1", protocol="p", model=name, dataset="d", value=0.5, n=1) for name in "ab")
+    path.write_text(one.to_line() + two.to_line().rstrip())
+    assert read_results(path) == [one, two]
+    path.write_text(one.to_line() + two.to_line()[:-9])
+    with pytest.warns(InputWarning, match="line 2 is unfinished"):
+        assert read_results(path) == [one]
+
+
+def test_results_are_replaced_by_those_of_the_same_data_and_protocol():
+    def made(**facts):
+        given = {"suite": "s", "version": "1", "protocol": "p", "model": "m", "dataset": "d", "dataset_sha256": "1"}
+        return Result(value=0.5, n=1, **(given | facts))
+
+    kept = [made(model="other"), made(suite="t"), made(protocol="q"), made(dataset="e"), made(dataset_sha256="2")]
+    assert others([*kept, made(model_sha256="older"), made(dataset_sha256=None)], than=[made()]) == kept

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -187,3 +188,28 @@ def test_an_unknown_reference_gets_a_hint(samples):
 def test_two_photos_of_one_key_are_refused(samples):
     with pytest.raises(InputError, match="unique"):
         evaluate({"fill": FillBox()}, suites=[box_iou], samples=[samples[0], samples[0]])
+
+
+def test_a_suite_given_twice_and_a_store_that_cannot_be_read_leave_no_lock(samples, tmp_path):
+    with pytest.raises(InputError, match="two suites have one name among box, box"):
+        evaluate({"m": FillBox()}, suites=[box_iou, box_iou], samples=samples, state=tmp_path)
+    evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)
+    (path,) = tmp_path.glob("*.jsonl")
+    whole = path.read_text()
+    path.write_text(whole + "{}\n")
+    for _ in "ab":
+        with pytest.raises(InputError, match="not an observation") as caught:
+            evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)
+    path.write_text(whole)
+    assert evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)[0].n == 3
+    del caught
+
+
+def test_observations_of_an_earlier_version_without_checksums_are_used(samples, tmp_path):
+    evaluate({"m": Shifted()}, suites=[box_iou], samples=samples, state=tmp_path)
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_text(re.sub(r'"(image|annotations)_sha256":"\w+",', "", path.read_text()))
+    assert "annotations_sha256" not in path.read_text()
+    model = Shifted()
+    evaluate({"m": model}, suites=[box_iou], samples=samples, state=tmp_path)
+    assert model.images == 0

@@ -137,3 +137,12 @@ def test_crowds_photos_without_annotations_and_wrong_sizes(seginw):
     change_annotations(data, "Hand", lambda content: content["images"][0].update(height=30, width=20))
     with pytest.raises(InputError, match="20 high and 30 wide, the annotations say 30 and 20"):
         ap_of(data, boxes)
+
+
+def test_boxes_off_the_photo_say_nothing_of_agreement(seginw):
+    data, boxes = seginw
+    records = json.loads((boxes / "Rail.json").read_text())
+    (boxes / "Rail.json").write_text(json.dumps([*records, records[0] | {"bbox": [500, 500, 9, 9], "score": 0.1}]))
+    (suite,) = choose_suites(["seginw"], data=data, boxes=boxes)
+    results = evaluate({"m": FillBox(), "n": FillBox()}, suites=[suite], samples=open_dataset(data), reference="n")
+    assert (results[0].extra["agreement"].value, results[0].extra["agreement"].n) == (1.0, 5)  # of 6 detections

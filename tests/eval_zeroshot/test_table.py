@@ -287,3 +287,12 @@ def test_a_caption_in_latex_is_the_title_and_the_protocol_stands_below(results):
     text = compare(results, published=False).latex()
     assert r"\caption{box on coco, n = 1672}" in text
     assert re.search(r"\\end\{tabular\}\n\\par.*Protocol box 1: ground truth", text)
+
+
+def test_results_without_a_checksum_join_those_of_the_same_name_if_there_is_but_one():
+    old, new = result("a", dataset="val"), result("b", dataset="val", dataset_sha256="1" * 64)
+    comparison = compare([old, new], published=False)
+    assert [one.model for one in comparison.groups[0].results] == ["a", "b"]
+    assert comparison.groups[0].dataset == "val" and "do not say of which annotations" in comparison.notes[0]
+    several = compare([old, new, result("c", dataset="val", dataset_sha256="2" * 64)], published=False)
+    assert len(several.groups) == 3

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.errors import InputError
 from encoders.rle import encode_mask
 from eval_zeroshot import Estimate, compare
+from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.page import linked, page, write_page
 from eval_zeroshot.report.pictures import MISSED, RIGHT, SURPLUS, cut_out, paint
 
@@ -137,13 +137,31 @@ def test_without_photos_or_observations_the_page_says_what_the_gallery_needs(mad
     assert "--data gave others" in read_page(page(comparison, states=[state], datasets=[others])).text
 
 
-def test_photos_that_are_not_those_evaluated_are_an_input_error(made, hand):
+def test_photos_that_are_not_those_evaluated_are_no_gallery_and_told(made, hand, tmp_path):
     comparison, state, _ = made
-    with pytest.raises(InputError, match="has no photo a"):
-        page(comparison, states=[state], datasets=[hand.photos(hand.photo("b", hand.mask(1, 1), hand.mask(2, 2)))])
-    wrong = hand.photos(hand.photo("a", hand.mask(5, 3)), hand.photo("b", hand.mask(1, 1)))
-    with pytest.raises(InputError, match="no object 11"):
-        page(comparison, states=[state], datasets=[wrong])
+
+    def reasons(*photos):
+        return write_page(comparison, out=tmp_path / "p.html", states=[state], datasets=[hand.photos(*photos)])
+
+    (told,) = reasons(hand.photo("b", hand.mask(1, 1), hand.mask(2, 2)))
+    assert "hand has no photo a with the annotations that were evaluated; give --data as in eval" in told
+    (told,) = reasons(hand.photo("a", hand.mask(5, 3)), hand.photo("b", hand.mask(1, 1)))
+    assert "photo a has no object 11" in told
+
+
+def test_each_of_two_data_sets_of_one_name_has_its_gallery(hand, read_page, tmp_path):
+    results, photos = [], []
+    for number, x in ((1, 5), (2, 30)):
+        sample = hand.photo("a", hand.mask(x, 3))
+        digest = sample.annotations_sha256()
+        seen = hand.seen(sample, [0.5], list(sample.masks)) | {"annotations_sha256": digest}
+        results.append(hand.result("ours", [0.5], dataset_sha256=dataset_sha256([digest])))
+        hand.keep(tmp_path / str(number), results[-1], [seen], name="x")
+        photos.append(hand.photos(sample))
+    states = [tmp_path / "1", tmp_path / "2"]
+    shown = read_page(page(compare(results, published=False), states=states, datasets=photos))
+    pictures = [image["src"] for image in shown.all("img")]  # prompt, truth, and an answer that is the truth, of each
+    assert len(pictures) == 6 and pictures[0] != pictures[3] and pictures[1] == pictures[2] != pictures[4] == pictures[5]
 
 
 def test_a_data_set_in_another_order_is_searched(made, hand, read_page):
