@@ -75,29 +75,24 @@ def eval_(
     """
     models = named_models(model)
     with alone(out):
+        planned = plan(
+            suite, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only
+        )
         if num_processes != 1:
             from distill.launch import launch_apart
 
-            plan(suite, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only)
             again = ["eval", MODELS, *given_options(context, but="num_processes")]
             if code := launch_apart(again, num_processes=num_processes):
                 raise typer.Exit(code)
         results = run_eval(
             models,
-            suites=suite,
-            data=data,
-            boxes=boxes,
-            images=images,
-            split=split,
+            planned,
             arch=arch,
             reference=reference,
             against=against,
             untrained_archs=untrained_ or [],
             baselines=baselines,
-            limit=limit,
-            present_only=present_only,
             image_size=image_size,
-            out=out,
         )
     if results is None:
         return
@@ -135,8 +130,9 @@ def checked_state(out: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What an evaluation is of: suites, data, the folder of what was seen, results that `out` holds already."""
+    """What an evaluation is of: suites, data, the file for results, the folder of what was seen, results that are there."""
 
+    out: Path
     suites: list[Suite]
     dataset: EvalDataset
     state: Path
@@ -154,9 +150,14 @@ def plan(
     limit: int | None = None,
     present_only: bool = False,
 ) -> Plan:
-    """All of an evaluation but its models, opened; see `run_eval`."""
+    """All of an evaluation but its models, opened.
+
+    Raises:
+        InputError: an unknown suite, no data, or `out` cannot be written or holds something else than results.
+    """
     state = checked_state(out)
     return Plan(
+        out=out,
         suites=choose_suites(suites, data=resolve_data(data), boxes=boxes),
         dataset=open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only),
         state=state,
@@ -166,35 +167,22 @@ def plan(
 
 def run_eval(
     models: Mapping[str, str],
+    planned: Plan,
     *,
-    suites: Sequence[str],
-    data: str,
-    out: Path,
-    boxes: Path | None = None,
-    images: Path | None = None,
-    split: str | None = None,
     arch: str | None = None,
     reference: str | None = None,
     against: str | None = None,
     untrained_archs: Sequence[str] = (),
     baselines: bool = False,
-    limit: int | None = None,
-    present_only: bool = False,
     image_size: int | None = None,
 ) -> list[Result] | None:
     """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state.
 
-    Results of other models, suites or data that `out` holds from earlier calls stay there.
+    Results of other models, suites or data that the file holds from earlier calls stay there.
 
     Returns:
         The results; None for one of several processes, which only sees its share of the photos.
-
-    Raises:
-        InputError: before anything is asked, where `out` cannot be written or holds something else than results.
     """
-    planned = plan(
-        suites, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only
-    )
     opened = open_models(
         models,
         arch=arch,
@@ -229,11 +217,11 @@ def run_eval(
         progress=photo_progress(),
     )
     kept = others(planned.earlier, than=results)
-    write_results(out, [*kept, *results])
+    write_results(planned.out, [*kept, *results])
     for note in nothing_measured(results):
         print(f"note: {note}", file=sys.stderr)
     if kept:
-        print(f"{out} holds {len(kept)} results of other calls too", file=sys.stderr)
+        print(f"{planned.out} holds {len(kept)} results of other calls too", file=sys.stderr)
     return results
 
 

@@ -17,7 +17,7 @@ from distill.place import this_place
 from encoders.errors import InputError
 from encoders.files import atomic_path, check_output_folder
 from encoders.image import read_image
-from encoders.sample import Sample
+from encoders.sample import image_sha256
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
 from eval_zeroshot.everything.generator import explore
 from eval_zeroshot.protocol import PredictorLike
@@ -112,7 +112,7 @@ def write_masks(
             failed[name] = str(error)
             say(f"left out: {error}", last=True)
             continue
-        made = {**maker, "image_sha256": Sample(key=key, image=image).image_sha256()}
+        made = {**maker, "image_sha256": image_sha256(image)}
         if path.is_file():
             _check_maker(path, made)
             kept += 1

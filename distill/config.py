@@ -13,7 +13,7 @@ from distill.mask_config import MaskDataConfig, MaskLossConfig, TrainableConfig
 from distill.sections import Count, Frozen, Positive, Share, Weight
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
-from encoders.errors import InputError
+from encoders.errors import InputError, did_you_mean
 from shards.local_cache import DEFAULT_BYTES
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
@@ -203,8 +203,7 @@ def find_config(path: str | Path) -> Path:
     for candidate in (Path(path), CONFIGS / path, CONFIGS / f"{path}.yaml"):
         if candidate.is_file():
             return candidate
-    near = difflib.get_close_matches(str(path), shipped, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(str(path), shipped)
     raise InputError(f"config {path} does not exist{hint} (shipped: {', '.join(shipped)})")
 
 

@@ -1,12 +1,11 @@
 """The models that `eval` was asked for, opened, with what results say of each."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import encoders
 from distill.place import this_place
-from encoders.errors import InputError
+from encoders.errors import InputError, did_you_mean
 from eval_zeroshot import FillBox, ModelFacts, untrained
 from eval_zeroshot.adapters import is_adapter, open_adapter
 from eval_zeroshot.protocol import PredictorLike
@@ -83,9 +82,8 @@ def _check_free(name: str, opened: Opened) -> None:
 
 def _check(option: str, name: str | None, opened: Opened) -> None:
     if name is not None and name not in opened.predictors:
-        near = difflib.get_close_matches(name, opened.predictors, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"{option} {name!r} is not among the models {', '.join(opened.predictors)}{hint}")
+        among = f"{option} {name!r} is not among the models {', '.join(opened.predictors)}"
+        raise InputError(among + did_you_mean(name, opened.predictors))
 
 
 def _size_of(opened: Opened) -> int:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import encoders
-from distill.commands_eval import run_eval
+from distill.commands_eval import plan, run_eval
 from distill.sample_data import resolve_data
 from encoders.files import atomic_path
 from eval_zeroshot import compare, contact_sheet, open_dataset
@@ -55,9 +55,7 @@ def run(*, out: Path) -> None:
     say(f"evaluating {', '.join(models)} on sample:val")
     results = run_eval(
         models,
-        suites=SUITES,
-        data="sample:val",
-        out=out / "results.jsonl",
+        plan(SUITES, data="sample:val", out=out / "results.jsonl"),
         reference=TEACHER,
         untrained_archs=["repvit_m0_6"],
         baselines=True,

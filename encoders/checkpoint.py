@@ -1,6 +1,5 @@
 """Weights in and out: the one reader of run folders, our files and the original projects' checkpoints."""
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from encoders.contract import IMAGE_SIZE
-from encoders.errors import InputError
+from encoders.errors import InputError, did_you_mean
 from encoders.files import atomic_path, sha256_file
 from encoders.fusion import fuse
 from encoders.keymaps import check_state, identify, key_table
@@ -67,8 +66,7 @@ def resolve(path_or_name: Path | str) -> Path:
     if name in BUILDERS:
         say = f"arch={name!r} (--arch {name})"
         raise InputError(f"{name} ships no weights (only {shipped} does); give its checkpoint, with {say}")
-    near = difflib.get_close_matches(name, BUILDERS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name, BUILDERS)
     raise InputError(f"{name} does not exist; expected a run folder, a checkpoint file or a name that ships weights "
                      f"({shipped}){hint}")
 

@@ -1,5 +1,14 @@
 """The exceptions a caller can act on; the command line turns them into exit codes."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """"; did you mean X?", the known name that comes nearest, for the end of a message; nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
 
 class InputError(ValueError):
     """The given file, name, value or combination cannot be used (exit code 2).

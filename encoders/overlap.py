@@ -1,6 +1,8 @@
-"""How much two masks have in common."""
+"""How much two masks, or two boxes, have in common."""
 
 import numpy as np
+import torch
+from torchvision.ops import box_iou as torchvision_box_iou
 
 
 def mask_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -21,3 +23,9 @@ def mask_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         overlap[index] = np.count_nonzero(np.logical_and(one, other))
         union[index] = np.count_nonzero(one) + np.count_nonzero(other) - overlap[index]
     return np.where(union == 0, 1.0, overlap / np.maximum(union, 1))
+
+
+def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes, (P, 4) and (G, 4) xyxy -> (P, G) float64; of two without a size it is 0."""
+    pair = (torch.from_numpy(np.array(boxes, np.float64).reshape(-1, 4)) for boxes in (first, second))
+    return np.nan_to_num(torchvision_box_iou(*pair).numpy())

@@ -63,10 +63,8 @@ class Sample:
         return int(height), int(width)
 
     def image_sha256(self) -> str:
-        """sha256 of the pixels and their shape, in hex. Another JPEG decoder may give other pixels."""
-        digest = hashlib.sha256(repr(self.image.shape).encode())
-        digest.update(np.ascontiguousarray(self.image).data)
-        return digest.hexdigest()
+        """sha256 of the image; see `image_sha256`."""
+        return image_sha256(self.image)
 
     def annotations_sha256(self) -> str:
         """sha256 of all but the pixels, in hex: the key, what is marked, `meta`; the same on any machine."""
@@ -76,3 +74,10 @@ class Sample:
         for mask in (*self.masks, *self.boundaries):
             digest.update(np.packbits(mask).data)
         return digest.hexdigest()
+
+
+def image_sha256(image: np.ndarray) -> str:
+    """sha256 of an image's pixels and their shape, in hex. Another JPEG decoder may give other pixels."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()

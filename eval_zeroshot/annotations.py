@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from encoders.errors import InputError
+from encoders.geometry import Shape
+from encoders.rle import Rle, to_rle
 
 Kind = Literal["coco", "lvis"]
 Fields = dict[str, tuple[Callable[[Any], bool], str]]  # name of a field -> what it must be, for the machine and in words
@@ -73,6 +75,22 @@ class Annotations:
     images: list[dict[str, Any]]
     annotations: list[dict[str, Any]]
     categories: list[dict[str, Any]]
+
+    @property
+    def shapes(self) -> dict[int, Shape]:
+        """Id of each image -> its (height, width)."""
+        return {image["id"]: (int(image["height"]), int(image["width"])) for image in self.images}
+
+    def rle(self, annotation: dict[str, Any], *, shape: Shape) -> Rle:
+        """An annotation's mask.
+
+        Raises:
+            InputError: it is none; names the file and the image.
+        """
+        try:
+            return to_rle(annotation["segmentation"], shape=shape)
+        except InputError as error:
+            raise InputError(f"{self.name}, image {annotation['image_id']}: {error}") from error
 
     def of_images(self, image_ids: Collection[int]) -> "Annotations":
         """The same truth on some of its images."""

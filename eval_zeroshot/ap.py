@@ -3,7 +3,6 @@
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.rle import to_rle
 from eval_zeroshot import ap_fast, ap_reference
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.detections import IouType
@@ -36,18 +35,11 @@ def average_precision(
     if iou_type == "segm" and (bare := [a for a in truth.annotations if "segmentation" not in a]):
         raise InputError(f"{truth.name} has {len(bare)} annotations without segmentation; it allows bbox AP only")
     if iou_type == "segm" and backend == "reference":
-        _check_masks(truth)  # the packages would end in an error of their own
+        shapes = truth.shapes
+        for annotation in truth.annotations:  # the packages would end in an error of their own
+            if annotation["image_id"] in shapes:
+                truth.rle(annotation, shape=shapes[annotation["image_id"]])
     module = ap_fast if backend == "fast" else ap_reference
     numbers, names = (module.coco_numbers, COCO_NAMES) if truth.kind == "coco" else (module.lvis_numbers, LVIS_NAMES)
     values = numbers(truth, results, iou_type=iou_type)
     return {name: None if value < 0 else value for name, value in zip(names, values, strict=True)}
-
-
-def _check_masks(truth: Annotations) -> None:
-    shapes = {image["id"]: (int(image["height"]), int(image["width"])) for image in truth.images}
-    for annotation in truth.annotations:
-        if annotation["image_id"] in shapes:
-            try:
-                to_rle(annotation["segmentation"], shape=shapes[annotation["image_id"]])
-            except InputError as error:
-                raise InputError(f"{truth.name}, image {annotation['image_id']}: {error}") from error

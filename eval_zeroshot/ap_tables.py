@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from encoders.errors import InputError
-from encoders.rle import to_rle
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.detections import IouType
 
@@ -43,15 +41,10 @@ def objects_of(
     """The annotations of known images and categories, by image, and as a table."""
     known = [a for a in truth.annotations if a["image_id"] in images and a["category_id"] in categories]
     known.sort(key=lambda annotation: images[annotation["image_id"]])
-    sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in truth.images}
+    sizes = truth.shapes
 
     def shape(annotation: dict[str, Any]) -> Any:
-        if iou_type == "bbox":
-            return annotation["bbox"]
-        try:
-            return to_rle(annotation["segmentation"], shape=sizes[annotation["image_id"]])
-        except InputError as error:
-            raise InputError(f"{truth.name}, image {annotation['image_id']}: {error}") from error
+        return annotation["bbox"] if iou_type == "bbox" else truth.rle(annotation, shape=sizes[annotation["image_id"]])
 
     return _columns(known, images, categories, areas=[a["area"] for a in known], shapes=list(map(shape, known))), known
 

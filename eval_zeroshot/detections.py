@@ -89,7 +89,7 @@ def checked_for(truth: Annotations, detections: Detections, *, iou_type: IouType
     Raises:
         InputError: a detection of an image that is not in the annotations, no known category, no or a malformed mask.
     """
-    shapes = {image["id"]: (int(image["height"]), int(image["width"])) for image in truth.images}
+    shapes = truth.shapes
     strangers = Counter(record["image_id"] for record in detections.records if record["image_id"] not in shapes)
     if strangers:
         raise InputError(
@@ -128,7 +128,7 @@ def unknown_categories(truth: Annotations, records: Sequence[dict[str, Any]]) ->
 def _repeated(records: Sequence[dict[str, Any]]) -> int:
     """How many records equal an earlier one in photo, category, score, box and mask."""
     fields = ("image_id", "category_id", "score", "bbox", "segmentation")
-    return len(records) - len({repr([record.get(field) for field in fields]) for record in records})
+    return len(records) - len({hash(repr([record.get(field) for field in fields])) for record in records})
 
 
 def _problem(record: Any) -> str | None:

@@ -1,9 +1,8 @@
 """Which object a detector's box is of, so that its mask can be looked at beside the truth; AP does its own matching."""
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from encoders.overlap import mask_iou
+from encoders.overlap import box_iou, mask_iou
 from encoders.rle import Rle, decode_segmentation
 from encoders.sample import Sample
 
@@ -43,7 +42,7 @@ def matched_objects(sample: Sample, *, boxes: np.ndarray, categories: np.ndarray
     found = [NO_OBJECT] * len(boxes)
     if not len(boxes) or not len(sample.masks):
         return found
-    ious = np.asarray(coco_mask.iou(_xywh(boxes), _xywh(sample.boxes), np.zeros(len(sample.boxes), np.uint8)))
+    ious = box_iou(boxes, sample.boxes)
     ious[:, sample.crowd] = 0
     ious[np.asarray(categories)[:, None] != sample.category_ids] = 0
     for place in np.argsort(-np.asarray(scores), kind="stable"):
@@ -52,8 +51,3 @@ def matched_objects(sample: Sample, *, boxes: np.ndarray, categories: np.ndarray
             found[place] = best
             ious[:, best] = 0
     return found
-
-
-def _xywh(boxes: np.ndarray) -> np.ndarray:
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

@@ -129,9 +129,9 @@ class InstanceAp(PhotoSuite):
         """AP on the photos that were observed; see `Suite.summarise`."""
         truth = self._truth.of_images([self._images[seen.key]["id"] for seen in observations])
         numbers = average_precision(truth, self.results(observations), iou_type="segm")
-        crowds = [a for a in truth.annotations if a.get("iscrowd", 0)]
-        strangers = [a for a in truth.annotations if not a.get("iscrowd", 0) and a["category_id"] not in self._known]
-        areas = [a["area"] for a in truth.annotations if not a.get("iscrowd", 0) and a["category_id"] in self._known]
+        objects = [a for a in truth.annotations if not a.get("iscrowd", 0)]
+        areas = [a["area"] for a in objects if a["category_id"] in self._known]
+        crowds, strangers = len(truth.annotations) - len(objects), len(objects) - len(areas)
         sizes: Counter[str] = Counter(map(size_class, areas))
         estimates = {name: Estimate(value=value, n=len(areas)) for name, value in numbers.items()}
         value = estimates.pop("AP")
@@ -146,7 +146,7 @@ class InstanceAp(PhotoSuite):
             model=model,
             dataset=dataset,
             extra=estimates,
-            skipped={"crowd": len(crowds)} | ({"object of an unknown category": len(strangers)} if strangers else {}),
+            skipped={"crowd": crowds} | ({"object of an unknown category": strangers} if strangers else {}),
             reference=reference,
             breakdown=breakdown,
             detector=self._detections.name,

@@ -2,10 +2,9 @@
 
 import warnings
 
-import numpy as np
-
 from encoders.errors import InputWarning
 from encoders.geometry import mask_box
+from encoders.overlap import box_iou
 from encoders.sample import Sample
 
 LEAST_BOX_IOU = 0.5
@@ -26,7 +25,7 @@ class BoxCheck:
             if crowd or not mask.any():
                 continue
             self.objects += 1
-            if _box_iou(box, mask_box(mask)) < LEAST_BOX_IOU:
+            if box_iou(box, mask_box(mask)).item() < LEAST_BOX_IOU:
                 self.strange += 1
                 self.first = self.first or f"annotation {number} of {sample.key}"
 
@@ -44,9 +43,3 @@ class BoxCheck:
                 InputWarning,
                 stacklevel=3,
             )
-
-
-def _box_iou(first: np.ndarray, second: np.ndarray) -> float:
-    overlap = np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0, None).prod()
-    union = (first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod() - overlap
-    return float(overlap / union) if union > 0 else 0.0

@@ -1,6 +1,5 @@
 """Several models through the same prompts: each photo is read once, each model's masks are kept for comparison."""
 
-import difflib
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from encoders.errors import InputError
+from encoders.errors import InputError, did_you_mean
 from encoders.sample import Sample
 from eval_zeroshot.datasets import EvalDataset
 from eval_zeroshot.observations import Observation, ObservationStore, dataset_sha256
@@ -71,9 +70,8 @@ def evaluate(
     """
     for what, wanted in (("reference", reference), ("model to compare against", against)):
         if wanted is not None and wanted not in predictors:
-            near = difflib.get_close_matches(wanted, predictors, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"the {what} {wanted!r} is not among the models {', '.join(predictors)}{hint}")
+            among = f"the {what} {wanted!r} is not among the models {', '.join(predictors)}"
+            raise InputError(among + did_you_mean(wanted, predictors))
     name = dataset or str(getattr(samples, "name", "samples"))
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)

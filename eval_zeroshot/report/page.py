@@ -1,6 +1,5 @@
 """The page: everything of a comparison in one HTML file that needs nothing else."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from encoders.errors import InputError
+from encoders.errors import InputError, did_you_mean
 from encoders.files import atomic_path
 from eval_zeroshot.render import Grid
 from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid, told_apart
@@ -88,8 +87,7 @@ def _sections(
     """Data set -> what is shown of it."""
     models = _models(comparison)
     if gallery_of is not None and gallery_of not in models:
-        near = difflib.get_close_matches(gallery_of, models, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(gallery_of, models)
         raise InputError(f"no result is of {gallery_of!r}, whose cases were to be shown{hint}; models: {', '.join(models)}")
     observed, photos = ObservedFiles(states), PhotosByKey(datasets=datasets)
     styles = styles_of(models)
