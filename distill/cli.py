@@ -13,11 +13,13 @@ from distill import (
     commands_data,
     commands_edges,
     commands_eval,
+    commands_export,
     commands_ingest,
     commands_instance,
     commands_masks,
     commands_train,
     eval_group,
+    export_group,
 )
 from distill.starter import end_with_starter
 from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
@@ -48,6 +50,8 @@ for module in (
     commands_masks,
     commands_edges,
     commands_compare,
+    export_group,
+    commands_export,
     commands_about,
 ):
     module.register(app)

@@ -11,13 +11,21 @@ from typer.core import TyperGroup
 MODELS = "models"  # the sub-command that is meant where options come first
 
 
-class OptionsMeanModels(TyperGroup):
-    """A group where `eval -m ...` is short for `eval models -m ...`."""
+class OptionsMean(TyperGroup):
+    """A group where options without a sub-command are those of the sub-command `meant`."""
+
+    meant: str
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
-            args = [MODELS, *args]
+            args = [self.meant, *args]
         return super().parse_args(ctx, args)
+
+
+class OptionsMeanModels(OptionsMean):
+    """A group where `eval -m ...` is short for `eval models -m ...`."""
+
+    meant = MODELS
 
 
 eval_app = typer.Typer(cls=OptionsMeanModels, no_args_is_help=True)

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import encoders
 from distill.place import this_place
 from encoders.errors import InputError, did_you_mean
+from encoders.export.certificate import CERTIFICATE, is_export
+from encoders.export.opened import open_export
+from encoders.files import sha256_file
 from eval_zeroshot import FillBox, ModelFacts, untrained
 from eval_zeroshot.adapters import is_adapter, open_adapter
 from eval_zeroshot.protocol import PredictorLike
@@ -35,7 +39,7 @@ def open_models(
     """Open models on this machine's device.
 
     Args:
-        models: name -> run folder, weights file, registry name, or `FAMILY:WEIGHTS` of another project.
+        models: name -> run folder, weights file, registry name, exported folder, or `FAMILY:WEIGHTS` of another project.
         arch: architecture of foreign checkpoint files.
         image_size: another input size, for our models.
         reference: the teacher among them.
@@ -54,6 +58,10 @@ def open_models(
             opened.predictors[name] = adapter
             family, _, sha256 = str(getattr(adapter, "identity", "")).rpartition(":")
             opened.facts[name] = ModelFacts(role=role, arch=family, sha256=sha256)
+        elif is_export(Path(model)):
+            exported = open_export(model)
+            opened.predictors[name] = encoders.Predictor(exported)
+            opened.facts[name] = ModelFacts(role=role, arch=exported.arch, sha256=sha256_file(Path(model) / CERTIFICATE))
         else:
             sam = encoders.load(model, arch=arch, image_size=image_size).to(device)
             opened.predictors[name] = encoders.Predictor(sam)
@@ -62,9 +70,9 @@ def open_models(
     teacher = opened.predictors.get(reference) if reference else None
     for name in dict.fromkeys(untrained_archs):
         size = image_size or _size_of(opened)
-        decoder = teacher.sam if isinstance(teacher, encoders.Predictor) else None
-        fresh = untrained(name, image_size=size, decoder_of=decoder)
-        fresh.sam.to(device)
+        own = teacher.sam if isinstance(teacher, encoders.Predictor) else None
+        fresh = untrained(name, image_size=size, decoder_of=own if isinstance(own, encoders.Sam) else None)
+        fresh.to(device)
         _check_free(f"untrained {name}", opened)
         opened.predictors[f"untrained {name}"] = fresh
         opened.facts[f"untrained {name}"] = ModelFacts(role="baseline", arch=name)

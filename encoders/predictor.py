@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from encoders.errors import InputError
 from encoders.geometry import Shape, resize_image
 from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.prompts import prompts_to_frame
-from encoders.sam import Sam
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
 
@@ -37,6 +36,28 @@ class Prediction:
         return iter((self.masks, self.scores, self.logits))
 
 
+class PromptableModel(Protocol):
+    """What a predictor needs of a model: `encoders.Sam`, or an exported one (`encoders.export.ExportedSam`)."""
+
+    arch: str
+    image_size: int
+    training: bool
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def image_encoder(self) -> Callable[[Tensor], Tensor]: ...
+
+    @property
+    def decode_all(self) -> Callable[..., tuple[Tensor, Tensor]]: ...
+
+    @property
+    def decode(self) -> Callable[..., tuple[Tensor, Tensor]]: ...
+
+    def to_masks(self, logits: Tensor, *, shape: Shape) -> Tensor: ...
+
+
 class Predictor:
     """A model with an image set, asked for masks. Mirrors segment-anything's `SamPredictor`, for P prompts at a time.
 
@@ -44,10 +65,15 @@ class Predictor:
         sam: a model in eval mode (BatchNorm encoders are silently wrong in train mode, so that is an InputError).
     """
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: PromptableModel) -> None:
         self.sam = sam
         self._embeddings: Tensor | None = None
         self._shapes: list[Shape] = []
+
+    def to(self, device: torch.device) -> None:
+        """Move the model to a device; an exported one stays where its runtime is."""
+        if isinstance(self.sam, torch.nn.Module):
+            self.sam.to(device)
 
     @property
     def image_size(self) -> int:

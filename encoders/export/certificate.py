@@ -1,0 +1,186 @@
+"""What an exported folder says of itself: `certificate.json`, written last, so that a folder without it is not finished."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from encoders.errors import InputError
+from encoders.files import atomic_path, read_bounded
+
+CERTIFICATE = "certificate.json"
+VERSION = 1
+MAX_BYTES = 2**24
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelRecord(_Record):
+    """The model that was exported.
+
+    Attributes:
+        arch: registry name of the image encoder.
+        image_size: S in pixels.
+        trained: False where its weights are fresh, with randomised BatchNorm so that nothing is multiplied by zero.
+        weights: what was given as the model.
+        weights_sha256: of that file, or None where there is none.
+        zero_weight_share: share of the fused encoder's weights that lie in tensors of zeros alone.
+        parameters: of the fused encoder.
+        licence: of the weights, as far as they say.
+    """
+
+    arch: str
+    image_size: int = Field(gt=0)
+    trained: bool
+    weights: str
+    weights_sha256: Sha256 | None
+    zero_weight_share: Finite = Field(ge=0, le=1)
+    parameters: int = Field(ge=0)
+    licence: str | None = None
+
+
+class FusionRecord(_Record):
+    """How far the fused encoder lies from the unfused one: largest difference by largest value, in float32.
+
+    Attributes:
+        photos: on the photos of the certificate.
+        random_batchnorm: on them, with random statistics and weights in every BatchNorm, which fresh ones hide.
+    """
+
+    photos: Finite
+    random_batchnorm: Finite | None
+
+
+class Measures(_Record):
+    """How far an exported model lies from the unfused PyTorch model.
+
+    Attributes:
+        embedding_relative_error: largest over photos of |difference| / |embedding|, Euclidean, in float64.
+        embedding_max_difference: largest over all values.
+        embedding_cosine: smallest over photos, in float64.
+        iou_mean, iou_min: of the masks of each prompt, over prompts.
+        iou_photo_min: smallest over photos of the mean over its prompts.
+        score_max_difference: of predicted IoU.
+        prompts: compared.
+    """
+
+    embedding_relative_error: Finite
+    embedding_max_difference: Finite
+    embedding_cosine: Finite
+    iou_mean: Finite
+    iou_min: Finite
+    iou_photo_min: Finite
+    score_max_difference: Finite
+    prompts: int = Field(ge=1)
+
+
+class Thresholds(_Record):
+    """What `Measures` must reach."""
+
+    embedding_relative_error: Finite
+    iou_mean: Finite
+    iou_min: Finite
+    iou_photo_min: Finite
+
+    def failures(self, measures: Measures) -> list[str]:
+        """What falls short, in words; nothing where all is well."""
+        found = []
+        if measures.embedding_relative_error > self.embedding_relative_error:
+            found.append(
+                f"embedding_relative_error {measures.embedding_relative_error:.2g}, at most "
+                f"{self.embedding_relative_error:g} allowed"
+            )
+        for name in ("iou_mean", "iou_min", "iou_photo_min"):
+            reached, wanted = getattr(measures, name), getattr(self, name)
+            if reached < wanted:
+                found.append(f"{name} {reached:.4f}, at least {wanted:g} wanted")
+        return found
+
+
+class RuntimeRecord(_Record):
+    """What a runtime gave.
+
+    Attributes:
+        name: runtime and version.
+        how: "executed" by the runtime itself; "interpreted" from the saved program by this project; "not run here".
+        precision: what it computed in; None where it did not run.
+        measures: None where it did not run.
+    """
+
+    name: str
+    how: Literal["executed", "interpreted", "not run here"]
+    precision: str | None
+    measures: Measures | None
+
+
+class FileRecord(_Record):
+    """A file of the folder."""
+
+    bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
+class Certificate(_Record):
+    """See the attributes' own classes.
+
+    Attributes:
+        format: as in `--format`; target: the tool that it is for, or None.
+        precision: of the artefact, e.g. "fp32", "fp16", "int8".
+        padding: how the caller pads, in words.
+        photos: key -> sha256 of the pixels of the photos that were measured.
+        files: path inside the folder -> its size and checksum; all files but the certificate.
+        versions: of the packages involved; host: the machine.
+    """
+
+    version: Literal[1] = 1
+    format: str
+    target: str | None = None
+    precision: str
+    padding: str
+    model: ModelRecord
+    fusion: FusionRecord
+    thresholds: Thresholds
+    runtimes: list[RuntimeRecord]
+    photos: dict[str, Sha256]
+    files: dict[str, FileRecord]
+    versions: dict[str, str]
+    host: dict[str, str | int | float]
+
+    @property
+    def executed(self) -> bool:
+        """Whether some runtime gave something, itself or interpreted."""
+        return any(runtime.measures is not None for runtime in self.runtimes)
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a path is a finished export."""
+    return (folder / CERTIFICATE).is_file()
+
+
+def write_certificate(certificate: Certificate, folder: Path) -> None:
+    """Write `certificate.json`, whole or not at all."""
+    with atomic_path(folder / CERTIFICATE) as temporary:
+        temporary.write_text(json.dumps(certificate.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+
+
+def read_certificate(folder: Path) -> Certificate:
+    """The certificate of an exported folder.
+
+    Raises:
+        InputError: there is none, so that the folder is no finished export, or it is damaged.
+    """
+    path = folder / CERTIFICATE
+    if not is_export(folder):
+        raise InputError(f"{folder} is no finished export: it has no {CERTIFICATE}; make it with repvit-sam export")
+    content = read_bounded(path, max_bytes=MAX_BYTES, name=str(path))
+    try:
+        return Certificate.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path} is damaged: {where}: {first['msg']}; export the model again") from error

@@ -1,0 +1,28 @@
+"""Formats by name. A format's module, and the packages it needs, are imported when it is asked for."""
+
+import importlib
+
+from encoders.errors import InputError, did_you_mean
+from encoders.export.formats.base import Format
+
+FORMATS = {
+    "onnx": "encoders.export.formats.onnx:OnnxFormat",
+    "openvino": "encoders.export.formats.openvino:OpenVinoFormat",
+    "coreml": "encoders.export.formats.coreml:CoreMlFormat",
+    "coreai": "encoders.export.formats.coreai:CoreAiFormat",
+    "executorch": "encoders.export.formats.executorch:ExecuTorchFormat",
+    "litert": "encoders.export.formats.litert:LiteRtFormat",
+}
+
+
+def find_format(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in FORMATS:
+        raise InputError(f"unknown format {name!r}; expected one of {', '.join(FORMATS)}{did_you_mean(name, FORMATS)}")
+    module, _, attribute = FORMATS[name].partition(":")
+    made: Format = getattr(importlib.import_module(module), attribute)()
+    return made

@@ -1,0 +1,93 @@
+"""What a format has to offer, and the runtime that executes what it wrote."""
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from encoders.errors import InputError
+from encoders.sam import Sam
+
+How = Literal["executed", "interpreted"]
+
+
+class Runtime(Protocol):
+    """An exported model, ready to be asked. Arrays are numpy; an image at a time.
+
+    Attributes:
+        name: runtime and version, e.g. "ONNX Runtime 1.32.0".
+        how: "executed" by the runtime itself, or "interpreted" from the saved program by other means.
+        precision: what it really computes in, e.g. "fp32".
+    """
+
+    name: str
+    how: How
+    precision: str
+
+    def encode(self, image: np.ndarray, /) -> np.ndarray:
+        """(1, 3, S, S) float32, SAM-normalised, zero-padded -> (1, 256, S/16, S/16) float32."""
+        ...
+
+    def decode(
+        self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None, /
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Prompts as `encoders.export.decoder_module.PromptDecoder` takes them.
+
+        Args:
+            embedding: (1, 256, S/16, S/16) float32.
+            coords: (P, N, 2) float32 xy in the input frame; labels: (P, N) int64, -1 to 3.
+            masks: (P, 1, S/4, S/4) float32 logits of an earlier round.
+
+        Returns:
+            logits (P, 4, S/4, S/4) float32 and predicted IoU (P, 4) float32.
+
+        Raises:
+            InputError: masks, where the exported decoder takes none.
+        """
+        ...
+
+
+class Format(Protocol):
+    """Writes a model for one runtime, and opens what it wrote.
+
+    Attributes:
+        name: as in `--format`, or in `--for`.
+        format: what the files are; of a tool's target the format that it is based on.
+        extra: of this package, that brings what it needs.
+        precisions: that it can write, the default first.
+        padding: how the encoder's input is padded, for the certificate.
+    """
+
+    name: str
+    format: str
+    extra: str
+    precisions: tuple[str, ...]
+    padding: str
+
+    def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
+        """Write encoder and decoder of a fused float32 model in eval mode into an empty folder.
+
+        Raises:
+            MissingExtra: a package is not installed.
+            InputError: the model has an operation that the format does not know, by name.
+        """
+        ...
+
+    def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> Runtime:
+        """The runtime of a folder that `write` filled.
+
+        Raises:
+            MissingExtra: a package is not installed.
+            InputError: a file is missing or damaged.
+        """
+        ...
+
+
+def no_mask_input(masks: np.ndarray | None) -> None:
+    """Refuse masks of an earlier round, for decoders that take none.
+
+    Raises:
+        InputError: there are some.
+    """
+    if masks is not None:
+        raise InputError("this exported decoder takes no masks of an earlier round; ask with points and boxes alone")

@@ -1,0 +1,102 @@
+"""Whether a fused encoder computes what the unfused one does, and whether that says anything.
+
+A fresh RepViT is a vacuous subject: its residual branches end in BatchNorms of weight 0, so that 40 to 45 % of its fused
+weights lie in tensors of zeros alone and half the network could be wrong unseen.
+"""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from encoders.errors import InputError
+from encoders.fusion import fuse_module
+from encoders.sam import Sam
+
+MAX_DIFFERENCE = 1e-4  # largest difference by largest value, float32; measured: 1e-6 to 4e-5
+MAX_ZERO_SHARE = 0.1  # of weights in tensors of zeros; TinyViT's own share when fresh is 0.7 %
+
+
+def zero_weight_share(fused: nn.Module) -> float:
+    """Share of a module's weights that lie in tensors of zeros alone."""
+    zeros = sum(p.numel() for p in fused.parameters() if not p.any())
+    return zeros / max(1, sum(p.numel() for p in fused.parameters()))
+
+
+def check_eval_mode(sam: Sam) -> None:
+    """Refuse a model of which any part is in train mode.
+
+    Raises:
+        InputError: one is; the message names it.
+    """
+    for name, part in sam.named_modules():
+        if part.training:
+            where = f"its {name}" if name else "it"
+            raise InputError(f"the model is not in eval mode ({where} is training), where BatchNorm gives other results; "
+                             "call sam.eval() first")
+
+
+def randomize_batchnorm(module: nn.Module, *, seed: int = 0) -> None:
+    """Give every BatchNorm random statistics, weights and biases, in place, the same ones for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(like: Tensor, low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(like.shape, generator=generator)).to(like)
+
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, _BatchNorm):
+                assert part.running_mean is not None and part.running_var is not None
+                part.running_mean.copy_(uniform(part.running_mean, -0.2, 0.2))
+                part.running_var.copy_(uniform(part.running_var, 0.5, 1.5))
+                part.weight.copy_(uniform(part.weight, 0.5, 1.5))
+                part.bias.copy_(uniform(part.bias, -0.2, 0.2))
+
+
+def random_batchnorm_difference(encoder: nn.Module, images: Iterable[Tensor]) -> float | None:
+    """`fusion_difference` of a copy of an unfused encoder with random values in every BatchNorm; None where it has none."""
+    if not any(isinstance(part, _BatchNorm) for part in encoder.modules()):
+        return None
+    changed = copy.deepcopy(encoder).eval()
+    randomize_batchnorm(changed)
+    fused = copy.deepcopy(changed)
+    fuse_module(fused)
+    return fusion_difference(changed, fused.eval(), images)
+
+
+@torch.inference_mode()
+def fusion_difference(encoder: nn.Module, fused: nn.Module, images: Iterable[Tensor]) -> float:
+    """Largest difference of two encoders' embeddings by the largest value, over images (1, 3, S, S)."""
+    worst = 0.0
+    for image in images:
+        expected, found = encoder(image), fused(image)
+        worst = max(worst, float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-12)))
+    return worst
+
+
+def check_fusion(difference: float, *, on: str) -> None:
+    """Refuse a fused encoder that lies too far from the unfused one.
+
+    Raises:
+        InputError: it does; says on what.
+    """
+    if not difference <= MAX_DIFFERENCE:
+        raise InputError(
+            f"the fused encoder differs from the unfused one by {difference:.2g} of its largest value on {on}, at most "
+            f"{MAX_DIFFERENCE:g} is allowed; its fuse() does not compute what its forward() does"
+        )
+
+
+def check_trained(share: float, *, name: str) -> None:
+    """Refuse a model whose weights look fresh.
+
+    Raises:
+        InputError: more than a tenth of its weights lie in tensors of zeros.
+    """
+    if share > MAX_ZERO_SHARE:
+        raise InputError(
+            f"{name} looks untrained: {share:.1%} of its fused weights lie in tensors of zeros alone, so that a wrong export "
+            "could not be told from a right one; give trained weights, or --untrained ARCH for a model with random BatchNorm"
+        )

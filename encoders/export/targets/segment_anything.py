@@ -1,0 +1,35 @@
+"""segment-anything's own ONNX use: `decoder.onnx` in the place of its exported decoder, `encoder.onnx` for its image encoder.
+
+Source: segment-anything, `scripts/export_onnx_model.py` and `notebooks/onnx_model_example.ipynb`.
+"""
+
+from pathlib import Path
+
+from encoders.export.formats.onnx import OnnxFormat
+from encoders.sam import Sam
+
+README = """# For segment-anything
+
+`decoder.onnx` takes the place of the file that segment-anything's `scripts/export_onnx_model.py` writes, with its names:
+image_embeddings [1,256,{side},{side}], point_coords [P,N,2], point_labels [P,N], mask_input [1,1,{mask},{mask}],
+has_mask_input [1], orig_im_size [2] float32 (height, width) -> masks [P,4,H,W], iou_predictions [P,4],
+low_res_masks [P,4,{mask},{mask}]. All are float32. The single mask is the first of the four, as with
+`return_single_mask=False`.
+
+Points are in the resized photo's pixels (`ResizeLongestSide({size}).apply_coords`). Labels: 1 foreground, 0 background, 2 and 3
+a box's top left and bottom right corner, -1 padding. Without a box append the point (0, 0) with label -1.
+
+`encoder.onnx` takes image [1,3,{size},{size}] as `Sam.preprocess` makes it, and gives image_embeddings.
+"""
+
+
+class SegmentAnythingTarget(OnnxFormat):
+    """The ONNX format with a readme; the names are segment-anything's already."""
+
+    name = "segment-anything"
+
+    def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
+        """See `Format.write`."""
+        super().write(sam, folder, precision=precision)
+        size = sam.image_size
+        (folder / "README.md").write_text(README.format(size=size, side=size // 16, mask=size // 4), encoding="utf-8")
