@@ -11,6 +11,7 @@ from torch import nn
 from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import SamOnnxDecoder
+from encoders.export.exportable import exportable
 from encoders.export.formats.base import How
 from encoders.sam import Sam
 
@@ -32,7 +33,8 @@ class OnnxFormat:
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
-        write_encoder(sam.image_encoder, folder / ENCODER, image=torch.zeros(1, 3, sam.image_size, sam.image_size))
+        image = torch.zeros(1, 3, sam.image_size, sam.image_size)
+        write_encoder(exportable(sam.image_encoder), folder / ENCODER, image=image)
         write_sam_decoder(sam, folder / DECODER)
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "OnnxRuntime":
