@@ -8,6 +8,7 @@ Source: segment-anything, `utils/onnx.py` (`SamOnnxModel`), `modeling/prompt_enc
 """
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,7 +128,8 @@ class SamOnnxDecoder(PromptDecoder):
         torch._check(columns <= size)
         frame = frame[..., :rows, :columns]
         whole = orig_im_size.to(torch.int64)
-        height, width = int(whole[0].item()), int(whole[1].item())
+        height: Any = whole[0].item()  # int() would fix it to one value, and the exporter would have to start again
+        width: Any = whole[1].item()
         torch._check(height >= 1)
         torch._check(width >= 1)
         return F.interpolate(frame, size=(height, width), mode="bilinear", align_corners=False)
