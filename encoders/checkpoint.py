@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -178,7 +179,10 @@ def _save(
     with atomic_path(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # as the umask says; safetensors lets the owner alone read its files
-        save_file(tensors, temporary, metadata={**(metadata or {}), **facts})
+        try:
+            save_file(tensors, temporary, metadata={**(metadata or {}), **facts})
+        except SafetensorError as error:  # how it reports a full disk, too
+            raise InputError(f"{path} cannot be written ({error}); choose another place") from error
         temporary.chmod(mode)
 
 

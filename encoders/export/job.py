@@ -45,6 +45,7 @@ from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.sam import Sam
 from encoders.sample import Sample
 
+FULL_BYTES = 2**20  # free on a disk that is called full
 FUSION_PHOTOS = 2  # that unfused and fused encoder are compared on; the certificate's masks are of the unfused one anyway
 PACKAGES = (
     "repvit-sam", "torch", "timm", "numpy", "segment-anything", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf",
@@ -195,15 +196,20 @@ def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         if out.exists():
             shutil.rmtree(out)
         temporary.rename(out)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror or error}{_free(out)}); choose another place") from error
+    except Exception as error:
+        # The formats' packages write by themselves, and each calls a full disk an error of its own.
+        if isinstance(error, InputError) or not (isinstance(error, OSError) or _free_bytes(out) < FULL_BYTES):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        free = f"{_free_bytes(out) / 2**20:.0f} MiB free"
+        raise InputError(f"{out} cannot be written ({reason}, {free}); choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _free(out: Path) -> str:
-    place = next((parent for parent in (out, *out.parents) if parent.is_dir()), None)
-    return f", {shutil.disk_usage(place).free / 2**20:.0f} MiB free" if place else ""
+def _free_bytes(out: Path) -> int:
+    place = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
+    return shutil.disk_usage(place).free
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:
