@@ -2,10 +2,13 @@
 
 from torch import nn
 
+from encoders.export.sam_vit_module import StaticSamVit
+from encoders.sam_vit import SamVitEncoder
+
 
 def exportable(encoder: nn.Module) -> nn.Module:
     """An encoder in eval mode that gives the same outputs and that `torch.export` turns into a plain static graph.
 
-    Convolutional encoders and TinyViT are returned as they are.
+    SAM's ViT encoders are written anew around their own tensors. Convolutional encoders and TinyViT are returned as they are.
     """
-    return encoder
+    return StaticSamVit(encoder) if isinstance(encoder, SamVitEncoder) else encoder
