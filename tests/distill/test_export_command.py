@@ -1,0 +1,94 @@
+"""`repvit-sam export` and `export verify`, from a checkpoint to an evaluated artefact."""
+
+import io
+import json
+import shutil
+import sys
+from contextlib import redirect_stdout
+
+import pytest
+
+import encoders
+from distill.cli import main
+from eval_zeroshot import read_results
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+SMALL = ("--image-size", 64, "--num-photos", 2)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """sam_demo as ONNX at 64 px, made by the command; and what it printed."""
+    out = tmp_path_factory.mktemp("export") / "onnx"
+    words = ["export", "-m", "sam_demo", *map(str, SMALL), "--format", "onnx", "--out", str(out), "--json"]
+    printed = io.StringIO()
+    with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(sys, "argv", ["repvit-sam", *words])
+        main()
+    assert not stopped.value.code
+    return out, json.loads(printed.getvalue())
+
+
+def test_json_is_the_certificate_that_lies_beside_the_files(exported):
+    out, printed = exported
+    assert json.loads((out / "certificate.json").read_text()) == printed
+    assert {path.name for path in out.iterdir()} == {"encoder.onnx", "decoder.onnx", "reference.json", "certificate.json"}
+    assert printed["model"]["trained"] and printed["model"]["weights_sha256"] == encoders.weights_sha256("sam_demo")
+    (runtime,) = (one for one in printed["runtimes"] if one["measures"])
+    assert runtime["how"] == "executed" and runtime["precision"] == "fp32"
+    assert runtime["measures"]["iou_photo_min"] >= 0.999
+
+
+def test_verify_says_what_it_checked_and_finds_a_changed_file(exported, command, tmp_path):
+    out, _ = exported
+    code, printed, _ = command("export", "verify", out)
+    assert code == 0 and "3 files as certified" in printed and "executed in fp32: mask IoU 1.0000" in printed
+    code, printed, _ = command("export", "verify", out, "--json")
+    assert code == 0 and json.loads(printed)["runtime"]["how"] == "executed"
+    copy = shutil.copytree(out, tmp_path / "copy")
+    (copy / "encoder.onnx").write_bytes((copy / "encoder.onnx").read_bytes()[:-1])
+    code, printed, err = command("export", "verify", copy)
+    assert code == 2 and printed == "" and err.strip().endswith("encoder.onnx was changed; export the model again")
+
+
+def test_an_export_is_evaluated_like_any_model(exported, command, tmp_path):
+    out, _ = exported
+    code, _, err = command(
+        "eval", "-m", "torch=sam_demo", "-m", f"onnx={out}", "--reference", "torch", "--image-size", 64, "-s", "box",
+        "-s", "point", "--data", "sample:val", "--limit", 2, "--out", tmp_path / "r.jsonl",
+    )  # fmt: skip
+    assert code == 0, err
+    values = {(one.suite, one.model): one.value for one in read_results(tmp_path / "r.jsonl")}
+    for suite in ("box", "point"):
+        assert values[suite, "onnx"] == pytest.approx(values[suite, "torch"], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-m", "sam_demo"], "give either --format or --for"),
+        (["-m", "sam_demo", "--format", "onnx", "--for", "web"], "give either --format or --for"),
+        (["--format", "onnx"], "give either --model or --untrained"),
+        (["-m", "sam_demo", "--untrained", "tiny_vit", "--format", "onnx"], "give either --model or --untrained"),
+        (["--untrained", "repvit_m0_8", "--format", "onnx"], "unknown model 'repvit_m0_8'"),
+        (["-m", "sam_demo", "--format", "onnx", "--photos", "nowhere.json"], "nowhere.json"),
+        (["-m", "no_such_run", "--format", "onnx"], "no_such_run does not exist"),
+    ],
+)
+def test_what_does_not_fit_is_said_and_nothing_is_written(command, tmp_path, arguments, said):
+    code, printed, err = command("export", *arguments, *SMALL, "--out", tmp_path / "out")
+    assert code == 2 and printed == "" and said in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_untrained_checkpoint_is_refused(command, tmp_path):
+    encoders.save_sam(encoders.build_sam("repvit_m0_6", image_size=64), tmp_path / "fresh.safetensors")
+    arguments = ("export", "-m", tmp_path / "fresh.safetensors", "--format", "onnx", "--num-photos", 1)
+    code, _, err = command(*arguments, "--out", tmp_path / "out")
+    assert code == 2 and "looks untrained" in err and not (tmp_path / "out").exists()
+
+
+def test_verify_of_what_is_no_export_is_said(command, tmp_path):
+    code, _, err = command("export", "verify", tmp_path)
+    assert code == 2 and "is no finished export" in err
