@@ -12,12 +12,14 @@ from distill.export_group import MAKE, export_app
 from distill.options import JsonOption
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
+from encoders.files import read_bounded
 from encoders.sample import Sample
 from eval_zeroshot import open_dataset
 from shards import open_source
 
 PHOTOS = "sample:val"
 NUM_PHOTOS = 20
+MAX_RUN_JSON = 2**20  # bytes
 PhotosOption = Annotated[str, typer.Option(help="Photos of the certificate: a folder, a COCO json, or sample:val.")]
 NumPhotosOption = Annotated[int, typer.Option(help="Of them, the first so many.", min=1)]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the runtime; its own choice.", min=1)]
@@ -34,6 +36,7 @@ def make(
     precision: Annotated[str | None, typer.Option(help="Of the artefact, e.g. fp16 or int8; the format's own.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of a foreign checkpoint file.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Input size, where the model allows another.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the weights, for the metadata; those that a run names.")] = None,
     photos: PhotosOption = PHOTOS,
     num_photos: NumPhotosOption = NUM_PHOTOS,
     threads: ThreadsOption = None,
@@ -61,6 +64,7 @@ def make(
             weights=weights,
             weights_sha256=sha256,
             trained=untrained is None,
+            licence=licence or licences_of_run(model),
             precision=precision,
             overwrite=overwrite,
             threads=threads,
@@ -124,6 +128,22 @@ def open_subject(
     assert untrained is not None
     size = IMAGE_SIZE if image_size is None else image_size
     return untrained_subject(untrained, image_size=size), f"untrained {untrained}", None
+
+
+def licences_of_run(model: str | None) -> str | None:
+    """What a run folder's run.json says of the licences of its teacher, data and start; None where there is nothing.
+
+    Raises:
+        InputError: run.json is damaged.
+    """
+    path = Path(model or "") / "run.json"
+    if model is None or not path.is_file():
+        return None
+    try:
+        licences = json.loads(read_bounded(path, max_bytes=MAX_RUN_JSON, name=str(path))).get("licences", {})
+        return "; ".join(f"{what}: {licence}" for what, licence in licences.items()) or None
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}); expected what a finished run writes") from error
 
 
 def open_photos(photos: str, *, limit: int | None = None) -> Sequence[Sample]:

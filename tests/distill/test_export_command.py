@@ -10,6 +10,8 @@ import pytest
 
 import encoders
 from distill.cli import main
+from distill.commands_export import licences_of_run
+from encoders.errors import InputError
 from eval_zeroshot import read_results
 
 pytest.importorskip("onnxruntime")
@@ -92,3 +94,13 @@ def test_an_untrained_checkpoint_is_refused(command, tmp_path):
 def test_verify_of_what_is_no_export_is_said(command, tmp_path):
     code, _, err = command("export", "verify", tmp_path)
     assert code == 2 and "is no finished export" in err
+
+
+def test_licences_that_a_run_names_are_those_of_the_export(tmp_path):
+    assert licences_of_run("sam_demo") is None and licences_of_run(None) is None
+    (tmp_path / "run.json").write_text('{"licences": {"teacher": "Apache-2.0", "data": "CC BY 4.0"}}')
+    assert licences_of_run(str(tmp_path)) == "teacher: Apache-2.0; data: CC BY 4.0"
+    for damaged in ("{", "[]", '{"licences": 3}'):
+        (tmp_path / "run.json").write_text(damaged)
+        with pytest.raises(InputError, match="run.json is damaged"):
+            licences_of_run(str(tmp_path))
