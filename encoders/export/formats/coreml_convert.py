@@ -1,0 +1,158 @@
+"""From a torch module to a Core ML program, by `torch.export`: tracing fails on TinyViT and on SAM's decoder."""
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoders.errors import InputError, MissingExtra
+
+OLDEST = 9  # major version of coremltools that reads what torch.export writes today
+UNSUPPORTED = re.compile(r"Unsupported fx node (\S+?),|convert function for op '([^']+)' not implemented")
+
+
+def need_coremltools() -> Any:
+    """The package `coremltools`, imported without its notes about versions.
+
+    Raises:
+        MissingExtra: it is not installed.
+        InputError: it is too old.
+    """
+    try:
+        version = importlib.metadata.version("coremltools")
+        if int(version.split(".")[0]) < OLDEST:
+            raise InputError(
+                f"coremltools {version} is installed, version {OLDEST} or newer is needed; "
+                "install it with: pip install -U 'repvit-sam[coreml]'"
+            )
+        with quiet():
+            return importlib.import_module("coremltools")
+    except ImportError as error:  # PackageNotFoundError is one
+        raise MissingExtra("coremltools", extra="coreml") from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without coremltools' progress bars, warnings and log lines."""
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def convert(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    inputs: list[Any],
+    outputs: list[Any],
+    half: bool,
+    target: str,
+    dynamic_shapes: Any = None,
+    keep_float32: Callable[[Any], bool] | None = None,
+) -> Any:
+    """A module in eval mode as a coremltools model, not loaded and not saved.
+
+    Args:
+        example: inputs of the module; inputs, outputs: coremltools' types of both.
+        half: compute in fp16.
+        target: oldest system that runs it, of `coremltools.target`, e.g. "iOS17".
+        dynamic_shapes: as `torch.export.export` takes them.
+        keep_float32: operation of the program -> whether it stays in float32 in spite of `half`.
+
+    Raises:
+        MissingExtra: coremltools is not installed.
+        InputError: the module is in train mode, cannot be traced, or has an operation that coremltools does not know.
+    """
+    ct = need_coremltools()
+    if module.training:
+        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    precision: Any = ct.precision.FLOAT32
+    if half:
+        precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: keep_float32 is None or not keep_float32(op))
+    program = trace(module, example, dynamic_shapes=dynamic_shapes)
+    try:
+        with quiet():
+            return ct.convert(
+                program,
+                inputs=inputs,
+                outputs=outputs,
+                convert_to="mlprogram",
+                minimum_deployment_target=getattr(ct.target, target),
+                compute_precision=precision,
+                skip_model_load=True,
+            )
+    except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
+        raise InputError(_refusal(error)) from error
+
+
+def trace(module: nn.Module, example: tuple[Tensor, ...], *, dynamic_shapes: Any = None) -> Any:
+    """The module as `torch.export` sees it, in core operations.
+
+    Raises:
+        InputError: it cannot be traced, as where its way depends on values.
+    """
+    try:
+        with torch.no_grad(), quiet():
+            return torch.export.export(module, example, dynamic_shapes=dynamic_shapes).run_decompositions({})
+    except Exception as error:  # torch's own exceptions here have no common base
+        raise InputError(
+            f"the model cannot be exported as a graph: {_reason(error)}; write it without branches on values"
+        ) from error
+
+
+def _refusal(error: Exception) -> str:
+    found = UNSUPPORTED.search(str(error))
+    if found:
+        name = found.group(1) or found.group(2)
+        return f"coremltools does not know the model's operation {name!r}; write it with others, or export to another format"
+    return f"coremltools cannot convert the model: {_reason(error)}; export to another format"
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def leads_to_sine(operation: Any) -> bool:
+    """Whether a sine or cosine is made of an operation's results: those of SAM's position encoding, whose arguments go up to
+    many turns, so that fp16 coordinates cost up to 0.006 of mask IoU.
+    """
+    seen, waiting = {id(operation)}, [operation]
+    while waiting:
+        current = waiting.pop()
+        if current.op_type in ("sin", "cos"):
+            return True
+        for child in (child for output in current.outputs for child in output.child_ops):
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append(child)
+    return False
+
+
+def save(model: Any, path: Path) -> None:
+    """Write a coremltools model as an `.mlpackage`, without what only a debugger reads, for everybody whom the umask lets."""
+    with quiet():
+        model.save(str(path))
+    (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
+    mode = (path / "Manifest.json").stat().st_mode
+    for file in path.rglob("*.mlmodel"):  # coremltools lets the owner alone read it
+        file.chmod(mode)

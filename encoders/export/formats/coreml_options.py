@@ -1,0 +1,105 @@
+"""How many prompts and points a Core ML decoder takes: fixed, one of a list, or a range."""
+
+import re
+from dataclasses import dataclass
+
+from encoders.errors import InputError
+
+MAX_SHAPES = 128  # that Core ML lets one list hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The numbers that an axis may have.
+
+    Attributes:
+        values: ascending; of a range its two ends.
+        ranged: everything from the first to the last value, instead of the values alone. A range may cost the Neural Engine,
+            a list does not (coremltools, FAQ).
+
+    Raises:
+        InputError: no value, one below 1, values that do not ascend, or a range without two ends.
+    """
+
+    values: tuple[int, ...]
+    ranged: bool = False
+
+    def __post_init__(self) -> None:
+        ascending = all(low < high for low, high in zip(self.values, self.values[1:], strict=False))
+        if not self.values or min(self.values) < 1 or not ascending or (self.ranged and len(self.values) != 2):
+            raise InputError(f"{self} cannot be numbers of prompts or points; expected 1, 1,2,4 or 1-16, ascending")
+
+    def __str__(self) -> str:
+        return ("-" if self.ranged else ",").join(str(value) for value in self.values)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one value alone."""
+        return len(self.values) == 1
+
+    def allows(self, count: int) -> bool:
+        """Whether an axis may be that long."""
+        return self.values[0] <= count <= self.values[-1] if self.ranged else count in self.values
+
+    def room_for(self, count: int) -> int:
+        """The smallest number that holds `count`, or the largest there is where none does."""
+        if self.ranged:
+            return min(max(count, self.values[0]), self.values[-1])
+        return next((value for value in self.values if value >= count), self.values[-1])
+
+
+def parse_counts(text: str) -> Counts:
+    """"1" is fixed, "1,2,4" a list, "1-16" a range.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if not re.fullmatch(r"\d{1,6}(-\d{1,6}|(,\d{1,6})*)", text):
+        raise InputError(f"{text!r} is no number of prompts or points; expected e.g. 1, a list 1,2,4 or a range 1-16")
+    ranged = "-" in text
+    return Counts(values=tuple(int(part) for part in re.split("[-,]", text)), ranged=ranged)
+
+
+ONE_PROMPT = Counts(values=(1,))
+UP_TO_16_POINTS = Counts(values=tuple(range(1, 17)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreMlOptions:
+    """What a Core ML export can be told.
+
+    Attributes:
+        prompts: P of a call. Boxes or clicks of one image are P prompts; an app that follows a finger asks one at a time.
+        points: N of each prompt, corners of boxes and the padding point included.
+        licence: of the weights, for the package; None refers to their source.
+
+    Raises:
+        InputError: one is a range and the other a list, which Core ML cannot hold, or the lists give too many shapes.
+    """
+
+    prompts: Counts = ONE_PROMPT
+    points: Counts = UP_TO_16_POINTS
+    licence: str | None = None
+
+    def __post_init__(self) -> None:
+        both = (self.prompts, self.points)
+        if any(counts.ranged for counts in both) and any(not counts.ranged and not counts.fixed for counts in both):
+            raise InputError(
+                f"prompts {self.prompts} with points {self.points}: Core ML takes lists or ranges, not one of each; "
+                "give two lists, two ranges, or fix one"
+            )
+        if not any(counts.ranged for counts in both) and len(self.shapes) > MAX_SHAPES:
+            raise InputError(
+                f"prompts {self.prompts} with points {self.points} are {len(self.shapes)} shapes, Core ML takes {MAX_SHAPES}; "
+                "give shorter lists or ranges"
+            )
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(P, N) of every pair of listed values, in one order for all inputs, as Core ML matches their lists by place."""
+        return [(prompts, points) for prompts in self.prompts.values for points in self.points.values]
+
+    @property
+    def enumerated(self) -> bool:
+        """Whether there is a list to choose from."""
+        return len(self.shapes) > 1 and not (self.prompts.ranged or self.points.ranged)

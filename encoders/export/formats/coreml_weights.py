@@ -1,0 +1,34 @@
+"""Weights of a Core ML package in fewer bits; computing stays in fp16.
+
+Measured on students: 8 bits cost 0.004 of mask IoU. With 6 and 4 bits, which are written only when asked for, the certificate
+says what is lost.
+"""
+
+from typing import Any
+
+from encoders.export.formats.coreml_convert import need_coremltools, quiet
+
+PALETTE_BITS = {"palette8": 8, "palette6": 6, "palette4": 4}
+SMALLEST_PALETTE = 10_000  # weights of a tensor; smaller ones are few, and coremltools clusters them by another package
+SMALLEST_LINEAR = 2048
+
+
+def compress(model: Any, *, precision: str) -> Any:
+    """A coremltools model with its weights in `precision`; the model itself where that asks for no compression.
+
+    "int8" is linear, symmetric, a scale for each output channel. "palette8" and fewer bits look each weight up in one table
+    for each tensor, found by k-means.
+    """
+    if precision in ("fp32", "fp16"):
+        return model
+    need_coremltools()
+    with quiet():
+        import coremltools.optimize.coreml as cto
+
+        if precision == "int8":
+            linear = cto.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=SMALLEST_LINEAR)
+            return cto.linear_quantize_weights(model, config=cto.OptimizationConfig(global_config=linear))
+        palette = cto.OpPalettizerConfig(
+            mode="kmeans", nbits=PALETTE_BITS[precision], weight_threshold=SMALLEST_PALETTE
+        )
+        return cto.palettize_weights(model, config=cto.OptimizationConfig(global_config=palette))
