@@ -1,0 +1,204 @@
+// The page: what the user does, what the engine answers, and what is shown.
+
+import { Engine } from "./engine.js";
+import { Prompts, automaticMask } from "./prompts.js";
+import { Stage } from "./stage.js";
+import { UPRIGHT } from "./photo.js";
+import { hideCandidates, markCandidate, say, showBackend, showCandidates, showPrompt, showTimes } from "./panel.js";
+
+const element = (id) => document.getElementById(id);
+const body = document.body;
+const prompts = new Prompts();
+const times = {};
+let photo = null; // {name, encoded}; a new one for every photo, so that late answers about an earlier one are told apart
+let answer = null; // the decoder's last: {scores, thumbnails}
+let chosen = null; // token of the mask that is shown; null while there is none for the prompt as it is
+let running = false;
+let again = false;
+
+/** "loading", "ready" (no photo yet), "encoding", "busy" or "idle". */
+function setState(state) {
+  body.dataset.state = state;
+  element("frame").setAttribute("aria-busy", String(["loading", "encoding"].includes(state)));
+  element("save").disabled = chosen === null;
+  element("undo").disabled = element("clear").disabled = prompts.isEmpty;
+}
+
+function fail(error) {
+  say(String(error?.message ?? error), { problem: true });
+}
+
+const engine = new Engine({
+  onProgress: (share) => say("Loading the model …", { share }),
+  onCrash: (reason) => fail(`The model stopped: ${reason}. Reload the page to start again.`),
+});
+
+const stage = new Stage({
+  frame: element("frame"),
+  photo: element("photo"),
+  overlay: element("overlay"),
+  excluding: () => element("exclude").checked,
+  onPoint: (x, y, label) => change(() => prompts.addPoint(x, y, label)),
+  onBox: (from, to) => change(() => prompts.addBox(from, to)),
+  onResize: () => chosen !== null && showMask().catch(fail),
+});
+
+async function start() {
+  setState("loading");
+  const model = await (await fetch(new URL("model.json", import.meta.url), { cache: "no-cache" })).json();
+  element("model").textContent = `${model.name} · ${model.image_size} px`;
+  const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
+  showBackend(await engine.call("start", { model, backend }));
+  say(photo ? "Looking at the photo …" : "Ready. Drop a photo, paste one, or choose a file.");
+  if (!photo) setState("ready");
+}
+
+const started = start();
+started.catch(fail);
+
+async function openPhoto(file) {
+  const own = (photo = { name: file.name || "photo", encoded: false });
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, UPRIGHT);
+  } catch {
+    photo = null;
+    return fail(`${own.name} cannot be opened as a photo in this browser; choose a JPEG, PNG or WebP.`);
+  }
+  if (photo !== own) return bitmap.close();
+  answer = chosen = null;
+  prompts.clear();
+  body.classList.add("has-photo");
+  stage.setPhoto(bitmap);
+  hideCandidates();
+  showPrompt(prompts.current);
+  setState("encoding");
+  await started;
+  say("Looking at the photo …");
+  const found = await engine.call("photo", { blob: file });
+  if (photo !== own) return;
+  Object.assign(times, found, { decodeMs: undefined });
+  showTimes(times);
+  own.encoded = true;
+  setState("idle");
+  say("Click what you want, or drag a box around it.");
+  refresh();
+}
+
+function change(step) {
+  step();
+  chosen = null;
+  showPrompt(prompts.current);
+  stage.setPrompts(prompts.current);
+  if (prompts.isEmpty) {
+    answer = null;
+    stage.setMask(null);
+    hideCandidates();
+  }
+  setState(photo?.encoded ? "busy" : "encoding");
+  refresh();
+}
+
+/** Ask for the prompt as it is now; changes that come meanwhile are asked once, at the end. */
+async function refresh() {
+  again = true;
+  if (running) return;
+  running = true;
+  try {
+    while (again && photo?.encoded) {
+      again = false;
+      if (!prompts.isEmpty) await ask(photo);
+    }
+  } catch (error) {
+    fail(error);
+  } finally {
+    running = false;
+    if (photo?.encoded) setState("idle");
+  }
+}
+
+async function ask(own) {
+  const prompt = prompts.current;
+  const found = await engine.call("prompt", prompt);
+  if (photo !== own || prompts.isEmpty) return;
+  answer = found;
+  chosen = automaticMask(prompt, found.scores);
+  times.decodeMs = found.decodeMs;
+  showTimes(times);
+  showCandidates(found, chosen, choose);
+  await showMask();
+}
+
+async function showMask() {
+  const own = photo;
+  const token = chosen;
+  const mask = await engine.call("mask", { token, out: stage.shown });
+  if (photo !== own || token !== chosen || prompts.isEmpty) return;
+  stage.setMask(mask);
+  const share = mask.data.reduce((sum, inside) => sum + inside, 0) / mask.data.length;
+  say(`Mask of ${(100 * share).toFixed(1)} % of the photo, predicted IoU ${answer.scores[token].toFixed(2)}.`);
+}
+
+function choose(token) {
+  if (chosen === null) return;
+  chosen = token;
+  markCandidate(token);
+  showMask().catch(fail);
+}
+
+async function save() {
+  const blob = await engine.call("png", { token: chosen });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${photo.name.replace(/\.[^.]*$/, "")}-mask.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function openFirst(files) {
+  const file = [...(files ?? [])].find((one) => one.type.startsWith("image/")) ?? files?.[0];
+  if (file) openPhoto(file).catch(fail);
+}
+
+element("file").addEventListener("change", (event) => {
+  openFirst(event.target.files);
+  event.target.value = ""; // so that the same file can be chosen again
+});
+for (const button of document.querySelectorAll("[data-choose]")) button.addEventListener("click", () => element("file").click());
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  body.classList.add("dropping");
+});
+addEventListener("dragleave", (event) => event.relatedTarget ?? body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  body.classList.remove("dropping");
+  openFirst(event.dataTransfer?.files);
+});
+addEventListener("paste", (event) => openFirst(event.clipboardData?.files));
+
+const undo = () => prompts.isEmpty || change(() => prompts.undo());
+const clear = () => prompts.isEmpty || change(() => prompts.clear());
+element("undo").addEventListener("click", undo);
+element("clear").addEventListener("click", clear);
+element("save").addEventListener("click", () => save().catch(fail));
+element("theme").addEventListener("click", () => {
+  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
+});
+
+addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.altKey) return;
+  const key = event.key.toLowerCase();
+  if (event.ctrlKey || event.metaKey) {
+    if (key === "z") undo();
+    return;
+  }
+  if (["1", "2", "3", "4"].includes(key)) choose(Number(key) - 1);
+  else if (key === "u" || key === "backspace") undo();
+  else if (key === "escape") clear();
+  else if (key === "i") element("include").checked = true;
+  else if (key === "e") element("exclude").checked = true;
+  else if (key === "s" && !element("save").disabled) save().catch(fail);
+  else if (key === "o") element("file").click();
+});
