@@ -36,7 +36,9 @@ class PromptDecoder(nn.Module):
         self.prompt_encoder = copy.deepcopy(sam.prompt_encoder)
         self.mask_decoder = copy.deepcopy(sam.mask_decoder)
         self.places: Tensor
-        self.register_buffer("places", sam.prompt_encoder.get_dense_pe().detach().clone())
+        # Contiguous, as ExecuTorch silently computes something else from a constant of permuted strides.
+        places = sam.prompt_encoder.get_dense_pe().detach().clone(memory_format=torch.contiguous_format)
+        self.register_buffer("places", places)
         self.eval()
 
     def forward(self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
