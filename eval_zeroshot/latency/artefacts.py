@@ -1,0 +1,121 @@
+"""Files for the processes that are timed: each model is loaded and converted once, before any clock runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.checkpoint import load, save_sam
+from encoders.contract import IMAGE_SIZE
+from encoders.errors import InputError
+from encoders.export.certificate import read_certificate
+from encoders.export.exportable import exportable
+from encoders.export.formats import find_format
+from encoders.export.formats.onnx import ENCODER, OnnxFormat, write_encoder
+from encoders.export.untrained import untrained_subject
+from encoders.fusion import fuse
+from encoders.sam import Sam
+from eval_zeroshot.latency.subjects import FORMAT_RUNTIMES, TORCH_RUNTIMES, ModelFacts
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """What a runtime opens: a file or folder, the precision of what is in it, and what is known of the model."""
+
+    path: Path
+    precision: str
+    arch: str
+    image_size: int
+    trained: bool
+
+
+class Workshop:
+    """Makes the files of a model when a runtime first needs them.
+
+    Args:
+        model: what was given.
+        folder: to write to, of this model alone.
+        image_size: S in pixels; None takes the model's own.
+        arch: of a foreign checkpoint.
+        encoder_only: write no decoder where the format allows it, as nobody will ask for it.
+    """
+
+    def __init__(
+        self, model: ModelFacts, folder: Path, *, image_size: int | None, arch: str | None = None, encoder_only: bool = False
+    ) -> None:
+        self.model = model
+        self.folder = folder
+        self.encoder_only = encoder_only
+        self._image_size = image_size
+        self._arch = arch
+        self._sam: Sam | None = None
+
+    def sam(self) -> Sam:
+        """The model, unfused.
+
+        Raises:
+            InputError: it cannot be loaded, or not at this size.
+        """
+        if self._sam is None:
+            if self.model.source is None:
+                assert self.model.arch is not None
+                self._sam = untrained_subject(self.model.arch, image_size=self._image_size or IMAGE_SIZE)
+            else:
+                self._sam = load(self.model.source, arch=self._arch, image_size=self._image_size)
+        return self._sam
+
+    def make(self, runtime: str) -> Artefact:
+        """The files of a runtime.
+
+        Raises:
+            InputError: the model cannot be loaded or converted.
+            MissingExtra: a package that converts is not installed.
+        """
+        if self.model.exported is not None:
+            return self._exported()
+        sam = self.sam()
+        if runtime in TORCH_RUNTIMES:
+            path, precision = self.folder / WEIGHTS, "fp32"
+            if not path.is_file():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                save_sam(sam, path)
+        else:
+            path, precision = self._written(FORMAT_RUNTIMES[runtime])
+        return Artefact(
+            path=path, precision=precision, arch=sam.arch, image_size=sam.image_size, trained=self.model.source is not None
+        )
+
+    def _exported(self) -> Artefact:
+        assert self.model.source is not None
+        folder = Path(self.model.source)
+        certificate = read_certificate(folder)
+        size = certificate.model.image_size
+        if self._image_size not in (None, size):
+            raise InputError(f"{folder} was exported for {size} px, not {self._image_size}; leave --image-size out, or export again")
+        return Artefact(
+            path=folder,
+            precision=certificate.precision,
+            arch=certificate.model.arch,
+            image_size=size,
+            trained=certificate.model.trained,
+        )
+
+    def _written(self, format_name: str) -> tuple[Path, str]:
+        """Folder and precision of a format's files, of the fused model."""
+        made = find_format(format_name)
+        precision, folder = made.precisions[0], self.folder / format_name
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            fused = fuse(self.sam())
+            if self.encoder_only and isinstance(made, OnnxFormat):
+                import torch
+
+                image = torch.zeros(1, 3, fused.image_size, fused.image_size)
+                write_encoder(exportable(fused.image_encoder), folder / ENCODER, image=image)
+            else:
+                made.write(fused, folder, precision=precision)
+        return folder, precision
+
+    def forget(self) -> None:
+        """Let the model's memory go; its files stay."""
+        self._sam = None

@@ -1,0 +1,96 @@
+"""What a call of each part is: an image through the encoder, prompts through the decoder, a grid over a photo."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders.contract import EMBED_DIM, STRIDE
+from eval_zeroshot.latency.subjects import Spec
+
+SEED = 0
+SIDES = (2, 3)  # of the made-up photo, height to width
+Detail = Callable[[], dict[str, int | str]]
+
+
+def contract_image(image_size: int, *, batch: int = 1) -> np.ndarray:
+    """(B, 3, S, S) float32, noise of SAM's mean and deviation; latencies do not depend on what is seen."""
+    random = np.random.default_rng(SEED)
+    return random.standard_normal((batch, 3, image_size, image_size), dtype=np.float32)
+
+
+def some_embedding(image_size: int) -> np.ndarray:
+    """(1, 256, S/16, S/16) float32."""
+    side = image_size // STRIDE
+    return np.random.default_rng(SEED).standard_normal((1, EMBED_DIM, side, side), dtype=np.float32)
+
+
+def some_points(count: int, *, image_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """P prompts of one foreground point and the padding point that stands for "no box".
+
+    Returns:
+        coords (P, 2, 2) float32 xy in the input frame, labels (P, 2) int64.
+    """
+    random = np.random.default_rng(SEED)
+    coords = np.zeros((count, 2, 2), np.float32)
+    coords[:, 0] = random.uniform(0, image_size, (count, 2))
+    return coords, np.tile(np.asarray([[1, -1]], np.int64), (count, 1))
+
+
+def made_up_photo(image_size: int) -> np.ndarray:
+    """(2/3 S, S, 3) uint8 RGB: a few coloured blobs with edges, so that masks have something to follow."""
+    height, width = image_size * SIDES[0] // SIDES[1], image_size
+    random = np.random.default_rng(SEED)
+    rows, columns = np.mgrid[:height, :width]
+    photo = np.zeros((height, width, 3), np.float64)
+    photo += np.linspace(60, 140, width)[None, :, None]
+    for _ in range(12):
+        y, x, radius = random.uniform(0, height), random.uniform(0, width), random.uniform(0.05, 0.2) * width
+        photo[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = random.uniform(0, 255, 3)
+    return photo.astype(np.uint8)
+
+
+def photo_of(spec: Spec) -> np.ndarray:
+    """The photo that everything mode is asked about, (H, W, 3) uint8 RGB."""
+    if spec.photo is None:
+        return made_up_photo(spec.image_size)
+    from encoders.image import read_image
+
+    image: np.ndarray = read_image(Path(spec.photo))
+    return image
+
+
+def of_encoder_decoder(spec: Spec, runtime: Any) -> tuple[Callable[[], None], Detail]:
+    """Encoder or decoder of an exported model."""
+    if spec.part == "encoder":
+        image = contract_image(spec.image_size)
+        return (lambda: _nothing(runtime.encode(image))), dict
+    embedding = some_embedding(spec.image_size)
+    coords, labels = some_points(spec.prompts, image_size=spec.image_size)
+    return (lambda: _nothing(runtime.decode(embedding, coords, labels))), lambda: {"prompts": spec.prompts}
+
+
+def everything(spec: Spec, *, runtime: Any = None, sam: Any = None) -> tuple[Callable[[], None], Detail]:
+    """Everything mode on one photo: encoder, a grid of points, filters and non-maximum suppression, by segment-anything's
+    settings but for the grid. How many masks pass depends on the weights, and so does a part of the time; the row tells.
+
+    Args:
+        runtime: of an exported model, or `sam`, a PyTorch one.
+    """
+    from encoders.export.opened import ExportedSam
+    from encoders.predictor import Predictor
+    from eval_zeroshot.everything import MaskGenerator, MaskSettings
+
+    model = sam if sam is not None else ExportedSam(runtime, arch="", image_size=spec.image_size)
+    generator = MaskGenerator(Predictor(model), settings=MaskSettings(points_per_side=spec.grid))
+    photo, found = photo_of(spec), [0]
+
+    def call() -> None:
+        found[0] = len(generator.generate(photo))
+
+    return call, lambda: {"points": spec.grid**2, "masks": found[0], "height": photo.shape[0], "width": photo.shape[1]}
+
+
+def _nothing(_result: object) -> None:
+    return None
