@@ -83,7 +83,7 @@ WASM runs on one thread unless the server sends two headers with every file, wit
 float32 (1 include, 0 exclude, 2 and 3 a box's corners, -1 for the point (0, 0) that ends a prompt without a box), and gives
 low_res_masks [P,4,{mask},{mask}], the single mask first, and iou_predictions [P,4].
 
-Needed: a browser with module workers, OffscreenCanvas and CompressionStream: Chrome 80, Firefox 114, Safari 16.4, or newer.
+Needed: a browser with module workers, OffscreenCanvas and CompressionStream: Chrome 97, Firefox 114, Safari 16.4, or newer.
 """
 
 

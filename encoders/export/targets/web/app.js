@@ -8,6 +8,7 @@ import { hideCandidates, markCandidate, say, showBackend, showCandidates, showPr
 
 const element = (id) => document.getElementById(id);
 const body = document.body;
+const INVITATION = "Click what you want, or drag a box around it.";
 const prompts = new Prompts();
 const times = {};
 let photo = null; // {name, encoded}; a new one for every photo, so that late answers about an earlier one are told apart
@@ -16,7 +17,7 @@ let chosen = null; // token of the mask that is shown; null while there is none 
 let running = false;
 let again = false;
 
-/** "loading", "ready" (no photo yet), "encoding", "busy" or "idle". */
+/** "loading" the model, "ready" for a photo, "encoding" it, "busy" with a prompt, or "idle". */
 function setState(state) {
   body.dataset.state = state;
   element("frame").setAttribute("aria-busy", String(["loading", "encoding"].includes(state)));
@@ -73,6 +74,17 @@ async function openPhoto(file) {
   hideCandidates();
   showPrompt(prompts.current);
   setState("encoding");
+  try {
+    await encode(own, file);
+  } catch (error) {
+    if (photo !== own) return;
+    photo = null;
+    setState("ready");
+    throw error;
+  }
+}
+
+async function encode(own, file) {
   await started;
   say("Looking at the photo …");
   const found = await engine.call("photo", { blob: file });
@@ -81,11 +93,12 @@ async function openPhoto(file) {
   showTimes(times);
   own.encoded = true;
   setState("idle");
-  say("Click what you want, or drag a box around it.");
+  say(INVITATION);
   refresh();
 }
 
 function change(step) {
+  if (!photo) return;
   step();
   chosen = null;
   showPrompt(prompts.current);
@@ -94,8 +107,9 @@ function change(step) {
     answer = null;
     stage.setMask(null);
     hideCandidates();
+    if (photo.encoded) say(INVITATION);
   }
-  setState(photo?.encoded ? "busy" : "encoding");
+  setState(photo.encoded ? "busy" : "encoding");
   refresh();
 }
 

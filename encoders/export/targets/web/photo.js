@@ -5,8 +5,11 @@ import { resizedShape } from "./geometry.js";
 
 const STRIP = 256; // rows read at a time: a whole photo of 48 megapixels is more than some phones let a canvas hold
 
-/** Upright by EXIF, with the file's own values as Python reads them: no colour profile applied. */
-export const UPRIGHT = { imageOrientation: "from-image", colorSpaceConversion: "none" };
+/** For the screen: upright by EXIF. */
+export const UPRIGHT = { imageOrientation: "from-image" };
+
+/** For the model: upright, with the file's own values as Python reads them, whatever its colour profile. */
+export const PLAIN = { ...UPRIGHT, colorSpaceConversion: "none" };
 
 /**
  * An ImageBitmap -> {rgb, width, height}: its pixels with the long side brought to `size`, as PIL resizes. Transparent parts

@@ -1,5 +1,6 @@
 // PIL's antialiased bilinear resize, value for value: a triangle filter whose support grows with the scale, weights of 22 bits,
-// rows first, and 8-bit rounding after each of the two passes. A browser's own canvas resize gives other pixels.
+// rows first, and 8-bit rounding after each of the two passes. A browser's own canvas resize gives other pixels. Of photos more than
+// twice as high as wide, Pillow 13 takes the columns first, which moves some values by 1.
 // Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, ImagingResampleHorizontal_8bpc).
 
 const BITS = 22;

@@ -24,15 +24,17 @@ async function fetchBytes(name, onBytes) {
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Why WebGPU cannot be used; null where it can. */
-async function withoutWebGpu() {
+/** Why WebGPU cannot be used, or is better not; null where it can. */
+async function withoutWebGpu({ forced }) {
   if (!navigator.gpu) return "this browser has no WebGPU";
   const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  return adapter ? null : "no graphics device is free for WebGPU";
+  if (!adapter) return "no graphics device is free for it";
+  const software = adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter;
+  return software && !forced ? "this browser only emulates it, which is slower" : null;
 }
 
 /** The input of the self-check: a slanted pattern in all colours, as encoders/export/targets/web.py makes it. */
-function checkInput(size) {
+export function checkInput(size) {
   const rgb = new Uint8Array(size * size * 3);
   for (let y = 0, place = 0; y < size; y++) {
     for (let x = 0; x < size; x++) for (let c = 0; c < 3; c++) rgb[place++] = (3 * x + 5 * y + 50 * c) % 256;
@@ -53,7 +55,7 @@ export class Runtime {
     let loaded = 0;
     const onBytes = (bytes) => onProgress((loaded += bytes) / total);
     const files = await Promise.all([model.encoder, model.decoder].map((file) => fetchBytes(file.path, onBytes)));
-    let reason = backend === "wasm" ? "asked for" : await withoutWebGpu();
+    let reason = backend === "wasm" ? "asked for" : await withoutWebGpu({ forced: backend === "webgpu" });
     if (!reason) {
       try {
         await runtime.start(files, WEBGPU, ["webgpu", "wasm"], 1);
@@ -64,7 +66,7 @@ export class Runtime {
         reason = `WebGPU failed: ${error.message ?? error}`;
       }
     }
-    if (backend === "webgpu") throw new Error(reason);
+    if (backend === "webgpu") throw new Error(`WebGPU was asked for: ${reason}`);
     await runtime.start(files, WASM, ["wasm"], wasmThreads());
     return Object.assign(runtime, { backend: "WASM", note: reason });
   }
@@ -77,7 +79,7 @@ export class Runtime {
     env.wasm.numThreads = threads;
     const place = (ending) => new URL(`ort/${loader}.${ending}`, import.meta.url).href;
     env.wasm.wasmPaths = { mjs: place("js"), wasm: place("wasm") };
-    const open = (bytes) => this.ort.InferenceSession.create(bytes, { executionProviders });
+    const open = (bytes) => this.ort.InferenceSession.create(bytes, { executionProviders, logSeverityLevel: 3 });
     this.encoder = await open(files[0]);
     this.decoder = await open(files[1]);
   }
@@ -102,10 +104,15 @@ export class Runtime {
     return { logits, scores: Array.from(found.iou_predictions.data) };
   }
 
-  /** How far the encoder lies from PyTorch's on a fixed pattern: |difference| / |expected| over the values in model.json. */
+  /**
+   * How far the encoder lies from PyTorch's on a fixed pattern: |difference| / |expected| over the values in model.json. It
+   * warms both models up too, since a graphics device compiles them at their first call.
+   */
   async selfCheck() {
     const { every, values } = this.model.check;
-    const { data } = await this.encode(checkInput(this.size));
+    const embedding = await this.encode(checkInput(this.size));
+    await this.decode(embedding, { coords: Float32Array.of(9, 9, 0, 0), labels: Float32Array.of(1, -1) });
+    const { data } = embedding;
     let difference = 0;
     let norm = 0;
     values.forEach((value, index) => {

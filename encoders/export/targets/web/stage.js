@@ -29,6 +29,7 @@ export class Stage {
     overlay.addEventListener("pointercancel", () => this.cancel());
     overlay.addEventListener("contextmenu", (event) => event.preventDefault());
     overlay.addEventListener("keydown", (event) => this.key(event));
+    overlay.addEventListener("focus", () => overlay.matches(":focus-visible") && this.enter());
     overlay.addEventListener("blur", () => this.leave());
   }
 
@@ -38,6 +39,7 @@ export class Stage {
     this.cursor = this.corner = this.press = null;
     this.prompts = { points: [], labels: [], box: null };
     this.mask = null;
+    this.frame.style.setProperty("--shape", bitmap.width / bitmap.height);
     this.layout();
   }
 
@@ -135,6 +137,13 @@ export class Stage {
 
   cancel() {
     this.press = null;
+    this.draw();
+  }
+
+  /** Reached by keyboard: a cursor in the middle. */
+  enter() {
+    if (!this.bitmap) return;
+    this.cursor = [this.bitmap.width / 2, this.bitmap.height / 2];
     this.draw();
   }
 

@@ -1,7 +1,7 @@
 // Everything that takes time, away from the page: decoding and resizing the photo, the model, masks, the PNG.
 // A message {id, type, ...} is answered by {id, result} or {id, error}; {progress} is sent in between.
 
-import { UPRIGHT, resizedPixels } from "./photo.js";
+import { PLAIN, resizedPixels } from "./photo.js";
 import { fitted, logitsToMask } from "./masks.js";
 import { promptToFrame, toInput } from "./geometry.js";
 import { Runtime } from "./runtime.js";
@@ -24,7 +24,7 @@ const handlers = {
   async photo({ blob }) {
     photo = logits = null;
     const started = performance.now();
-    const bitmap = await createImageBitmap(blob, UPRIGHT);
+    const bitmap = await createImageBitmap(blob, PLAIN);
     const { width, height } = bitmap;
     const resized = resizedPixels(bitmap, runtime.size);
     bitmap.close();
