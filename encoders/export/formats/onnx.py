@@ -8,18 +8,38 @@ import numpy as np
 import torch
 from torch import nn
 
-from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How
+from encoders.export.formats.sam_contract import (
+    DECODER_INPUTS,
+    DECODER_OUTPUTS,
+    MAX_POINTS,
+    MAX_PROMPTS,
+    decode_by_sam_contract,
+    decoder_example,
+)
 from encoders.sam import Sam
+
+__all__ = [
+    "DECODER",
+    "DECODER_INPUTS",
+    "DECODER_OUTPUTS",
+    "ENCODER",
+    "MAX_POINTS",
+    "MAX_PROMPTS",
+    "OPSET",
+    "OnnxFormat",
+    "OnnxRuntime",
+    "open_session",
+    "write_encoder",
+    "write_onnx",
+    "write_sam_decoder",
+]
 
 OPSET = 18
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-DECODER_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
-DECODER_OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
-MAX_PROMPTS, MAX_POINTS = 1024, 64  # of a call
 
 
 class OnnxFormat:
@@ -51,18 +71,7 @@ def write_encoder(
 
 def write_sam_decoder(sam: Sam, path: Path) -> None:
     """segment-anything's decoder contract, for any number of prompts and points."""
-    side = sam.image_size // 16
-    example = (
-        torch.zeros(1, 256, side, side),
-        torch.tensor([[[10.0, 20.0], [30.0, 50.0], [0.0, 0.0]]]).repeat(2, 1, 1),
-        torch.tensor([[2.0, 3.0, -1.0]]).repeat(2, 1),
-        torch.zeros(1, 1, sam.image_size // MASK_STRIDE, sam.image_size // MASK_STRIDE),
-        torch.zeros(1),
-        torch.tensor([48.0, 64.0]),
-    )
-    prompts = torch.export.Dim("prompts", min=1, max=MAX_PROMPTS)
-    points = torch.export.Dim("points", min=1, max=MAX_POINTS)
-    shapes: Any = ({}, {0: prompts, 1: points}, {0: prompts, 1: points}, {}, {}, {})
+    example, shapes = decoder_example(image_size=sam.image_size)
     write_onnx(
         SamOnnxDecoder(sam), path, example=example, inputs=DECODER_INPUTS, outputs=DECODER_OUTPUTS, dynamic_shapes=shapes
     )
@@ -141,22 +150,15 @@ class OnnxRuntime:
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Runtime.decode`; masks of several prompts are asked one by one, as the contract has room for one."""
-        if masks is not None and len(masks) > 1:
-            each = [self.decode(embedding, *(v[i : i + 1] for v in (coords, labels, masks))) for i in range(len(masks))]
-            logits, scores = (np.concatenate(values) for values in zip(*each, strict=True))
+        """See `Runtime.decode`."""
+
+        def ask(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            scores, logits = self._decoder.run(["iou_predictions", "low_res_masks"], given)
             return logits, scores
-        side = self.image_size // MASK_STRIDE
-        given = {
-            "image_embeddings": embedding,
-            "point_coords": np.asarray(coords, np.float32),
-            "point_labels": np.asarray(labels, np.float32),
-            "mask_input": np.zeros((1, 1, side, side), np.float32) if masks is None else np.asarray(masks, np.float32),
-            "has_mask_input": np.asarray([masks is not None], np.float32),
-            "orig_im_size": np.asarray([16, 16], np.float32),  # the masks of the photo's size are not used here
-        }
-        scores, logits = self._decoder.run(["iou_predictions", "low_res_masks"], given)
-        return logits, scores
+
+        return decode_by_sam_contract(
+            ask, embedding=embedding, coords=coords, labels=labels, masks=masks, image_size=self.image_size
+        )
 
 
 def open_session(path: Path, *, threads: int | None = None) -> Any:

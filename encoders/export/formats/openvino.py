@@ -1,0 +1,186 @@
+"""OpenVINO: `encoder.xml` and `decoder.xml`, each with its `.bin`, by the contracts and names of the ONNX format.
+
+They come from `torch.export` directly, so that ONNX is not needed.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from encoders.errors import InputError, MissingExtra
+from encoders.export.decoder_module import SamOnnxDecoder
+from encoders.export.exportable import exportable
+from encoders.export.formats.base import How
+from encoders.export.formats.sam_contract import DECODER_INPUTS, DECODER_OUTPUTS, decode_by_sam_contract, decoder_example
+from encoders.sam import Sam
+
+ENCODER, DECODER = "encoder.xml", "decoder.xml"
+PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}  # OpenVINO's names to ours
+HINTS = {"bf16": "bf16"}  # what the CPU is asked to compute in; f32 where nothing is said
+
+
+class OpenVinoFormat:
+    """Intermediate representation for OpenVINO's CPU plugin.
+
+    "fp16" stores weights in fp16 and computes in fp32. "bf16" stores fp32, and asks the CPU for bf16 in the encoder; the
+    decoder stays in fp32, since bf16 cannot hold a coordinate.
+    """
+
+    name = "openvino"
+    format = "openvino"
+    extra = "openvino"
+    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
+    padding = "the caller normalises, then pads right and below with zeros"
+
+    def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
+        """See `Format.write`."""
+        image = torch.zeros(1, 3, sam.image_size, sam.image_size)
+        encoder = convert(exportable(sam.image_encoder), example=(image,), inputs=("image",), outputs=("image_embeddings",))
+        save(encoder, folder / ENCODER, precision=precision)
+        example, shapes = decoder_example(image_size=sam.image_size)
+        decoder = convert(
+            SamOnnxDecoder(sam), example=example, inputs=DECODER_INPUTS, outputs=DECODER_OUTPUTS, dynamic_shapes=shapes
+        )
+        save(decoder, folder / DECODER, precision=precision)
+
+    def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "OpenVinoRuntime":
+        """See `Format.open`."""
+        return OpenVinoRuntime(
+            folder / ENCODER, folder / DECODER, image_size=image_size, hint=HINTS.get(precision, "f32"), threads=threads
+        )
+
+
+def convert(
+    module: nn.Module,
+    *,
+    example: tuple[torch.Tensor, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    dynamic_shapes: Any = None,
+) -> Any:
+    """A module in eval mode as an `openvino.Model`, static but for the dimensions that `dynamic_shapes` names.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+        InputError: the module is in train mode, or has an operation that OpenVINO does not know; the message names it.
+    """
+    openvino = _openvino()
+    if module.training:
+        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the exporter about itself
+        program = torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
+        try:
+            model = openvino.convert_model(program)
+        except Exception as error:  # its own exceptions have no common base
+            raise InputError(f"OpenVINO cannot convert the model ({_reason(error)})") from error
+    for port, name, value, dynamic in zip(
+        model.inputs, inputs, example, dynamic_shapes or [{}] * len(inputs), strict=True
+    ):
+        port.get_tensor().set_names({name})
+        port.get_node().set_friendly_name(name)
+        sizes = [-1 if axis in dynamic else size for axis, size in enumerate(value.shape)]
+        port.get_node().set_partial_shape(openvino.PartialShape(sizes))
+    for port, name in zip(model.outputs, outputs, strict=True):
+        port.get_tensor().set_names({name})
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def save(model: Any, path: Path, *, precision: str) -> None:
+    """Write a model's `.xml` and `.bin`; weights in fp16 where the precision is, as they are otherwise."""
+    _openvino().save_model(model, str(path), compress_to_fp16=precision == "fp16")
+
+
+class OpenVinoRuntime:
+    """OpenVINO on the CPU with an encoder and a decoder of segment-anything's contract.
+
+    `precision` is what the compiled encoder says that it computes in: some CPUs take bf16 unless they are told otherwise, and
+    others cannot.
+
+    Args:
+        image_size: S in pixels.
+        hint: what the encoder is to compute in, "f32" or "bf16".
+        threads: None leaves it to OpenVINO.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+        InputError: a file is missing or no model.
+    """
+
+    how: How = "executed"
+
+    def __init__(
+        self, encoder: Path, decoder: Path, *, image_size: int, hint: str = "f32", threads: int | None = None
+    ) -> None:
+        self.name = f"OpenVINO {_openvino().__version__.split('-')[0]}"
+        self.image_size = image_size
+        self._encoder = compile_model(encoder, hint=hint, threads=threads)
+        self._decoder = compile_model(decoder, hint="f32", threads=threads)
+        self.precision = effective_precision(self._encoder)
+
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        """See `Runtime.encode`."""
+        return np.array(self._encoder([image])[0], np.float32)
+
+    def decode(
+        self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Runtime.decode`."""
+
+        def ask(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            found = self._decoder(given)
+            return np.array(found["low_res_masks"]), np.array(found["iou_predictions"])
+
+        return decode_by_sam_contract(
+            ask, embedding=embedding, coords=coords, labels=labels, masks=masks, image_size=self.image_size
+        )
+
+
+def compile_model(path: Path, *, hint: str = "f32", threads: int | None = None) -> Any:
+    """An `openvino.CompiledModel` on the CPU.
+
+    Args:
+        path: of the `.xml`; the `.bin` lies beside it.
+        hint: what it is to compute in, as OpenVINO names it.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+        InputError: a file is missing, cut or no model.
+    """
+    openvino = _openvino()
+    for file in (path, path.with_suffix(".bin")):
+        if not file.is_file():
+            raise InputError(f"{file} does not exist; expected an exported OpenVINO model, an .xml with its .bin")
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    try:
+        return openvino.Core().compile_model(str(path), "CPU", config)
+    except Exception as error:  # its own exceptions have no common base
+        raise InputError(f"{path} cannot be opened by OpenVINO ({_reason(error)}); export it again") from error
+
+
+def effective_precision(compiled: Any) -> str:
+    """What a compiled model computes in, by its own property: "fp32", "bf16" or "fp16"."""
+    kind = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return PRECISIONS.get(kind, kind)
+
+
+def _reason(error: Exception) -> str:
+    """The telling lines of an OpenVINO message, of which the first ones name source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check '", "[ERROR]"))]
+    return " ".join(telling or lines or [type(error).__name__])[:200]
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtra("openvino", extra=OpenVinoFormat.extra) from error
+    return openvino
