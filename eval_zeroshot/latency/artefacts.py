@@ -91,7 +91,8 @@ class Workshop:
         certificate = read_certificate(folder)
         size = certificate.model.image_size
         if self._image_size not in (None, size):
-            raise InputError(f"{folder} was exported for {size} px, not {self._image_size}; leave --image-size out, or export again")
+            given = f"{folder} was exported for {size} px, not {self._image_size}"
+            raise InputError(f"{given}; leave --image-size out, or export again")
         return Artefact(
             path=folder,
             precision=certificate.precision,

@@ -59,8 +59,8 @@ def check_idle(*, allow_loaded: bool, sleep: Callable[[float], None] = time.slee
     others = max(0.0, busy_seconds() - busy - (time.process_time() - own)) / max(seconds, LOOK_SECONDS)
     if is_loaded(others) and not allow_loaded:
         raise InputError(
-            f"other programs keep {others:.2f} processors of this machine busy (load average {load_average() or 0:.2f}), at most "
-            f"{LOADED} lets times be trusted; wait until they are done, or say --allow-loaded, and each row will tell"
+            f"other programs keep {others:.2f} processors of this machine busy (load average {load_average() or 0:.2f}), and "
+            f"above {LOADED} times are not to be trusted; wait until they are done, or say --allow-loaded: each row then tells"
         )
     return others
 

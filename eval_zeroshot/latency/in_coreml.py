@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import InputError, MissingExtra
+from encoders.export.encoder_module import PAD_COLOUR
 from eval_zeroshot.latency.opening import NotRunHere, Opened
 from eval_zeroshot.latency.rows import Placement
 from eval_zeroshot.latency.subjects import Spec
@@ -45,7 +46,7 @@ def open_model(model: Any, *, coremltools: Any, name: str) -> Opened:
     Args:
         coremltools: the package; its benchmark is found under `models.ml_program.experimental.perf_utils`.
     """
-    benchmarker = _benchmarker_class(coremltools)(model)
+    benchmarker = coremltools.models.ml_program.experimental.perf_utils.MLModelBenchmarker(model)
     inputs = inputs_of(model.get_spec().description)
     asyncio.run(benchmarker.benchmark_load(iterations=1))
 
@@ -83,7 +84,8 @@ def inputs_of(description: Any) -> dict[str, Any]:
     for feature in description.input:
         kind = feature.type.WhichOneof("Type")
         if kind == "imageType":
-            found[feature.name] = Image.new("RGB", (feature.type.imageType.width, feature.type.imageType.height), (124, 116, 104))
+            size = (feature.type.imageType.width, feature.type.imageType.height)
+            found[feature.name] = Image.new("RGB", size, PAD_COLOUR)
         elif kind == "multiArrayType":
             shape = [side if side > 0 else FREE_SIDE for side in feature.type.multiArrayType.shape]
             found[feature.name] = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -106,11 +108,6 @@ def placement(model: Any, *, coremltools: Any) -> dict[str, Placement]:
         device = type(usage.preferred_compute_device).__name__.removeprefix("ML").removesuffix("ComputeDevice")
         counted.setdefault(PROCESSORS.get(device, device), []).append(cost.weight if cost is not None else 0.0)
     return {name: Placement(operations=len(costs), cost=sum(costs)) for name, costs in counted.items()}
-
-
-def _benchmarker_class(coremltools: Any) -> Any:
-    benchmarker = coremltools.models.ml_program.experimental.perf_utils.MLModelBenchmarker
-    return benchmarker
 
 
 def _coremltools() -> Any:

@@ -97,7 +97,7 @@ def run_lab(
         say(f"note: other programs keep {busy:.2f} processors busy; rows measured meanwhile are marked")
     made: list[LatencyRow] = []
     with tempfile.TemporaryDirectory(prefix="repvit-sam-latency-") as folder:
-        facts = shared_facts(baseline=settings.baseline)
+        facts = shared_facts(baseline=settings.baseline, busy_before=busy)
         specs, rows = _plan(models, settings, facts, folder=Path(folder), say=say)
         if rows:
             keep(rows)

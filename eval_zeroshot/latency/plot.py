@@ -77,18 +77,23 @@ def choose(
     counts = {str(row.threads) for row in rows}
     chosen = _one(sorted(counts), None if threads is None else str(threads), option="--threads", what="numbers of threads")
     rows = [row for row in rows if str(row.threads) == chosen]
-    accuracy = {result.model: result.value for result in results}
+    accuracy = {result.model: result.value for result in results if result.value is not None}
     points = [
         Point(
-            model=row.model, runtime=row.runtime, milliseconds=row.p50_ms, accuracy=accuracy[row.model] or 0.0, loaded=row.loaded
+            model=row.model,
+            runtime=row.runtime,
+            milliseconds=row.p50_ms,
+            accuracy=accuracy[row.model],
+            loaded=row.loaded,
         )
         for row in rows
         if row.model in accuracy and row.p50_ms is not None
     ]
     if not points:
         timed, measured = ", ".join(dict.fromkeys(row.model for row in rows)), ", ".join(accuracy)
-        raise InputError(f"no model has both: timed are {timed}, measured are {measured}; use the same names in eval and latency")
-    missing = [name for name in dict.fromkeys([*accuracy, *(row.model for row in rows)]) if name not in {p.model for p in points}]
+        raise InputError(f"no model has both: timed are {timed}, evaluated are {measured}; use one name in eval and latency")
+    drawn = {point.model for point in points}
+    missing = [name for name in dict.fromkeys([*accuracy, *(row.model for row in rows)]) if name not in drawn]
     words = [part, device, "" if chosen == "None" else f"{chosen} thread{'s' if chosen != '1' else ''}"]
     return Picture(
         points=tuple(points),

@@ -15,16 +15,17 @@ from eval_zeroshot.latency.subjects import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What all rows of a run share."""
+    """What all rows of a run share; busy_before: processors that others kept busy before it began."""
 
     versions: dict[str, str]
     host: dict[str, str | int | float]
     baseline: str | None = None
+    busy_before: float | None = None
 
 
-def shared_facts(*, baseline: str | None) -> Facts:
+def shared_facts(*, baseline: str | None, busy_before: float | None) -> Facts:
     """Versions of the packages involved, and the machine in words that name nobody."""
-    return Facts(versions=package_versions(), host=host_facts(), baseline=baseline)
+    return Facts(versions=package_versions(), host=host_facts(), baseline=baseline, busy_before=busy_before)
 
 
 def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> LatencyRow:
@@ -41,6 +42,8 @@ def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> L
     busy = _other_cpu([measured])
     if busy is None:  # too short to tell by itself
         busy = _other_cpu(others)
+    if busy is None:
+        busy = facts.busy_before
     ratio, low, high, cpu_ratio = _ratios(measured, facts, others)
     return LatencyRow(
         **_common(spec, facts),
@@ -105,6 +108,8 @@ def _ratios(
             spec.part,
             spec.threads,
         ):
+            if other is measured:
+                return 1.0, None, None, 1.0
             (mine_ms, mine_cpu), (their_ms, their_cpu) = rounds_of(measured), rounds_of(other)
             return (*paired_ratio(mine_ms, their_ms), paired_ratio(mine_cpu, their_cpu)[0])
     return None, None, None, None

@@ -76,9 +76,19 @@ HEADER = [
 
 
 def _details(rows: Sequence[LatencyRow], *, part: str) -> Grid:
-    notes = [f"{row.model}, {row.runtime}, {row.how}: {row.note}" for row in rows if row.note]
-    caption = " ".join([LEGEND, *(f"{note}." for note in dict.fromkeys(notes))])
-    return Grid(title=f"{part}: all of it (ms)", header=HEADER, rows=[_line(row) for row in rows], caption=caption)
+    told: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.note:
+            told.setdefault((row.runtime, row.note), []).append(row.model)
+    notes = [f"{runtime} ({', '.join(dict.fromkeys(models))}): {note}." for (runtime, note), models in told.items()]
+    lines = [_line(row) for row in rows]
+    used = [column for column in range(len(HEADER)) if any(line[column].text != MISSING for line in lines)]
+    return Grid(
+        title=f"{part}: all of it (ms)",
+        header=[HEADER[column] for column in used],
+        rows=[[line[column] for column in used] for line in lines],
+        caption=" ".join([LEGEND, *notes]),
+    )
 
 
 def _line(row: LatencyRow) -> list[Cell]:

@@ -70,8 +70,7 @@ def is_report(path: Path) -> bool:
 def read_report(path: Path, *, model: str | None = None, part: Part | None = None) -> LatencyRow:
     """The row of a report.
 
-    The first prediction after each load is cold and is left out, as it is in `repvit-sam latency`: it alone moves a mean by
-    more than half.
+    The first prediction after each load is cold and is left out, as it is in `repvit-sam latency`.
 
     Args:
         model: name in the table; None takes the model file's, without what says which part it is.

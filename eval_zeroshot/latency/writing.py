@@ -1,0 +1,40 @@
+"""Tables to a terminal or a file, in several formats."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+from rich.console import Console
+
+from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.render import Grid, grid_to_markdown, print_grid
+
+FORMATS = ("terminal", "markdown", "csv", "json")
+FILE_WIDTH = 120  # characters of a line of a terminal table in a file
+COLUMNS = (
+    "model", "arch", "runtime", "runtime_name", "part", "threads", "threads_effective", "precision", "image_size", "device",
+    "how", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "calls", "baseline", "ratio_to_baseline", "ratio_low", "ratio_high",
+    "cpu_ratio_to_baseline", "load_ms", "first_call_ms", "start_mb", "peak_mb", "loaded", "other_cpu", "complete", "note",
+)  # fmt: skip
+
+
+def write_table(grids: Sequence[Grid], *, kind: str, rows: Sequence[LatencyRow], stream: IO[str] | None = None) -> None:
+    """Write to stdout, or to a stream.
+
+    Args:
+        kind: "terminal" or "markdown" show the grids; "csv" has one line a row, "json" is a list of whole rows.
+    """
+    if kind == "json":
+        print(json.dumps([row.model_dump(mode="json") for row in rows], allow_nan=False), file=stream or sys.stdout)
+    elif kind == "csv":
+        writer = csv.DictWriter(stream or sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row.model_dump(mode="json") for row in rows)
+    elif kind == "markdown":
+        print("\n\n".join(grid_to_markdown(grid) for grid in grids), file=stream or sys.stdout)
+    else:
+        console = Console() if stream is None else Console(file=stream, width=FILE_WIDTH)
+        for grid in grids:
+            print_grid(grid, console=console)
