@@ -2,8 +2,8 @@
 
 The weights are the encoder's own tensors and the outputs are the same to rounding; what differs is how it is written down.
 Tokens of padding go through the linear layers instead of being filled in, linear layers are `nn.Linear`'s, position tables are
-gathered once, and attention is matrix products and a softmax, with no slice that takes everything (which becomes an `alias` that
-some exporters do not know) and no tensor of more than five axes.
+gathered once, and attention is matrix products and a softmax. No slice takes everything, as that becomes an `alias`, which some
+exporters do not know, and no tensor has more than five axes.
 
 A block that attends over the whole map takes a few rows of queries at a time, a number that depends on the model alone: at
 1024 px all of ViT-B's logits at once would be 805 MB, and these are 101 MB.

@@ -1,0 +1,142 @@
+"""Core AI assets (`.aimodel`): a PyTorch module written as one, and one executed from ordinary, synchronous code.
+
+The packages are pre-releases: whatever they raise when they are imported counts as their not being installed.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import io
+import threading
+import warnings
+import weakref
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoders.errors import InputError, MissingExtra
+
+EXTRA, PACKAGE = "coreai", "coreai-torch"
+FUNCTION = "main"  # what the converter calls a program's only function
+SUFFIX = ".aimodel"
+
+
+def need(module: str) -> Any:
+    """A module of coreai-core or coreai-torch, without its warning that it knows older versions of torch only.
+
+    Raises:
+        MissingExtra: it is not installed, or does not work here.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except Exception as error:  # a pre-release that is broken in any way is as good as absent
+        raise MissingExtra(PACKAGE, extra=EXTRA) from error
+
+
+def write_asset(
+    module: nn.Module,
+    path: Path,
+    *,
+    example: tuple[Tensor, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    description: str,
+    dynamic_shapes: Any = None,
+) -> None:
+    """Write a module in eval mode as `path`, a folder named `*.aimodel`.
+
+    Args:
+        example: tensors that the module can be called with.
+        inputs, outputs: names, in the module's order.
+        description: what goes in and comes out, in words, for the asset's metadata.
+        dynamic_shapes: of `torch.export.export`; without it every shape is the example's.
+
+    Raises:
+        MissingExtra: coreai-torch is not installed.
+        InputError: the module is in train mode, or has an operation that the converter does not know.
+    """
+    converter, runtime = need("coreai_torch"), need("coreai.runtime")
+    if module.training:
+        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    metadata = runtime.AIModelAssetMetadata()
+    metadata.model_description = description
+    with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it shows its progress
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(module, example, dynamic_shapes=dynamic_shapes)
+        exported = exported.run_decompositions(converter.get_decomp_table())
+        try:
+            program = converter.TorchConverter().add_exported_program(
+                exported, input_names=list(inputs), output_names=list(outputs)
+            )
+            program.to_coreai().save_asset(path, metadata)
+        except ValueError as error:  # how the converter names operations that it does not know
+            reason = str(error).splitlines()[0][:300]
+            raise InputError(f"coreai-torch cannot convert the model: {reason}; choose another format") from error
+
+
+class Asset:
+    """A Core AI asset compiled for this machine, whose function is called with numpy arrays.
+
+    Core AI's interface is asynchronous. An event loop of a thread of its own waits for it here, so that it also works where
+    a loop runs already, as in a notebook.
+
+    Args:
+        path: of the `.aimodel` folder.
+
+    Raises:
+        MissingExtra: coreai-core is not installed.
+        InputError: there is no such folder, or it cannot be compiled.
+    """
+
+    def __init__(self, path: Path) -> None:
+        assets, self._runtime = need("coreai.authoring"), need("coreai.runtime")
+        if not path.is_dir():
+            raise InputError(f"{path} does not exist; expected an exported Core AI model")
+        self._path = path
+        self._loop = asyncio.new_event_loop()
+        self._open = contextlib.AsyncExitStack()
+        thread = threading.Thread(target=self._loop.run_forever, name="core-ai", daemon=True)
+        thread.start()
+        self.close = weakref.finalize(self, _close, self._loop, self._open, thread)
+        try:
+            self._function = self._wait(_load(assets.AIModelAsset, path, self._open))
+        except Exception as error:  # its own exceptions have no common base
+            self.close()
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise InputError(f"{path} cannot be opened by Core AI ({reason}); export it again") from error
+
+    def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """The function's outputs by name, for its inputs by name.
+
+        Raises:
+            InputError: Core AI refuses them.
+        """
+        given = {name: self._runtime.NDArray(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        try:
+            found = self._wait(self._function(given))
+        except Exception as error:  # as above
+            shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in arrays.items())
+            raise InputError(f"{self._path} cannot be run by Core AI with {shapes} ({error})") from error
+        return {name: np.array(value.numpy()) for name, value in found.items()}
+
+    def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+async def _load(asset_class: Any, path: Path, opened: contextlib.AsyncExitStack) -> Any:
+    """The function of an asset, usable until `opened` is closed. `AIModel.load` of an `.aimodel` works on a Mac only."""
+    model = await opened.enter_async_context(asset_class.load(path).executable())
+    return model.load_function(FUNCTION)
+
+
+def _close(loop: asyncio.AbstractEventLoop, opened: contextlib.AsyncExitStack, thread: threading.Thread) -> None:
+    asyncio.run_coroutine_threadsafe(opened.aclose(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
