@@ -9,9 +9,10 @@ PAD_COLOUR = tuple(round(value) for value in PIXEL_MEAN)  # RGB, 0-255: what nor
 
 
 class PixelEncoder(nn.Module):
-    """An image encoder that normalises by itself.
+    """An image encoder that normalises by itself, and turns pixels of exactly `PAD_COLOUR` into SAM's zeros.
 
-    Padding must be of `PAD_COLOUR`: black pads with -2.1 where SAM pads with 0, and masks then agree to 0.95 only.
+    Padding must be of `PAD_COLOUR`: black pads with -2.1 where SAM pads with 0, and masks then agree to 0.95 only. The mean
+    itself is no whole colour; left at that, padding of up to 0.008 moves embeddings as far as fp16 does.
 
     Args:
         encoder: (B, 3, S, S) normalised -> (B, 256, S/16, S/16).
@@ -21,15 +22,21 @@ class PixelEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, *, scale: float = 1.0) -> None:
         super().__init__()
         self.encoder = encoder
-        self.mean: Tensor
+        self.scale = scale
+        self.padding: Tensor
         self.factor: Tensor
-        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1) / scale)
-        self.register_buffer("factor", scale / torch.tensor(PIXEL_STD).view(1, 3, 1, 1))
+        self.offset: Tensor
+        mean, std, padding = (torch.tensor(values).view(1, 3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD, PAD_COLOUR))
+        self.register_buffer("padding", padding / scale)
+        self.register_buffer("factor", scale / std)
+        self.register_buffer("offset", (padding - mean) / std)
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float32 RGB, padded right and below with `PAD_COLOUR` -> (B, 256, S/16, S/16)."""
-        embedding: Tensor = self.encoder((image - self.mean) * self.factor)
+        difference = image - self.padding
+        inside = (difference.abs().sum(1, keepdim=True) * self.scale).clamp(max=1)  # 0 on padding; no comparison, on any device
+        embedding: Tensor = self.encoder(difference * self.factor + inside * self.offset)
         return embedding
 
 
