@@ -2,13 +2,14 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.files import read_bounded
 from eval_zeroshot.results import drop_torn_line
 
@@ -134,11 +135,16 @@ def read_rows(path: Path) -> list[LatencyRow]:
     Raises:
         InputError: the file is missing, or a line is no row (it names the line and the field).
     """
-    text = read_bounded(path, max_bytes=MAX_BYTES, name=str(path))
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            rows.append(parse(LatencyRow, line, where=f"{path}, line {number}: no row of repvit-sam latency"))
+    lines = read_bounded(path, max_bytes=MAX_BYTES, name=str(path)).splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if line.strip():
+                rows.append(parse(LatencyRow, line, where=f"{path}, line {number}: no row of repvit-sam latency"))
+        except InputError:
+            if line.endswith(b"\n"):
+                raise
+            warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
     if not rows:
         raise InputError(f"{path} has no row; expected JSON lines that repvit-sam latency wrote")
     return rows

@@ -1,0 +1,106 @@
+"""The whole run with pretended processes: rows, ratios, flags, and what is kept when it ends early."""
+
+import sys
+
+import pytest
+
+from encoders.errors import InputError
+from eval_zeroshot.latency import LabSettings, Pace, host, run_lab
+from eval_zeroshot.latency.artefacts import Artefact, Workshop
+from eval_zeroshot.latency.subjects import ModelFacts
+
+MODELS = [ModelFacts(name="a", arch="repvit_m0_6"), ModelFacts(name="b", arch="tiny_vit")]
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    """An idle machine, and models that need no conversion."""
+    monkeypatch.setattr(host, "check_idle", lambda *, allow_loaded: 0.0)
+    monkeypatch.setattr(Workshop, "sam", lambda self: None)
+
+    def make(self, runtime):
+        if runtime == "openvino" and self.model.name == "b":
+            raise RuntimeError("no such operation\nand more")
+        return Artefact(path=tmp_path, precision="fp32", arch=self.model.arch, image_size=192, trained=False)
+
+    monkeypatch.setattr(Workshop, "make", make)
+
+
+def settings(**changes):
+    return LabSettings(**({"runtimes": ["torch"], "pace": Pace(rounds=3, warm_up=0), "baseline": "b"} | changes))
+
+
+def test_rows_have_times_of_wall_and_processor_and_ratios_to_the_baseline(world):
+    kept: list = []
+    rows = run_lab(MODELS, settings(), keep=kept.extend, start=world.start)
+    a, b = rows
+    assert kept == rows
+    assert (a.model, a.runtime, a.part, a.threads, a.p50_ms, a.cpu_ms, a.calls) == ("a", "torch", "encoder", 1, 400.0, 200.0, 3)
+    assert (a.ratio_to_baseline, a.ratio_low, a.ratio_high, a.cpu_ratio_to_baseline) == (0.5, 0.5, 0.5, 0.5)
+    assert (b.ratio_to_baseline, b.ratio_low) == (1.0, None)
+    assert (a.load_ms, a.first_call_ms, a.start_mb, a.peak_mb, a.image_size) == (70.0, 500.0, 100.0, 250.0, 192)
+    assert a.runtime_name == "Pretended 1.0" and a.trained is False and a.arch == "repvit_m0_6"
+    assert a.versions["torch"] and a.host["cores"] >= 1 and a.device
+    assert a.complete and not a.loaded and a.round_ms == [400.0] * 3
+
+
+def test_ratios_are_taken_within_runtime_and_threads(world):
+    world.drift = lambda call: 1.0 + call // 7  # the second block is slower
+    chosen = settings(threads=[1, 2], runtimes=["torch", "onnxruntime"])
+    rows = run_lab(MODELS, chosen, keep=lambda rows: None, start=world.start)
+    assert len(rows) == 8
+    for one in rows:
+        assert one.ratio_to_baseline == pytest.approx({"a": 0.5, "b": 1.0}[one.model]), one
+
+
+def test_a_machine_that_others_use_is_told_in_each_row(world):
+    world.others = 0.5
+    (a, b) = run_lab(MODELS, settings(), keep=lambda rows: None, start=world.start)
+    assert a.loaded and a.other_cpu == pytest.approx(0.5) and b.loaded
+
+
+def test_calls_too_short_to_tell_are_judged_by_the_whole_block(world):
+    world.milliseconds, world.first_ms, world.others = {"a": 0.1, "b": 800.0}, 0.1, 0.5
+    a, _ = run_lab(MODELS, settings(), keep=lambda rows: None, start=world.start)
+    assert a.loaded and a.other_cpu == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_cannot_be_converted_is_a_row_that_says_why(world):
+    rows = run_lab(MODELS, settings(runtimes=["openvino"], baseline=None), keep=lambda rows: None, start=world.start)
+    assert {one.model: one.how for one in rows} == {"a": "measured", "b": "failed"}
+    assert next(one.note for one in rows if one.model == "b") == "cannot be converted: RuntimeError: no such operation"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML runs here")
+def test_core_ml_elsewhere_is_a_row_that_says_so(world):
+    (row,) = run_lab(MODELS[:1], settings(runtimes=["coreml"], baseline=None), keep=lambda rows: None, start=world.start)
+    assert row.how == "not run here" and "macOS only" in row.note and row.p50_ms is None
+
+
+def test_an_interrupted_run_keeps_finished_blocks_and_what_the_current_one_has(world):
+    world.interrupt_at = 2 * 3 + 4
+    kept: list = []
+    with pytest.raises(KeyboardInterrupt):
+        run_lab(MODELS, settings(threads=[1, 2]), keep=kept.extend, start=world.start)
+    assert [(one.model, one.threads, one.complete, len(one.round_ms)) for one in kept] == [
+        ("a", 1, True, 3), ("b", 1, True, 3), ("a", 2, False, 1), ("b", 2, False, 2),
+    ]  # fmt: skip
+    assert all(subject.closed for subject in world.subjects)
+
+
+def test_a_baseline_that_is_no_model_is_refused_before_anything_starts(world):
+    with pytest.raises(InputError, match="--baseline 'c' is not among the models a, b"):
+        run_lab(MODELS, settings(baseline="c"), keep=lambda rows: None, start=world.start)
+    assert not world.subjects
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"threads": [0]}, "--threads 0"), ({"batches": [2, 0]}, "--batch 0"), ({"grid": 0}, "--grid 0"),
+        ({"at_once": 0}, "--at-once 0"), ({"device": "gpu"}, "--device 'gpu'"), ({"parts": []}, "nothing to time"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_meant(given, message):
+    with pytest.raises(InputError, match=message):
+        settings(**given)
