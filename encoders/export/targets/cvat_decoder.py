@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from encoders.export.targets.tool_decoders import FramedDecoder, with_padding_point
+from encoders.export.decoder_module import PADDING
+from encoders.export.targets.tool_decoders import FramedDecoder
 
-SINGLE_FROM = 2.5  # points, the padding point among them: more than that and the single mask is taken
+SINGLE_FROM = 2.5  # points, a padding point among them: from there on the single mask is taken
 FAVOUR = 1000.0  # above every predicted IoU
 
 
@@ -34,12 +35,12 @@ class CvatDecoder(FramedDecoder):
             ybr, int64 of no axis, the first and last column and row of `masks` in the photo; then iou_predictions (1, 4) and
             low_res_masks (1, 4, S/4, S/4) of all four masks, which CVAT does not read.
         """
-        coords, labels = with_padding_point(point_coords, point_labels)
         masks, scores, logits = super().forward(
-            image_embeddings, coords, labels, mask_input, has_mask_input, orig_im_size
+            image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size
         )
+        points = point_labels.shape[1] + (point_labels[0, -1] != PADDING).to(scores.dtype)  # the padding point among them
         favour = torch.zeros_like(scores)
-        favour[:, 0] = FAVOUR * (coords.shape[1] - SINGLE_FROM)
+        favour[:, 0] = FAVOUR * (points - SINGLE_FROM)
         best = (scores + favour).argmax(dim=1)
         mask = masks.index_select(1, best) > 0
         top, bottom = ends(mask[0, 0].any(dim=1))

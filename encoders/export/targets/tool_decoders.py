@@ -1,4 +1,4 @@
-"""Decoders for tools whose numbers are fixed, or who leave out what segment-anything's callers add."""
+"""Decoders for tools whose numbers are fixed, or who add the padding point otherwise than segment-anything does."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ TOOL_MASK = TOOL_FRAME // MASK_STRIDE
 class FramedDecoder(SamOnnxDecoder):
     """segment-anything's ONNX decoder, whatever S is, for callers that know SAM's own numbers only.
 
-    `mask_input` is (1, 1, 256, 256) at every S, resampled inside.
+    `mask_input` is (1, 1, 256, 256) at every S, resampled inside. The padding point may be there or not, see `settle_padding`.
 
     Args:
         sam: in eval mode.
@@ -42,9 +42,8 @@ class FramedDecoder(SamOnnxDecoder):
         side = self.image_size // MASK_STRIDE
         if side != TOOL_MASK:
             mask_input = F.interpolate(mask_input, size=(side, side), mode="bilinear", align_corners=False)
-        return super().forward(
-            image_embeddings, point_coords * self.scale, point_labels, mask_input, has_mask_input, orig_im_size
-        )
+        coords, labels = settle_padding(point_coords * self.scale, point_labels)
+        return super().forward(image_embeddings, coords, labels, mask_input, has_mask_input, orig_im_size)
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs to export with."""
@@ -71,24 +70,25 @@ def points_shapes() -> tuple[dict[int, Any], dict[int, Any]]:
     return {0: prompts, 1: points}, {0: prompts, 1: points}
 
 
-def with_padding_point(coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Add the (0, 0) point labelled -1 that segment-anything adds to prompts without a box, unless it is there.
+def settle_padding(coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """One (0, 0) point labelled -1 at the end of prompts without a box and none behind a box, as segment-anything has it.
 
-    All prompts of a call are of one kind; the first one tells. Source: segment-anything, `PromptEncoder._embed_points`.
+    Some tools add that point always, some never; a point too many or too few changes the mask. All prompts of a call are of one
+    kind; the first one tells. Source: segment-anything, `PromptEncoder._embed_points`.
 
     Args:
         coords: (P, N, 2), labels: (P, N).
 
     Returns:
-        The same, N or N + 1 long.
+        The same with N - 1, N or N + 1 points.
     """
-    first = labels[0]
-    whole = ((first >= TOP_LEFT) | (first == PADDING)).any()
-    added = 1 - whole.to(torch.int64).item()
-    torch._check(added >= 0)
-    torch._check(added <= 1)
     longer = torch.cat([coords, torch.zeros_like(coords[:, :1])], dim=1)
     longer_labels = torch.cat([labels, torch.full_like(labels[:, :1], PADDING)], dim=1)
-    count = coords.shape[1] + added
+    has_box = (labels[0] >= TOP_LEFT).any().to(torch.int64)
+    has_padding = (labels[0, -1] == PADDING).to(torch.int64)
+    surplus = (has_box + has_padding).item()
+    torch._check(surplus >= 0)
+    torch._check(surplus <= 2)
+    count = longer.shape[1] - surplus
+    torch._check(count >= 1)
     return longer[:, :count], longer_labels[:, :count]
-

@@ -24,7 +24,7 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import no_mask_input
 from encoders.export.formats.onnx import MAX_POINTS, MAX_PROMPTS, OnnxFormat, OnnxRuntime, write_onnx
-from encoders.export.targets.tool_decoders import with_padding_point
+from encoders.export.targets.tool_decoders import settle_padding
 from encoders.export.targets.tool_runtime import without_padding_points
 from encoders.sam import Sam
 
@@ -110,7 +110,7 @@ class PromptEncoderMaskDecoder(PromptDecoder):
             (B, P, 1, S/4, S/4).
         """
         batch, prompts = input_points.shape[0], input_points.shape[1]
-        coords, labels = with_padding_point(input_points.flatten(0, 1), input_labels.flatten(0, 1))
+        coords, labels = settle_padding(input_points.flatten(0, 1), input_labels.flatten(0, 1))
         sparse = self.embed_points(coords, labels)
         no_mask = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         spread = (image_embeddings + no_mask).unsqueeze(1).expand(-1, prompts, -1, -1, -1).flatten(0, 1)

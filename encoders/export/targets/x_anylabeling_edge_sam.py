@@ -18,7 +18,7 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import DECODER, ENCODER, OnnxFormat, write_onnx
 from encoders.export.targets.photo_encoder import PhotoEncoder
-from encoders.export.targets.tool_decoders import points_example, points_shapes, with_padding_point
+from encoders.export.targets.tool_decoders import points_example, points_shapes, settle_padding
 from encoders.export.targets.tool_runtime import PhotoToolRuntime, without_padding_points
 from encoders.sam import Sam
 
@@ -37,7 +37,7 @@ class EdgeSamDecoder(PromptDecoder):
 
     def forward(self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
         """As `PromptDecoder.forward`, without padding points -> predicted IoU (P, 4), logits (P, 4, S/4, S/4)."""
-        logits, scores = super().forward(image_embeddings, *with_padding_point(point_coords, point_labels))
+        logits, scores = super().forward(image_embeddings, *settle_padding(point_coords, point_labels))
         return scores, logits
 
 

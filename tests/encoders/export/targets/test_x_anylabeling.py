@@ -1,0 +1,127 @@
+"""X-AnyLabeling's and AnyLabeling's calls of models of the type `segment_anything`, replayed on what we write.
+
+The tool warps the photo into (684, 1024), without antialiasing, and our predictor resizes it to the model's size with it; so masks
+agree as far as a model is steady against another resampling of its input. A portrait is besides seen at 684 / 1024 of its size. Our
+own predictor on the warped photo is the second yardstick: with it, only the graphs can be at fault.
+"""
+
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+
+from encoders.decoded_masks import upscale_logits
+from encoders.geometry import resized_shape
+from encoders.predictor import Predictor
+from encoders.preprocess import normalize_padded
+
+cv2 = pytest.importorskip("cv2")
+HEIGHT, WIDTH = 684, 1024
+
+
+class Tool:
+    """`SegmentAnythingONNX`: the same arrays at each step."""
+
+    def __init__(self, folder, session, config):
+        self.encoder = session(folder / config["encoder_model_path"])
+        self.decoder = session(folder / config["decoder_model_path"])
+
+    def warp(self, photo):
+        scale = min(WIDTH / photo.shape[1], HEIGHT / photo.shape[0])
+        matrix = np.array([[scale, 0, 0], [0, scale, 0], [0, 0, 1]])
+        return cv2.warpAffine(photo, matrix[:2], (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), matrix
+
+    def mask(self, photo, marks):
+        warped, matrix = self.warp(photo)
+        (embedding,) = self.encoder.run(None, {self.encoder.get_inputs()[0].name: warped.astype(np.float32)})
+        points, labels = [], []
+        for mark in marks:
+            if mark["type"] == "point":
+                points.append(mark["data"])
+                labels.append(mark["label"])
+            else:
+                points += [mark["data"][:2], mark["data"][2:]]
+                labels += [2, 3]
+        coords = np.concatenate([np.array(points), [[0.0, 0.0]]])[None]
+        coords = np.concatenate([coords, np.ones((1, coords.shape[1], 1))], axis=2).astype(np.float32) @ matrix.T
+        masks, _, _ = self.decoder.run(
+            None,
+            {
+                "image_embeddings": embedding,
+                "point_coords": coords[:, :, :2].astype(np.float32),
+                "point_labels": np.append(labels, -1)[None].astype(np.float32),
+                "mask_input": np.zeros((1, 1, 256, 256), np.float32),
+                "has_mask_input": np.zeros(1, np.float32),
+                "orig_im_size": np.array((HEIGHT, WIDTH), np.float32),
+            },
+        )
+        back = np.linalg.inv(matrix)[:2]
+        height, width = photo.shape[:2]
+        return cv2.warpAffine(masks[0][0], back, (width, height), flags=cv2.INTER_LINEAR) > 0
+
+
+@pytest.fixture(scope="module")
+def folder(written, demo):
+    return written("x-anylabeling", demo)
+
+
+@pytest.fixture(scope="module")
+def config(folder):
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def test_the_yaml_has_what_the_tool_asks_for(folder, config):
+    assert config["type"] == "segment_anything"
+    assert {"name", "display_name", "input_size", "max_width", "max_height"} <= config.keys()
+    assert set(config["name"]) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    assert (folder / config["encoder_model_path"]).is_file() and (folder / config["decoder_model_path"]).is_file()
+
+
+def test_the_models_pass_onnx_own_check_as_the_tool_does_after_a_download(folder, config):
+    onnx = pytest.importorskip("onnx")
+    for name in ("encoder_model_path", "decoder_model_path"):
+        onnx.checker.check_model(str(folder / config[name]))
+
+
+def pytorch_mask(sam, tool, photo, prompt):
+    """What PyTorch makes of the tool's own warped photo, without the exported graphs, and with padding where it is black."""
+    warped, matrix = tool.warp(photo)
+    seen = [int(np.flatnonzero(warped.any(axis=(2, axis)))[-1]) + 1 for axis in (1, 0)]
+    whole = normalize_padded(torch.from_numpy(warped).permute(2, 0, 1)[None], [seen])
+    size = resized_shape((HEIGHT, WIDTH), image_size=sam.image_size)
+    image = F.interpolate(whole, size=size, mode="bilinear", antialias=True)
+    image = F.pad(image, (0, sam.image_size - size[1], 0, sam.image_size - size[0]))
+    predictor = Predictor(sam)
+    with torch.inference_mode():
+        predictor.set_embedding(sam.image_encoder(image), shape=(HEIGHT, WIDTH))
+    given = {"points": prompt.points[None] * matrix[0, 0], "labels": prompt.labels[None]} if len(prompt.points) else {}
+    if prompt.box is not None:
+        given["boxes"] = prompt.box[None] * matrix[0, 0]
+    logits = torch.from_numpy(predictor.predict_tokens(**given).logits)
+    frame = upscale_logits(logits, shape=(HEIGHT, WIDTH), image_size=sam.image_size)[0, 0].numpy()
+    height, width = photo.shape[:2]
+    return cv2.warpAffine(frame, np.linalg.inv(matrix)[:2], (width, height), flags=cv2.INTER_LINEAR) > 0
+
+
+def test_its_masks_are_those_of_pytorch_on_the_warped_photo(folder, config, session, demo, view, prompt, iou):
+    tool = Tool(folder, session, config)
+    value = iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt))
+    print("WARPED", value)
+    assert value >= 0.999
+
+
+def test_its_masks_are_ours_as_far_as_the_warp_allows(folder, config, session, demo, view, prompt, ours, iou):
+    value = iou(Tool(folder, session, config).mask(view.image, prompt.marks), ours(demo, view, prompt)[0])
+    print("OURS", value)
+
+
+@pytest.mark.slow  # writes two models more: about 10 s
+def test_the_zip_of_anylabeling_unpacks_to_a_model_that_it_loads(written, session, demo, photos, tmp_path):
+    with zipfile.ZipFile(written("anylabeling", demo) / "model.zip") as archive:
+        archive.extractall(tmp_path)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8-sig"))
+    assert config["type"] == "segment_anything" and {"name", "display_name"} <= config.keys()
+    assert {"input_size", "max_width", "max_height"} <= config.keys()
