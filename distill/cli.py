@@ -16,6 +16,8 @@ from distill import (
     commands_export,
     commands_ingest,
     commands_instance,
+    commands_latency,
+    commands_lint,
     commands_masks,
     commands_train,
     eval_group,
@@ -52,6 +54,8 @@ for module in (
     commands_compare,
     export_group,
     commands_export,
+    commands_latency,
+    commands_lint,
     commands_about,
 ):
     module.register(app)
