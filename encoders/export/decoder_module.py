@@ -8,6 +8,7 @@ Source: segment-anything, `utils/onnx.py` (`SamOnnxModel`), `modeling/prompt_enc
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from encoders.sam import Sam
 
 PADDING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # labels of points
+Transform = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # of image, its positions and tokens
 
 
 class PromptDecoder(nn.Module):
@@ -69,14 +71,17 @@ class PromptDecoder(nn.Module):
         no_mask = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         return given * self.prompt_encoder.mask_downscaling(masks) + (1 - given) * no_mask
 
-    def decode(self, image: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
-        """Image with its dense term (P or 1, 256, h, w), (P, N, 256) -> logits (P, 4, 4h, 4w), predicted IoU (P, 4)."""
+    def decode(self, image: Tensor, sparse: Tensor, *, transform: Transform | None = None) -> tuple[Tensor, Tensor]:
+        """Image with its dense term (P or 1, 256, h, w), (P, N, 256) -> logits (P, 4, 4h, 4w), predicted IoU (P, 4).
+
+        `transform` takes the place of the mask decoder's transformer.
+        """
         decoder = self.mask_decoder
         zero = sparse[:, :1, :1] * 0  # (P, 1, 1)
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).unsqueeze(0)
         tokens = torch.cat([output + zero, sparse], dim=1)
         source = image + zero.unsqueeze(-1)
-        queries, places = decoder.transformer(source, self.places, tokens)
+        queries, places = (transform or decoder.transformer)(source, self.places, tokens)
         side_by_side = places.transpose(1, 2).reshape(-1, source.shape[1], source.shape[2], source.shape[3])
         upscaled = decoder.output_upscaling(side_by_side)
         mask_tokens = queries[:, 1 : 1 + decoder.num_mask_tokens]

@@ -1,0 +1,176 @@
+"""Apple's `ImageSegmenter` (apple/coreai-models): a bundle of metadata.json and one Core AI asset.
+
+Source: apple/coreai-models, `ModelBundle.swift`, `ImageSegmentationEngine.swift` and `models/efficient-sam/export.py`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from encoders.contract import PIXEL_MEAN, PIXEL_STD, STRIDE
+from encoders.errors import InputError
+from encoders.export.decoder_module import PADDING, TOP_LEFT
+from encoders.export.exportable import exportable
+from encoders.export.formats.base import How, no_mask_input
+from encoders.export.formats.coreai import HalfEncoder, core_version
+from encoders.export.formats.coreai_asset import EXTRA, SUFFIX, Asset, write_asset
+from encoders.export.targets.apple_segmenter_module import NOT_MEANT, Segmenter
+from encoders.files import read_bounded
+from encoders.sam import Sam
+
+QUERIES = 4  # prompts of a call: a square number, of which ImageSegmenter makes a grid when it is asked for everything
+POINTS = 8  # of a prompt, a box being two
+METADATA = "metadata.json"
+MAX_METADATA_BYTES = 2**20
+INPUTS = ("batched_images", "batched_points", "batched_point_labels")
+OUTPUTS = ("pred_masks", "iou_scores", "image_embeddings")
+PADDING_RULE = (
+    "ImageSegmenter stretches the photo to the square, and normalisation is inside; measured on photos that were padded right "
+    "and below with the mean colour"
+)
+DESCRIPTION = (
+    "batched_images (1, 3, {size}, {size}) RGB in [0, 1]; batched_points (1, {queries}, {points}, 2) xy in pixels of it; "
+    "batched_point_labels (1, {queries}, {points}): 1 foreground, 0 background, 2 and 3 top left and bottom right corner of a "
+    "box, -1 for no point -> pred_masks (1, {queries}, 4, {mask}, {mask}) logits, the single mask first; iou_scores "
+    "(1, {queries}, 4), predicted IoU, less {not_meant:g} for the candidates that SAM would not answer with; image_embeddings "
+    "(1, 256, {side}, {side}). All float32."
+)
+README = """# For Apple's ImageSegmenter
+
+A segmenter bundle: `metadata.json` and `{asset}`, for the Swift package of apple/coreai-models.
+
+```swift
+let segmenter = try await ImageSegmenter(resourcesAt: "path/to/this/folder")
+let box = PointQuery(points: [
+    .init(x: 100, y: 100, label: .boxTopLeft),
+    .init(x: 400, y: 300, label: .boxBottomRight),
+])
+let found = try await segmenter.segment(image: photo, pointQuery: box)
+```
+
+Up to {queries} queries of up to {points} points each; a box is two points. Fewer give SAM's own answers: what ImageSegmenter
+fills up with counts for nothing. A single point is answered with the best of SAM's three candidates, a box or several points
+with its single mask.
+
+ImageSegmenter stretches the photo to {size} x {size}. SAM was trained on photos of their own shape, padded right and below, so
+give it a square if you can: pad the photo right and below with the colour (124, 116, 104), and cut the masks back.
+"""
+
+
+class AppleSegmenterTarget:
+    """Fixed shapes: `QUERIES` prompts of at most `POINTS` points. fp16 is the image encoder alone, see `CoreAiFormat`."""
+
+    name = "apple-segmenter"
+    format = "coreai"
+    extra = EXTRA
+    precisions: tuple[str, ...] = ("fp32", "fp16")
+    padding = PADDING_RULE
+
+    def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
+        """See `Format.write`."""
+        size, name = sam.image_size, f"{sam.arch}_{sam.image_size}_{precision}"
+        encoder = exportable(sam.image_encoder)
+        sizes = {"size": size, "side": size // STRIDE, "mask": size // 4, "queries": QUERIES, "points": POINTS}
+        write_asset(
+            Segmenter(sam, HalfEncoder(encoder) if precision == "fp16" else encoder),
+            folder / f"{name}{SUFFIX}",
+            example=(torch.zeros(1, 3, size, size), torch.zeros(1, QUERIES, POINTS, 2), torch.ones(1, QUERIES, POINTS)),
+            inputs=INPUTS,
+            outputs=OUTPUTS,
+            description=DESCRIPTION.format(not_meant=NOT_MEANT, **sizes),
+        )
+        metadata = {"metadata_version": "0.2", "kind": "segmenter", "name": name, "assets": {"main": f"{name}{SUFFIX}"}}
+        (folder / METADATA).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(README.format(asset=f"{name}{SUFFIX}", **sizes), encoding="utf-8")
+
+    def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "SegmenterRuntime":
+        """See `Format.open`. Core AI chooses the number of threads itself."""
+        return SegmenterRuntime(folder, precision=precision)
+
+
+class SegmenterRuntime:
+    """A segmenter bundle run by Core AI. It has no decoder of its own, so each call encodes the photo again.
+
+    Raises:
+        MissingExtra: coreai-core is not installed.
+        InputError: the bundle is damaged.
+    """
+
+    how: How = "executed"
+
+    def __init__(self, folder: Path, *, precision: str) -> None:
+        self.name = f"Core AI {core_version()}"
+        self.precision = precision
+        self._asset = Asset(folder / main_asset(folder))
+        self._pixels = np.zeros(0, np.float32)
+        self._embedding = np.zeros(0, np.float32)
+
+    def encode(self, image: np.ndarray) -> np.ndarray:
+        """See `Runtime.encode`. The zeros of the padding become the mean colour."""
+        mean, std = (np.asarray(value, np.float32).reshape(1, 3, 1, 1) for value in (PIXEL_MEAN, PIXEL_STD))
+        self._pixels = (image * std + mean) / np.float32(255)
+        *_, self._embedding = self._ask(*empty_queries())
+        return self._embedding
+
+    def decode(
+        self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Runtime.decode`, for the embedding that `encode` gave last.
+
+        Raises:
+            InputError: it is another one, or there are more points than the bundle takes, or masks.
+        """
+        no_mask_input(masks)
+        if not np.array_equal(embedding, self._embedding):
+            raise InputError("a segmenter bundle answers about a photo, not an embedding; encode the photo just before")
+        logits, scores = [], []
+        for start in range(0, len(coords), QUERIES):
+            some = slice(start, start + QUERIES)
+            points, kinds = empty_queries()
+            for query, (places, own) in enumerate(zip(coords[some], labels[some], strict=True)):
+                given = own != PADDING
+                count = int(given.sum())
+                if count > POINTS:
+                    raise InputError(f"{count} points in a prompt; this bundle takes at most {POINTS}, a box being two")
+                points[0, query, :count], kinds[0, query, :count] = places[given], own[given]
+            found, predicted, _ = self._ask(points, kinds)
+            asked = len(coords[some])
+            logits.append(found[0, :asked])
+            scores.append(predicted[0, :asked] + NOT_MEANT * not_meant(kinds[0, :asked]))
+        return np.concatenate(logits), np.concatenate(scores)
+
+    def _ask(self, points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+        found = self._asset(**dict(zip(INPUTS, (self._pixels, points, labels), strict=True)))
+        return tuple(found[name] for name in OUTPUTS)
+
+
+def empty_queries() -> tuple[np.ndarray, np.ndarray]:
+    """Points (1, Q, P, 2) and labels (1, Q, P) float32 of no prompt, as ImageSegmenter fills them: all -1."""
+    return np.full((1, QUERIES, POINTS, 2), -1, np.float32), np.full((1, QUERIES, POINTS), PADDING, np.float32)
+
+
+def not_meant(labels: np.ndarray) -> np.ndarray:
+    """(Q, P) -> (Q, 4) float32: 1 for the candidates that SAM does not answer such a prompt with, see `Segmenter`."""
+    several = (labels >= TOP_LEFT).any(axis=1) | ((labels != PADDING).sum(axis=1) > 1)
+    return np.stack([~several, several, several, several], axis=1).astype(np.float32)
+
+
+def main_asset(folder: Path) -> str:
+    """The file name of a segmenter bundle's asset.
+
+    Raises:
+        InputError: metadata.json is missing, damaged, or of another kind of bundle.
+    """
+    path = folder / METADATA
+    content = read_bounded(path, max_bytes=MAX_METADATA_BYTES, name=str(path))
+    try:
+        metadata = json.loads(content)
+        name = metadata["assets"]["main"]
+        fits = metadata["metadata_version"] == "0.2" and metadata["kind"] == "segmenter" and Path(name).name == name
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path} is no metadata of a segmenter bundle ({error!r}); export it again") from error
+    if not fits:
+        raise InputError(f"{path} is not of a segmenter bundle of version 0.2; export it again")
+    return str(name)
