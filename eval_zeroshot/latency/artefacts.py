@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from encoders.checkpoint import load, save_sam
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
 from encoders.export.certificate import read_certificate
 from encoders.export.exportable import exportable
 from encoders.export.formats import find_format
-from encoders.export.formats.onnx import ENCODER, OnnxFormat, write_encoder
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
 from encoders.sam import Sam
@@ -108,15 +109,28 @@ class Workshop:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             fused = fuse(self.sam())
-            if self.encoder_only and isinstance(made, OnnxFormat):
-                import torch
-
-                image = torch.zeros(1, 3, fused.image_size, fused.image_size)
-                write_encoder(exportable(fused.image_encoder), folder / ENCODER, image=image)
-            else:
+            if not (self.encoder_only and write_encoder_alone(fused, folder, format_name=format_name)):
                 made.write(fused, folder, precision=precision)
         return folder, precision
 
     def forget(self) -> None:
         """Let the model's memory go; its files stay."""
         self._sam = None
+
+
+def write_encoder_alone(fused: Sam, folder: Path, *, format_name: str) -> bool:
+    """Write the image encoder and no decoder, as the format would; False where it is not known how."""
+    image = torch.zeros(1, 3, fused.image_size, fused.image_size)
+    encoder = exportable(fused.image_encoder)
+    if format_name == "onnx":
+        from encoders.export.formats.onnx import ENCODER, write_encoder
+
+        write_encoder(encoder, folder / ENCODER, image=image)
+    elif format_name == "openvino":
+        from encoders.export.formats import openvino
+
+        model = openvino.convert(encoder, example=(image,), inputs=("image",), outputs=("image_embeddings",))
+        openvino.save(model, folder / openvino.ENCODER, precision="fp32")
+    else:
+        return False
+    return True

@@ -9,8 +9,8 @@ from eval_zeroshot.latency.subjects import ModelFacts, runtimes_of
 ONNX = ("onnx", "onnxscript")  # what writes the file
 PACKAGES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {  # runtime -> extra, to convert, to run
     "onnxruntime": ("onnx", ONNX, ("onnxruntime",)),
-    "openvino": ("openvino", ONNX, ("openvino",)),
-    "openvino_bf16": ("openvino", ONNX, ("openvino",)),
+    "openvino": ("openvino", (), ("openvino",)),
+    "openvino_bf16": ("openvino", (), ("openvino",)),
     "executorch": ("executorch", (), ("executorch",)),
     "litert": ("litert", ("litert_torch",), ("ai_edge_litert",)),
     "coreai": ("coreai", ("coreai_torch",), ("coreai",)),

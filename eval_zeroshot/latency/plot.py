@@ -12,6 +12,7 @@ from eval_zeroshot.results import Result
 
 SIZE_INCHES, DOTS_PER_INCH = (8.0, 5.0), 150
 MARKERS = "osD^vPX*<>hp"
+LEFT = 0.35  # of the points' span on the log scale, for the names left of them
 GREY = "#6b7280"
 
 
@@ -158,7 +159,11 @@ def draw(picture: Picture, path: Path) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:e}")[0] in "25" else "")
     axes.grid(visible=True, which="both", color="#e5e7eb", linewidth=0.6, zorder=0)
-    axes.margins(x=0.12, y=0.15)
+    axes.tick_params(axis="x", which="both", length=4, pad=4)
+    fastest, slowest = (edge(p.milliseconds for p in picture.points) for edge in (min, max))
+    span = max(slowest / fastest, 2.0)
+    axes.set_xlim(fastest / span**LEFT, slowest * span**0.1)
+    axes.margins(y=0.15)
     handles = [
         line_class([], [], color="black", marker=MARKERS[index % len(MARKERS)], linestyle="", label=runtime.replace("_", " "))
         for index, runtime in enumerate(runtimes)
@@ -172,15 +177,15 @@ def draw(picture: Picture, path: Path) -> None:
 
 
 def _name_models(axes: Any, picture: Picture, models: Sequence[str]) -> None:
-    """Each model's name once, above its fastest point."""
+    """Each model's name once, left of its fastest point."""
     for index, model in enumerate(models):
         fastest = min((p for p in picture.points if p.model == model), key=lambda p: p.milliseconds)
         axes.annotate(
             model,
             (fastest.milliseconds, fastest.accuracy),
-            xytext=(0, 8),
+            xytext=(-8, 4),
             textcoords="offset points",
-            ha="center",
+            ha="right",
             color=f"C{index % 10}",
             fontsize=9,
         )

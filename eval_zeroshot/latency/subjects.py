@@ -11,8 +11,8 @@ from eval_zeroshot.latency.rows import PARTS, Part
 TORCH_RUNTIMES = ("torch", "torch_fused", "torch_fused_channels_last", "torch_compiled")
 FORMAT_RUNTIMES = {  # runtime -> format that is written for it
     "onnxruntime": "onnx",
-    "openvino": "onnx",  # which it reads itself
-    "openvino_bf16": "onnx",
+    "openvino": "openvino",
+    "openvino_bf16": "openvino",
     "executorch": "executorch",
     "litert": "litert",
     "coreml": "coreml",
