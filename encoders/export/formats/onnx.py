@@ -12,6 +12,7 @@ from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How
+from encoders.export.formats.onnx_weights import store_weights
 from encoders.export.formats.sam_contract import (
     DECODER_INPUTS,
     DECODER_OUTPUTS,
@@ -20,6 +21,7 @@ from encoders.export.formats.sam_contract import (
     decode_by_sam_contract,
     decoder_example,
 )
+from encoders.export.formats.stored_weights import DECODER_PRECISION
 from encoders.sam import Sam
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "OnnxFormat",
     "OnnxRuntime",
     "open_session",
+    "store_weights",
     "write_encoder",
     "write_onnx",
     "write_sam_decoder",
@@ -43,19 +46,31 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 
 
 class OnnxFormat:
-    """Opset 18, by torch's exporter through `torch.export`."""
+    """Opset 18, by torch's exporter through `torch.export`.
+
+    "fp16" and "int8" store large weights so and compute in fp32; "int8" has a decoder in fp16. A tool's target that derives
+    from this class offers fp32 alone until it names its own `precisions`, as it writes its own files.
+    """
 
     name = "onnx"
     format = "onnx"
     extra = "onnx"
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     padding = "the caller normalises, then pads right and below with zeros"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "precisions" not in vars(cls):
+            cls.precisions = ("fp32",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
         image = torch.zeros(1, 3, sam.image_size, sam.image_size)
         write_encoder(exportable(sam.image_encoder), folder / ENCODER, image=image)
         write_sam_decoder(sam, folder / DECODER)
+        if precision != "fp32":
+            store_weights(folder / ENCODER, precision=precision)
+            store_weights(folder / DECODER, precision=DECODER_PRECISION.get(precision, precision))
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "OnnxRuntime":
         """See `Format.open`."""

@@ -15,7 +15,9 @@ from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How
+from encoders.export.formats.openvino_weights import store_weights
 from encoders.export.formats.sam_contract import DECODER_INPUTS, DECODER_OUTPUTS, decode_by_sam_contract, decoder_example
+from encoders.export.formats.stored_weights import DECODER_PRECISION
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -26,14 +28,14 @@ HINTS = {"bf16": "bf16"}  # what the CPU is asked to compute in; f32 where nothi
 class OpenVinoFormat:
     """Intermediate representation for OpenVINO's CPU plugin.
 
-    "fp16" stores weights in fp16 and computes in fp32. "bf16" stores fp32, and asks the CPU for bf16 in the encoder; the
-    decoder stays in fp32, since bf16 cannot hold a coordinate.
+    "fp16" and "int8" store large weights so and compute in fp32; "int8" has a decoder in fp16. "bf16" stores fp32, and asks the
+    CPU for bf16 in the encoder; the decoder stays in fp32, since bf16 cannot hold a coordinate.
     """
 
     name = "openvino"
     format = "openvino"
     extra = "openvino"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "bf16")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "bf16")
     padding = "the caller normalises, then pads right and below with zeros"
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
@@ -45,7 +47,7 @@ class OpenVinoFormat:
         decoder = convert(
             SamOnnxDecoder(sam), example=example, inputs=DECODER_INPUTS, outputs=DECODER_OUTPUTS, dynamic_shapes=shapes
         )
-        save(decoder, folder / DECODER, precision=precision)
+        save(decoder, folder / DECODER, precision=DECODER_PRECISION.get(precision, precision))
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "OpenVinoRuntime":
         """See `Format.open`."""
@@ -92,8 +94,13 @@ def convert(
 
 
 def save(model: Any, path: Path, *, precision: str) -> None:
-    """Write a model's `.xml` and `.bin`; weights in fp16 where the precision is, as they are otherwise."""
-    _openvino().save_model(model, str(path), compress_to_fp16=precision == "fp16")
+    """Write a model's `.xml` and `.bin`, large weights stored as "fp16" or "int8" where `precision` is one of them.
+
+    OpenVINO's own compression to fp16 takes every weight: with it sam_demo's lowest mask IoU was 0.975, with this one 0.997.
+    """
+    if precision in ("fp16", "int8"):
+        store_weights(model, precision=precision)
+    _openvino().save_model(model, str(path), compress_to_fp16=False)
 
 
 class OpenVinoRuntime:

@@ -1,0 +1,37 @@
+"""For decoders that take one prompt a call, of a bounded number of points."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from encoders.errors import InputError
+
+
+def check_points(points: int, *, fewest: int, most: int) -> None:
+    """Refuse prompts of more or fewer points than a decoder takes.
+
+    Raises:
+        InputError: they are; says how many there may be.
+    """
+    if not fewest <= points <= most:
+        raise InputError(
+            f"this exported decoder takes {fewest} to {most} points a prompt, got {points}; a box counts two, and a prompt "
+            "without a box ends with a padding point"
+        )
+
+
+def decode_one_by_one(
+    ask: Callable[[np.ndarray, np.ndarray, np.ndarray], Sequence[np.ndarray]],
+    embedding: np.ndarray,
+    coords: np.ndarray,
+    labels: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Runtime.decode` without masks, by a decoder of one prompt.
+
+    Args:
+        ask: embedding, (1, N, 2) float32, (1, N) float32 -> logits (1, 4, S/4, S/4) and predicted IoU (1, 4).
+    """
+    coords, kinds = np.asarray(coords, np.float32), np.asarray(labels, np.float32)
+    found = [ask(embedding, coords[i : i + 1], kinds[i : i + 1]) for i in range(len(coords))]
+    logits, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+    return logits, scores
