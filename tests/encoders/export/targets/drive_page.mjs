@@ -52,6 +52,10 @@ const actions = {
     await page.setInputFiles("#file", path);
     await idle();
   },
+  async offer(path) {
+    await page.setInputFiles("#file", path); // of what is no photo nothing comes
+    await page.waitForSelector("#status.problem");
+  },
   async click(at, { button = "left", shift = false } = {}) {
     if (shift) await page.keyboard.down("Shift");
     await page.mouse.click(...(await place(at)), { button });
