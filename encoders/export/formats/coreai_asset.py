@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import InputError, MissingExtra
+from encoders.files import sha256_file
 
 EXTRA, PACKAGE = "coreai", "coreai-torch"
 FUNCTION = "main"  # what the converter calls a program's only function
 SUFFIX = ".aimodel"
+PROGRAM, CHECKSUM = f"{FUNCTION}.mlirb", f"{FUNCTION}.hash"  # in an asset's folder: `AIProgram.save_asset`
 
 
 def need(module: str) -> Any:
@@ -91,13 +93,12 @@ class Asset:
 
     Raises:
         MissingExtra: coreai-core is not installed.
-        InputError: there is no such folder, or it cannot be compiled.
+        InputError: it is missing or damaged, or cannot be compiled.
     """
 
     def __init__(self, path: Path) -> None:
         assets, self._runtime = need("coreai.authoring"), need("coreai.runtime")
-        if not path.is_dir():
-            raise InputError(f"{path} does not exist; expected an exported Core AI model")
+        check_whole(path)
         self._path = path
         self._loop = asyncio.new_event_loop()
         self._open = contextlib.AsyncExitStack()
@@ -127,6 +128,20 @@ class Asset:
 
     def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def check_whole(path: Path) -> None:
+    """Compare an asset's program with the checksum beside it: a damaged one takes the whole process down.
+
+    Raises:
+        InputError: a file is missing, or they differ.
+    """
+    program, checksum = path / PROGRAM, path / CHECKSUM
+    for file in (program, checksum):
+        if not file.is_file():
+            raise InputError(f"{file} does not exist; expected an exported Core AI model")
+    if sha256_file(program) != checksum.read_bytes().hex():
+        raise InputError(f"{program} is damaged, its checksum is not that of {CHECKSUM}; export it again")
 
 
 async def _load(asset_class: Any, path: Path, opened: contextlib.AsyncExitStack) -> Any:
