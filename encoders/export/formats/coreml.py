@@ -13,7 +13,13 @@ from encoders.errors import InputError
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.encoder_module import PixelEncoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.coreml_convert import convert, leads_to_sine, need_coremltools, save
+from encoders.export.formats.coreml_convert import (
+    convert,
+    leads_to_sine,
+    need_coremltools,
+    save,
+    up_to_convolution,
+)
 from encoders.export.formats.coreml_metadata import COLOUR, describe_decoder, describe_encoder
 from encoders.export.formats.coreml_options import CoreMlOptions
 from encoders.export.formats.coreml_runtime import CoreMlRuntime, open_runtime
@@ -23,6 +29,11 @@ from encoders.sam import Sam
 
 ENCODER, DECODER = "ImageEncoder.mlpackage", "PromptDecoder.mlpackage"
 TARGET, ENUMERATED_TARGET = "iOS17", "iOS18"  # lists of shapes on more than one input came with iOS 18
+
+
+# The first depthwise convolutions of EfficientNet-Lite hold weights up to 18 that cancel each other: with them in fp16
+# embeddings move by up to 1e-2 and a mask by 0.02. RepViT and TinyViT need none.
+FLOAT32_CONVOLUTIONS = {"sam_demo": 6}
 
 
 class CoreMlFormat:
@@ -73,6 +84,7 @@ def convert_encoder(sam: Sam, *, half: bool) -> Any:
         outputs=[ct.TensorType(name="image_embeddings", dtype=_float(half))],
         half=half,
         target=TARGET,
+        keep_float32=up_to_convolution(FLOAT32_CONVOLUTIONS.get(sam.arch, 0)),
     )
 
 

@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,36 @@ def leads_to_sine(operation: Any) -> bool:
                 seen.add(id(child))
                 waiting.append(child)
     return False
+
+
+def up_to_convolution(count: int) -> Callable[[Any], bool]:
+    """operation -> whether at most `count` convolutions lie on its longest way from the inputs, itself included; its constants
+    go with it. Without any, none is meant.
+    """
+    depths: dict[str, int] = {}
+
+    def chosen(operation: Any) -> bool:
+        if not count:
+            return False
+        if not depths:
+            depths.update(convolution_depths(operation.enclosing_block.operations))
+        if operation.op_type == "const":
+            return any(chosen(child) for output in operation.outputs for child in output.child_ops)
+        return depths.get(operation.name, count + 1) <= count
+
+    return chosen
+
+
+def convolution_depths(operations: Iterable[Any]) -> dict[str, int]:
+    """Name of each operation, given in the order of the program -> convolutions on its longest way from the inputs."""
+    depths: dict[str, int] = {}
+    for operation in operations:
+        before = []
+        for given in operation.inputs.values():
+            values = given if isinstance(given, (list, tuple)) else (given,)
+            before += [depths[value.op.name] for value in values if getattr(value, "op", None) is not None]
+        depths[operation.name] = max(before, default=0) + (operation.op_type == "conv")
+    return depths
 
 
 def save(model: Any, path: Path) -> None:
