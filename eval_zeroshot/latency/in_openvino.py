@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from encoders.errors import MissingExtra
-from eval_zeroshot.latency.opening import Opened, of_runtime
+from eval_zeroshot.latency.opening import Opened, of_runtime, threads_of
 from eval_zeroshot.latency.parts import contract_image
 from eval_zeroshot.latency.subjects import Spec
 
@@ -28,7 +28,7 @@ def open_openvino(spec: Spec) -> Opened:
         runtime = OpenVinoRuntime(
             folder / ENCODER, folder / DECODER, image_size=spec.image_size, hint=hint, threads=spec.threads
         )
-        return of_runtime(spec, runtime, threads=_threads(runtime._encoder))
+        return of_runtime(spec, runtime)
     encoder = compile_model(folder / ENCODER, hint=hint, threads=spec.threads)
     request, image = encoder.create_infer_request(), contract_image(spec.image_size)
 
@@ -39,11 +39,6 @@ def open_openvino(spec: Spec) -> Opened:
         call=call,
         name=f"OpenVINO {openvino.__version__.split('-')[0]}",
         precision=effective_precision(encoder),
-        threads=_threads(encoder),
+        threads=threads_of(encoder),
         keep=[encoder, request],
     )
-
-
-def _threads(compiled: object) -> int:
-    """With how many threads a compiled model says that it computes."""
-    return int(compiled.get_property("INFERENCE_NUM_THREADS"))  # type: ignore[attr-defined]

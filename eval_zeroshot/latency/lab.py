@@ -163,6 +163,8 @@ def _plan(
             if reason is None:
                 say(f"preparing {model.name} for {runtime}")
                 artefact, reason = _make(shop, runtime)
+            if reason is not None:
+                say(f"{model.name} {runtime}: {reason}")
             for spec in _specs(model, runtime, artefact, settings, folder=folder):
                 if reason is not None:
                     rows.append(failed_row(spec, reason, facts, not_here=reason == ELSEWHERE))
@@ -176,10 +178,11 @@ def _make(shop: Workshop, runtime: str) -> tuple[Artefact | None, str | None]:
     """The files of a runtime, or why there are none.
 
     Raises:
-        InputError: the model cannot be loaded; MissingExtra: a package is not installed.
+        InputError: the model cannot be loaded, or was exported for another size; MissingExtra: a package is not installed.
     """
-    if shop.model.exported is None:
-        shop.sam()
+    if shop.model.exported is not None:
+        return shop.make(runtime), None
+    shop.sam()
     try:
         return shop.make(runtime), None
     except MissingExtra:

@@ -71,8 +71,7 @@ def open_onnxruntime(spec: Spec) -> Opened:
     folder = Path(spec.path)
     if spec.part != "encoder":
         runtime = OnnxFormat().open(folder, image_size=spec.image_size, precision=spec.precision, threads=spec.threads)
-        threads = runtime._encoder.get_session_options().intra_op_num_threads
-        return of_runtime(spec, runtime, threads=threads)
+        return of_runtime(spec, runtime)
     import onnxruntime
 
     from eval_zeroshot.latency.parts import contract_image
@@ -83,7 +82,7 @@ def open_onnxruntime(spec: Spec) -> Opened:
         call=lambda: _ignore(session.run(None, given)),
         name=f"ONNX Runtime {onnxruntime.__version__}",
         precision=spec.precision,
-        threads=session.get_session_options().intra_op_num_threads,
+        threads=threads_of(session),
         keep=[session],
     )
 
@@ -95,7 +94,7 @@ def open_format(spec: Spec) -> Opened:
 
     made = find_format(FORMAT_RUNTIMES[spec.runtime])
     runtime = made.open(Path(spec.path), image_size=spec.image_size, precision=spec.precision, threads=spec.threads)
-    return of_runtime(spec, runtime, threads=None)
+    return of_runtime(spec, runtime)
 
 
 def open_exported(spec: Spec) -> Opened:
@@ -103,10 +102,10 @@ def open_exported(spec: Spec) -> Opened:
     from encoders.export.opened import open_export
 
     runtime = open_export(spec.path, threads=spec.threads).runtime
-    return of_runtime(spec, runtime, threads=None)
+    return of_runtime(spec, runtime)
 
 
-def of_runtime(spec: Spec, runtime: Any, *, threads: int | None) -> Opened:
+def of_runtime(spec: Spec, runtime: Any) -> Opened:
     """The part of an exported model; see `encoders.export.formats.base.Runtime`.
 
     Raises:
@@ -117,9 +116,19 @@ def of_runtime(spec: Spec, runtime: Any, *, threads: int | None) -> Opened:
     if runtime.how != "executed":
         raise NotRunHere(f"{runtime.name} is {runtime.how} here, which takes another time than the runtime itself")
     call, detail = of_encoder_decoder(spec, runtime) if spec.part != "everything" else everything(spec, runtime=runtime)
+    threads = threads_of(getattr(runtime, "_encoder", None))
     return Opened(
         call=call, name=runtime.name, precision=runtime.precision, threads=threads, detail=detail, keep=[runtime]
     )
+
+
+def threads_of(session: Any) -> int | None:
+    """With how many threads a session of ONNX Runtime or a compiled model of OpenVINO says that it computes; None of others."""
+    if hasattr(session, "get_session_options"):
+        return int(session.get_session_options().intra_op_num_threads)
+    if hasattr(session, "get_property"):
+        return int(session.get_property("INFERENCE_NUM_THREADS"))
+    return None
 
 
 class NotRunHere(InputError):

@@ -82,6 +82,26 @@ def test_all_parts_and_the_compiled_model_and_two_threads(command, tmp_path):
         assert (one["detail"]["points"], one["detail"]["height"], one["detail"]["width"]) == (4, 42, 64)
 
 
+@pytest.mark.slow  # about 20 s on an idle core: a model is exported and certified first
+def test_an_exported_folder_is_timed_in_its_own_runtime(command, tmp_path):
+    pytest.importorskip("onnxscript")
+    from distill.commands_export import open_photos
+    from encoders import load
+    from encoders.export import ExportRequest, export_model
+
+    photos, sam = open_photos("sample:val", limit=1), load("sam_demo", image_size=128)
+    export_model(ExportRequest(sam=sam, out=tmp_path / "onnx", format="onnx", samples=photos, weights="sam_demo"))
+    words = ["-m", f"shipped={tmp_path / 'onnx'}", "--rounds", 1, "--allow-loaded", "--out", tmp_path / "l.jsonl", "--json"]
+    code, out, err = command(*words, *options("--part", ["encoder", "decoder"]))
+    assert code == 0, err
+    encoder, decoder = json.loads(out)
+    assert (encoder["model"], encoder["arch"], encoder["runtime"]) == ("shipped", "sam_demo", "onnxruntime")
+    assert (encoder["image_size"], encoder["trained"], encoder["threads_effective"]) == (128, True, 1)
+    assert decoder["part"] == "decoder" and decoder["p50_ms"] > 0
+    code, _, err = command(*words, "--image-size", 64)
+    assert code == 2 and "was exported for 128 px, not 64" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
