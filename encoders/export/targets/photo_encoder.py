@@ -66,7 +66,9 @@ class PhotoEncoder(nn.Module):
 def resized(height: Any, width: Any, *, size: int) -> tuple[Any, Any]:
     """Height and width of a photo whose long side becomes `size`, rounded half up; numbers, or symbols of a graph."""
     longest = torch.sym_max(height, width)
-    return (2 * height * size + longest) // (2 * longest), (2 * width * size + longest) // (2 * longest)
+    sides = ((2 * side * size + longest) // (2 * longest) for side in (height, width))
+    rows, columns = (torch.sym_max(1, side) for side in sides)
+    return rows, columns
 
 
 def not_black_border(pixels: Tensor) -> Tensor:

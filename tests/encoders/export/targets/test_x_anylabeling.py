@@ -1,8 +1,8 @@
 """X-AnyLabeling's and AnyLabeling's calls of models of the type `segment_anything`, replayed on what we write.
 
-The tool warps the photo into (684, 1024), without antialiasing, and our predictor resizes it to the model's size with it; so masks
-agree as far as a model is steady against another resampling of its input. A portrait is besides seen at 684 / 1024 of its size. Our
-own predictor on the warped photo is the second yardstick: with it, only the graphs can be at fault.
+The tool warps the photo into (684, 1024) without antialiasing, where our predictor resizes it to the model's size with it, and a
+portrait is seen at 684 / 1024 of its size besides. So masks are compared exactly with PyTorch on the tool's own warped photo, and
+with our predictor on the photo only as far as the warp allows.
 """
 
 import zipfile
