@@ -25,9 +25,9 @@ def subject(spec):
 
 def test_a_process_opens_calls_and_says_what_it_took(subject, tmp_path):
     save_sam(untrained_subject("repvit_m0_6", image_size=64), tmp_path / "w.safetensors")
-    one = subject(path=str(tmp_path / "w.safetensors"), threads=2)
+    one = subject(path=str(tmp_path / "w.safetensors"))
     start = one.start()
-    assert start.name.startswith("PyTorch ") and (start.precision, start.threads) == ("fp32", 2)
+    assert start.name.startswith("PyTorch ") and (start.precision, start.threads) == ("fp32", 1)
     assert start.load_ms > 0 and start.first_call_ms > 0
     timing = one.call(3)
     assert len(timing.wall_ms) == len(timing.cpu_ms) == 3 and min(timing.wall_ms) > 0
