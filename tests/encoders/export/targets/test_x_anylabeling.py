@@ -1,8 +1,8 @@
 """X-AnyLabeling's and AnyLabeling's calls of models of the type `segment_anything`, replayed on what we write.
 
-The tool warps the photo into (684, 1024) without antialiasing, where our predictor resizes it to the model's size with it, and a
-portrait is seen at 684 / 1024 of its size besides. So masks are compared exactly with PyTorch on the tool's own warped photo, and
-with our predictor on the photo only as far as the warp allows.
+The tool warps the photo into (684, 1024) without antialiasing, where our predictor resizes it to the model's size with it, and
+a portrait is seen at 684 / 1024 of its size besides. So masks are compared exactly with PyTorch on the tool's own warped photo,
+and with our predictor on the photo only as far as the warp allows.
 """
 
 import zipfile
