@@ -46,7 +46,9 @@ const stage = new Stage({
 
 async function start() {
   setState("loading");
-  const model = await (await fetch(new URL("model.json", import.meta.url), { cache: "no-cache" })).json();
+  const response = await fetch(new URL("model.json", import.meta.url), { cache: "no-cache" });
+  if (!response.ok) throw new Error(`model.json cannot be loaded (${response.status} ${response.statusText})`);
+  const model = await response.json();
   element("model").textContent = `${model.name} · ${model.image_size} px`;
   const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
   showBackend(await engine.call("start", { model, backend }));
