@@ -47,7 +47,7 @@ def open_torch(spec: Spec) -> Opened:
         threads=torch.get_num_threads(),
         batched=batched,
         synchronize=torch.cuda.synchronize if on_device else lambda: None,
-        on_device=on_device,
+        device=torch.cuda.get_device_name(device) if on_device else None,
         detail=detail,
         keep=[sam],
     )

@@ -12,7 +12,7 @@ from eval_zeroshot.latency.artefacts import Artefact, Workshop
 from eval_zeroshot.latency.blocks import Block, Finished, Measured, Pace
 from eval_zeroshot.latency.process import ProcessSubject, Subject
 from eval_zeroshot.latency.rows import LatencyRow, Part
-from eval_zeroshot.latency.subjects import ModelFacts, Spec, check_baseline, parts_of, runtimes_of
+from eval_zeroshot.latency.subjects import TORCH_RUNTIMES, ModelFacts, Spec, check_baseline, parts_of, runtimes_of
 from eval_zeroshot.latency.summing import Facts, failed_row, shared_facts, sum_up
 
 MB_OF_A_PROCESS = 1500  # that a subject is taken to need, when it is decided how many are held at once
@@ -70,6 +70,9 @@ class LabSettings:
                 raise InputError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
         if self.device not in ("cpu", "cuda"):
             raise InputError(f"--device {self.device!r}: expected cpu or cuda")
+        others = [name for name in self.runtimes if name not in TORCH_RUNTIMES]
+        if self.device == "cuda" and others:
+            raise InputError(f"--device cuda is for PyTorch's runtimes; leave out --runtime {others[0]}, or the device")
 
 
 def run_lab(

@@ -22,7 +22,8 @@ class Opened:
         name: of the runtime, with its version; precision: what it really computes in.
         threads: what the runtime says that it uses; None where it does not say.
         batched: calls the part with B images at once, where the runtime can.
-        synchronize: waits until a device has finished; nothing on a CPU. on_device: whether there is such a device.
+        synchronize: waits until a device has finished; nothing on a CPU. device: its name, if there
+            is such a device.
         detail, placement: see `LatencyRow`; asked after the first call.
     """
 
@@ -32,7 +33,7 @@ class Opened:
     threads: int | None
     batched: Callable[[int], Call] | None = None
     synchronize: Callable[[], None] = lambda: None
-    on_device: bool = False
+    device: str | None = None
     detail: Callable[[], dict[str, int | str]] = dict
     placement: Callable[[], dict[str, Placement]] = dict
     keep: list[Any] = field(default_factory=list)

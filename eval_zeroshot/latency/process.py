@@ -24,7 +24,7 @@ PRELOADED = ["eval_zeroshot.latency.process", "eval_zeroshot.latency.in_torch", 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What opening a subject took, and what it then says of itself; see `LatencyRow`."""
+    """What opening a subject took, and what it then says of itself; see `LatencyRow`. device: None is the processor."""
 
     load_ms: float
     first_call_ms: float
@@ -34,6 +34,7 @@ class Start:
     threads: int | None
     detail: dict[str, int | str]
     placement: dict[str, Placement]
+    device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +168,7 @@ def _start(spec: Spec) -> Start:
         threads=opened.threads,
         detail=opened.detail(),
         placement=opened.placement(),
+        device=opened.device,
     )
 
 
@@ -211,7 +213,7 @@ def _throughput(batch: int, seconds: float) -> float | None:
         opened.batched(batch),
         batch=batch,
         seconds=seconds,
-        warm_up_seconds=WARM_UP_SECONDS if opened.on_device else 0.0,
+        warm_up_seconds=WARM_UP_SECONDS if opened.device else 0.0,
         synchronize=opened.synchronize,
     )
 

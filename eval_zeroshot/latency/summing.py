@@ -46,7 +46,7 @@ def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> L
         busy = facts.busy_before
     ratio, low, high, cpu_ratio = _ratios(measured, facts, others)
     return LatencyRow(
-        **_common(spec, facts),
+        **(_common(spec, facts) | ({"device": start.device} if start.device else {})),
         runtime_name=start.name,
         threads_effective=start.threads,
         precision=start.precision,

@@ -24,7 +24,7 @@ class PretendedSubject:
             raise Failed("out of memory")
         return Start(
             load_ms=70.0, first_call_ms=self.world.first_ms, start_mb=100.0, name="Pretended 1.0", precision="fp32",
-            threads=self.spec.threads, detail={}, placement={},
+            threads=self.spec.threads, detail={}, placement={}, device=self.world.device,
         )  # fmt: skip
 
     def call(self, times: int) -> Timing:
@@ -58,6 +58,7 @@ class World:
         self.milliseconds: dict[str, float] = {"a": 400.0, "b": 800.0, "c": 100.0}
         self.first_ms = 500.0
         self.others = 0.0
+        self.device: str | None = None
         self.broken: set[str] = set()
         self.dying: set[str] = set()
         self.interrupt_at = 0

@@ -88,6 +88,12 @@ def test_an_interrupted_run_keeps_finished_blocks_and_what_the_current_one_has(w
     assert all(subject.closed for subject in world.subjects)
 
 
+def test_a_row_of_a_gpu_is_of_its_name_and_not_of_the_processor_beside_it(world):
+    world.device = "NVIDIA Pretended"
+    (row, _) = run_lab(MODELS, settings(device="cuda"), keep=lambda rows: None, start=world.start)
+    assert row.device == "NVIDIA Pretended"
+
+
 def test_a_baseline_that_is_no_model_is_refused_before_anything_starts(world):
     with pytest.raises(InputError, match="--baseline 'c' is not among the models a, b"):
         run_lab(MODELS, settings(baseline="c"), keep=lambda rows: None, start=world.start)
@@ -98,6 +104,7 @@ def test_a_baseline_that_is_no_model_is_refused_before_anything_starts(world):
     ("given", "message"),
     [
         ({"threads": [0]}, "--threads 0"), ({"batches": [2, 0]}, "--batch 0"), ({"grid": 0}, "--grid 0"),
+        ({"device": "cuda", "runtimes": ["torch", "litert"]}, "leave out --runtime litert"),
         ({"at_once": 0}, "--at-once 0"), ({"device": "gpu"}, "--device 'gpu'"), ({"parts": []}, "nothing to time"),
     ],
 )  # fmt: skip
