@@ -5,12 +5,16 @@ The packages are pre-releases: whatever they raise when they are imported counts
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import io
+import os
+import shutil
+import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ EXTRA, PACKAGE = "coreai", "coreai-torch"
 FUNCTION = "main"  # what the converter calls a program's only function
 SUFFIX = ".aimodel"
 PROGRAM, CHECKSUM = f"{FUNCTION}.mlirb", f"{FUNCTION}.hash"  # in an asset's folder: `AIProgram.save_asset`
+ROOM_FACTOR, ROOM_BYTES = 1.1, 2**22  # of a program beside its weights: SAM's decoder is 16.2 MB of them and 17.0 MB
 
 
 def need(module: str) -> Any:
@@ -62,6 +67,7 @@ def write_asset(
     Raises:
         MissingExtra: coreai-torch is not installed.
         InputError: the module is in train mode, or has an operation that the converter does not know.
+        OSError: the disk has no room for it.
     """
     converter, runtime = need("coreai_torch"), need("coreai.runtime")
     if module.training:
@@ -72,6 +78,7 @@ def write_asset(
         warnings.simplefilter("ignore")
         exported = torch.export.export(module, example, dynamic_shapes=dynamic_shapes)
         exported = exported.run_decompositions(converter.get_decomp_table())
+        check_room(path.parent, needed=tensor_bytes([*exported.state_dict.values(), *exported.constants.values()]))
         try:
             program = converter.TorchConverter().add_exported_program(
                 exported, input_names=list(inputs), output_names=list(outputs)
@@ -80,6 +87,24 @@ def write_asset(
         except ValueError as error:  # how the converter names operations that it does not know
             reason = str(error).splitlines()[0][:300]
             raise InputError(f"coreai-torch cannot convert the model: {reason}; choose another format") from error
+
+
+def tensor_bytes(values: Iterable[Any]) -> int:
+    """Of the tensors among them."""
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
+
+
+def check_room(folder: Path, *, needed: int) -> None:
+    """Refuse to fill a disk: Core AI writes by LLVM, which ends the whole process where it cannot.
+
+    Args:
+        needed: bytes of the weights; a program is a little larger.
+
+    Raises:
+        OSError: the disk of `folder` has not that much room.
+    """
+    if shutil.disk_usage(folder).free < needed * ROOM_FACTOR + ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 class Asset:
@@ -100,6 +125,10 @@ class Asset:
         assets, self._runtime = need("coreai.authoring"), need("coreai.runtime")
         check_whole(path)
         self._path = path
+        try:
+            check_room(Path(tempfile.gettempdir()), needed=(path / PROGRAM).stat().st_size)  # where it is compiled to
+        except OSError as error:
+            raise InputError(f"{path} cannot be compiled ({error}); make room, or set TMPDIR") from error
         self._loop = asyncio.new_event_loop()
         self._open = contextlib.AsyncExitStack()
         thread = threading.Thread(target=self._loop.run_forever, name="core-ai", daemon=True)
