@@ -27,8 +27,8 @@ class LocalBlob(osam.types.Blob):
         """Where the file is."""
         return os.path.join(FOLDER, self.filename)
 
-    def pull(self, progress: object = None) -> None:
-        """Nothing to download; says so where the file is missing."""
+    def pull(self, *_: object, **__: object) -> None:
+        """Nothing to download, whatever osam's version passes; says so where the file is missing."""
         if not os.path.isfile(self.path):
             raise FileNotFoundError(f"{self.path} is missing; it belongs beside {os.path.basename(__file__)}")
 
