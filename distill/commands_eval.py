@@ -59,6 +59,9 @@ def eval_(
         bool, typer.Option("--present-only", help="Use only the photos that are there; results say how many of how many.")
     ] = False,
     image_size: Annotated[int | None, typer.Option(help="Another input size, where a model allows it.")] = None,
+    no_padding: Annotated[
+        bool, typer.Option("--no-padding", help="Our models encode photos in their own aspect; RepViT only.")
+    ] = False,
     num_processes: ProcessesOption = 1,
     out: Annotated[Path, typer.Option(help="Results, JSON lines, added to those there.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
@@ -93,6 +96,7 @@ def eval_(
             untrained_archs=untrained_ or [],
             baselines=baselines,
             image_size=image_size,
+            padding=not no_padding,
         )
     if results is None:
         return
@@ -175,6 +179,7 @@ def run_eval(
     untrained_archs: Sequence[str] = (),
     baselines: bool = False,
     image_size: int | None = None,
+    padding: bool = True,
 ) -> list[Result] | None:
     """Evaluate named models in one pass and write their results; what was seen is kept in OUT.state.
 
@@ -187,6 +192,7 @@ def run_eval(
         models,
         arch=arch,
         image_size=image_size,
+        padding=padding,
         reference=reference,
         against=against,
         untrained_archs=untrained_archs,

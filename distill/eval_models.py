@@ -31,6 +31,7 @@ def open_models(
     *,
     arch: str | None = None,
     image_size: int | None = None,
+    padding: bool = True,
     reference: str | None = None,
     against: str | None = None,
     untrained_archs: Sequence[str] = (),
@@ -42,6 +43,7 @@ def open_models(
         models: name -> run folder, weights file, registry name, exported folder, or `FAMILY:WEIGHTS` of another project.
         arch: architecture of foreign checkpoint files.
         image_size: another input size, for our models.
+        padding: False lets our own models, the teacher aside, encode photos in their own aspect.
         reference: the teacher among them.
         against: a name that must be among all models.
         untrained_archs: architectures to add untrained, with the reference's decoder.
@@ -64,7 +66,7 @@ def open_models(
             opened.facts[name] = ModelFacts(role=role, arch=exported.arch, sha256=sha256_file(Path(model) / CERTIFICATE))
         else:
             sam = encoders.load(model, arch=arch, image_size=image_size).to(device)
-            opened.predictors[name] = encoders.Predictor(sam)
+            opened.predictors[name] = encoders.Predictor(sam, padding=padding or role == "teacher")
             opened.facts[name] = ModelFacts(role=role, arch=sam.arch, sha256=encoders.weights_sha256(model))
     _check("--reference", reference, opened)
     teacher = opened.predictors.get(reference) if reference else None

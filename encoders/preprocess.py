@@ -15,14 +15,14 @@ from encoders.geometry import Shape, embedding_shape
 
 
 def normalize_padded(pixels: Tensor, shapes: Sequence[Shape]) -> Tensor:
-    """Normalise a batch whose images lie at the top left of equal square frames.
+    """Normalise a batch whose images lie at the top left of equal frames.
 
     Args:
-        pixels: (B, 3, S, S) uint8 or float RGB, 0-255; what lies outside an image's shape is ignored.
+        pixels: (B, 3, S, S), or of other sides, uint8 or float RGB, 0-255; what lies outside an image's shape is ignored.
         shapes: (height, width) of each image inside its frame.
 
     Returns:
-        (B, 3, S, S) float32, exactly 0 outside each image.
+        As many pixels, float32, exactly 0 outside each image.
     """
     mean = torch.tensor(PIXEL_MEAN, device=pixels.device).view(3, 1, 1)
     std = torch.tensor(PIXEL_STD, device=pixels.device).view(3, 1, 1)
@@ -35,8 +35,13 @@ def normalize_padded(pixels: Tensor, shapes: Sequence[Shape]) -> Tensor:
 
 def pad_to_square(image: np.ndarray, *, image_size: int) -> Tensor:
     """(h, w, 3) uint8 with h, w <= S -> (3, S, S) uint8 tensor, the image at the top left, 0 elsewhere."""
+    return pad_to(image, shape=(image_size, image_size))
+
+
+def pad_to(image: np.ndarray, *, shape: Shape) -> Tensor:
+    """(h, w, 3) uint8 -> (3, *shape) uint8 tensor, `shape` at least (h, w), the image at the top left, 0 elsewhere."""
     height, width = image.shape[:2]
-    frame = torch.zeros(3, image_size, image_size, dtype=torch.uint8)
+    frame = torch.zeros(3, *shape, dtype=torch.uint8)
     frame[:, :height, :width] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     return frame
 

@@ -47,6 +47,7 @@ class Result(Estimate):
         suite, version, protocol: what was measured, exactly; two versions are never compared.
         direction: whether a higher or a lower value is better.
         model: name under which the model was given; role, architecture, sha256 of its weights and image size beside it.
+        padding: False where the model encoded photos in their own aspect; None, and not written, where in padded squares.
         dataset: name of the data set, with its limit if not all of it was used.
         dataset_sha256: of its annotations, so that two data sets of one name are told apart; None where it was not taken.
         images: photos seen, those without objects included.
@@ -70,6 +71,7 @@ class Result(Estimate):
     arch: str | None = None
     model_sha256: str | None = None
     image_size: int | None = None
+    padding: Literal[False] | None = None
     dataset: str
     dataset_sha256: str | None = None
     images: int = 0
@@ -85,7 +87,10 @@ class Result(Estimate):
 
     def to_line(self) -> str:
         """The JSON line of this result, newline included; no date, so the same run gives the same bytes."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False) + "\n"
+        line = self.model_dump(mode="json")
+        if self.padding is None:
+            del line["padding"]
+        return json.dumps(line, sort_keys=True, allow_nan=False) + "\n"
 
     @property
     def sort_key(self) -> tuple[str, str, str, int, str]:

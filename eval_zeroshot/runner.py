@@ -92,7 +92,9 @@ def evaluate(
         for result in summarise_all(suite, seen, dataset=name, reference=reference, against=against):
             fact = known[result.model]
             about = {"role": fact.role, "arch": fact.arch, "model_sha256": fact.sha256, "dataset_sha256": shown}
-            results.append(result.model_copy(update=about | {"image_size": _image_size(predictors[result.model])}))
+            predictor = predictors[result.model]
+            about |= {"image_size": _image_size(predictor), "padding": False if _unpadded(predictor) else None}
+            results.append(result.model_copy(update=about))
     return results
 
 
@@ -195,6 +197,11 @@ def _image_size(predictor: PredictorLike) -> int | None:
     return None if size is None else int(size)
 
 
+def _unpadded(predictor: PredictorLike) -> bool:
+    """Whether it encodes photos in their own aspect."""
+    return getattr(predictor, "padding", True) is False
+
+
 def _open_stores(
     state: Path | str | None,
     *,
@@ -222,6 +229,7 @@ def _open_stores(
                     "model": model,
                     "weights": weights,
                     "image_size": _image_size(predictor),
+                    **({"padding": False} if _unpadded(predictor) else {}),  # so that observations of earlier versions serve
                 }
                 digest = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:12]
                 parts = (re.sub(r"[^\w\-]+", "_", part) for part in (dataset, suite.name, model))

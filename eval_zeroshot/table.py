@@ -149,6 +149,7 @@ def compare(results: Iterable[Result], *, published: bool = True) -> Comparison:
 def _which(result: Result) -> str:
     """What tells results of one name apart."""
     size = "" if result.image_size is None else f" at {result.image_size} px"
+    size += " without padding" if result.padding is False else ""
     weights = "" if result.model_sha256 is None else f" with weights {result.model_sha256[:8]}"
     return f"that{weights}{size} of {'–' if result.value is None else f'{result.value:.3f}'}"
 

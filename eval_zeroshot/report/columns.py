@@ -79,6 +79,8 @@ def group_grid(group: Group) -> Grid:
     ]
     if len({result.image_size for result in results if result.image_size is not None}) > 1:
         columns.append(("input px", _input_pixels))
+    if any(result.padding is False for result in results):
+        columns.append(("padding", _padding))
     if any(result.standard_error is not None for result in results):
         columns.append(("±", lambda result: number(result.standard_error)))
     if any(result.low is not None for result in results):
@@ -234,6 +236,10 @@ def _difference_columns(other: str) -> list[Column]:
 
 def _input_pixels(result: Result) -> Cell:
     return Cell(MISSING if result.image_size is None else str(result.image_size), result.image_size)
+
+
+def _padding(result: Result) -> Cell:
+    return Cell("no" if result.padding is False else "yes", int(result.padding is not False))
 
 
 def _of_breakdown(size: str) -> Callable[[Result], Cell]:

@@ -1,0 +1,195 @@
+"""A convolutional network on a photo and one row that stands for all of its padding.
+
+In a padded frame, rows of padding that neither the photo nor the frame's far edge reaches are all alike: they depend on the
+photo only through the global means of squeeze-and-excite. So the network runs on the photo's rows and one such row, the last:
+
+- a pointwise operation acts on it as on every other;
+- a convolution sees it below the photo's last row, and gives the row itself as among rows that are all alike, by
+  the kernel summed over its height;
+- a squeeze-and-excite counts it as often as there are rows of padding.
+
+What is lost is what the photo spreads into the padding beyond the rows that are kept, and the frame's far edge. For a portrait
+all of this holds of columns; `axis` says which.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling.common import LayerNorm2d
+from timm.layers import SqueezeExcite
+from timm.models.repvit import (
+    ConvNorm,
+    RepVggDw,
+    RepViTBlock,
+    RepVitDownsample,
+    RepVitMlp,
+    RepVitStage,
+    RepVitStem,
+)
+from torch import Tensor, nn
+
+from encoders.errors import InputError
+from encoders.neck import SamNeck
+from encoders.repvit import RepVitEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Where the padding is.
+
+    Attributes:
+        axis: 2 where it is below the photo, 3 where it is right of it.
+        positions: S/16, of the embedding's side.
+        more: rows of padding, at stride 16, that are put before the last one once stride 16 is reached: the layers there are
+            many and spread the photo far, those before are few and costly.
+    """
+
+    axis: int
+    positions: int
+    more: int
+
+    @property
+    def other(self) -> int:
+        """The axis along which the photo fills the frame."""
+        return 5 - self.axis
+
+
+Action = Callable[[Any, Tensor, Frame], Tensor]
+
+
+def last_row(x: Tensor, *, axis: int) -> Tensor:
+    """The row, or column, of padding."""
+    return x.narrow(axis, x.shape[axis] - 1, 1)
+
+
+def repeat_last_row(x: Tensor, *, axis: int, times: int) -> Tensor:
+    """The row, or column, of padding `times` times more."""
+    sizes = [-1] * x.dim()
+    sizes[axis] = times
+    return torch.cat([x, last_row(x, axis=axis).expand(sizes)], dim=axis)
+
+
+def act(module: nn.Module, x: Tensor, frame: Frame) -> Tensor:
+    """What a module makes of a photo's rows and the row of padding; the module itself is not changed.
+
+    Raises:
+        InputError: it is of a type that is not known here.
+    """
+    return _action(module)(module, x, frame)
+
+
+def check_known(module: nn.Module) -> None:
+    """Raise InputError if `act` does not know a module or a part of it, or knows it only with other settings."""
+    parts = list(module.children()) if _action(module) in _WHOLES else []
+    for part in parts:
+        check_known(part)
+    if isinstance(module, nn.Conv2d):
+        near = all(size in (1, 3) and pad == size // 2 for size, pad in zip(module.kernel_size, _pads(module), strict=True))
+        if not near or module.padding_mode != "zeros" or module.dilation != (1, 1):
+            raise InputError(f"without padding, a convolution must be 1 x 1 or 3 x 3 and keep its size; got {module}")
+    if isinstance(module, SqueezeExcite) and module.add_maxpool:
+        raise InputError("without padding, squeeze-and-excite must take means only; this one takes maxima too")
+
+
+def _pads(conv: nn.Conv2d) -> tuple[int, ...]:
+    return tuple(-1 for _ in conv.kernel_size) if isinstance(conv.padding, str) else tuple(conv.padding)
+
+
+def _action(module: nn.Module) -> Action:
+    for kind in type(module).__mro__:
+        if kind in ACTIONS:
+            return ACTIONS[kind]
+    known = ", ".join(sorted(kind.__name__ for kind in ACTIONS))
+    raise InputError(
+        f"{type(module).__name__} cannot run without padding; encoders made of these parts can: {known}. "
+        "Use a RepViT student, or leave padding on"
+    )
+
+
+def _pointwise(module: Any, x: Tensor, frame: Frame) -> Tensor:
+    result: Tensor = module(x)
+    return result
+
+
+def _in_order(module: Any, x: Tensor, frame: Frame) -> Tensor:
+    for part in module.children():
+        x = act(part, x, frame)
+    return x
+
+
+def _convolution(conv: nn.Conv2d, x: Tensor, frame: Frame) -> Tensor:
+    out: Tensor = conv(x)
+    if conv.kernel_size != (1, 1):
+        row = _convolved_row(conv, last_row(x, axis=frame.axis), axis=frame.axis)
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # a graph for other runtimes has no writing in place
+            out = torch.cat([out.narrow(frame.axis, 0, out.shape[frame.axis] - 1), row], dim=frame.axis)
+        else:
+            last_row(out, axis=frame.axis).copy_(row)
+    if frame.more and x.shape[frame.other] > frame.positions == out.shape[frame.other]:
+        out = repeat_last_row(out, axis=frame.axis, times=frame.more)
+    return out
+
+
+def _convolved_row(conv: nn.Conv2d, row: Tensor, *, axis: int) -> Tensor:
+    """What a convolution makes of a row among rows like it."""
+    along = 5 - axis
+    if conv.groups == conv.in_channels == conv.out_channels:  # torch's own way takes longer for one row than for all others
+        pads = (1, 1, 0, 0) if along == 3 else (0, 0, 1, 1)
+        windows = F.pad(row, pads).unfold(along, 3, conv.stride[along - 2])  # (B, C, row, 3)
+        kernel = conv.weight.sum(axis).view(1, -1, 1, 1, 3)
+        result = (windows * kernel).sum(-1)
+        return result if conv.bias is None else result + conv.bias.view(1, -1, 1, 1)
+    sizes, padding = [-1] * 4, list(conv.padding)
+    sizes[axis], padding[axis - 2] = 3, 0
+    return F.conv2d(row.expand(sizes), conv.weight, conv.bias, conv.stride, (int(padding[0]), int(padding[1])), 1, conv.groups)
+
+
+def _depthwise(module: Any, x: Tensor, frame: Frame) -> Tensor:
+    result: Tensor = module.bn(act(module.conv, x, frame) + act(module.conv1, x, frame) + x)
+    return result
+
+
+def _squeeze_excite(module: Any, x: Tensor, frame: Frame) -> Tensor:
+    """As `timm.layers.SqueezeExcite`, with the mean over the padded frame."""
+    side = x.shape[frame.other]
+    unseen = side - x.shape[frame.axis]
+    padding = last_row(x, axis=frame.axis).sum((2, 3), keepdim=True)
+    mean = (x.sum((2, 3), keepdim=True) + unseen * padding) / side**2
+    result: Tensor = x * module.gate(module.fc2(module.act(module.bn(module.fc1(mean)))))
+    return result
+
+
+def _block(module: Any, x: Tensor, frame: Frame) -> Tensor:
+    x = act(module.se, act(module.token_mixer, x, frame), frame)
+    return x + act(module.channel_mixer, x, frame)
+
+
+def _downsample(module: Any, x: Tensor, frame: Frame) -> Tensor:
+    x = act(module.spatial_downsample, act(module.pre_block, x, frame), frame)
+    x = act(module.channel_downsample, x, frame)
+    return x + act(module.ffn, x, frame)
+
+
+_WHOLES: tuple[Action, ...] = (_in_order, _depthwise, _block, _downsample)  # their parts are looked at one by one
+
+ACTIONS: dict[type[nn.Module], Action] = {
+    nn.Conv2d: _convolution,
+    nn.BatchNorm2d: _pointwise,
+    nn.GELU: _pointwise,
+    nn.Identity: _pointwise,
+    LayerNorm2d: _pointwise,
+    nn.Sequential: _in_order,
+    ConvNorm: _in_order,
+    RepVitStem: _in_order,
+    RepVitMlp: _in_order,
+    RepVitStage: _in_order,
+    SamNeck: _in_order,
+    RepVitEncoder: _in_order,
+    RepVggDw: _depthwise,
+    RepViTBlock: _block,
+    RepVitDownsample: _downsample,
+    SqueezeExcite: _squeeze_excite,
+}
