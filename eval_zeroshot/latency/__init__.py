@@ -4,9 +4,10 @@
 """
 
 from eval_zeroshot.latency.blocks import Pace
-from eval_zeroshot.latency.lab import LabSettings, run_lab
+from eval_zeroshot.latency.lab import run_lab
 from eval_zeroshot.latency.reading import read_latencies
 from eval_zeroshot.latency.rows import LatencyRow, append_rows, read_rows
+from eval_zeroshot.latency.settings import LabSettings
 from eval_zeroshot.latency.table import latency_grids
 
 __all__ = ["LabSettings", "LatencyRow", "Pace", "append_rows", "latency_grids", "read_latencies", "read_rows", "run_lab"]

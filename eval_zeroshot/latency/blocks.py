@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from encoders.errors import InputError
 from eval_zeroshot.latency import host
 from eval_zeroshot.latency.figures import calls_of_round
-from eval_zeroshot.latency.process import Failed, Start, Subject, Timing
+from eval_zeroshot.latency.process import Failed, Subject
 from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.worker import Start, Timing
 
 FEWEST_ROUNDS = 2  # also of a subject whose seconds are up, so that there is an interval
 SLOW_SHARE = 4  # a first call of this part of a subject's seconds is its warm-up, too

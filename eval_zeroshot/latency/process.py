@@ -7,49 +7,15 @@ begins alike and small. While one is timed the others wait for a command and use
 import contextlib
 import multiprocessing
 import signal
-import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from encoders.errors import InputError, MissingExtra
-from eval_zeroshot.latency import host
-from eval_zeroshot.latency.opening import NotRunHere, Opened, limit_threads, open_subject
-from eval_zeroshot.latency.rows import Placement
+from eval_zeroshot.latency import host, worker
 from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.worker import Start, Timing
 
-PRELOADED = ["eval_zeroshot.latency.process", "eval_zeroshot.latency.in_torch", "eval_zeroshot.latency.parts"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """What opening a subject took, and what it then says of itself; see `LatencyRow`. device: None is the processor."""
-
-    load_ms: float
-    first_call_ms: float
-    start_mb: float
-    name: str
-    precision: str
-    threads: int | None
-    detail: dict[str, int | str]
-    placement: dict[str, Placement]
-    device: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Calls in a row: milliseconds by the wall clock and of the process's processors, and what all processors did meanwhile.
-
-    Attributes:
-        busy_seconds: that all processors of the machine were in use; own_seconds: by this process; seconds: that went by.
-    """
-
-    wall_ms: list[float]
-    cpu_ms: list[float]
-    busy_seconds: float = 0.0
-    own_seconds: float = 0.0
-    seconds: float = 0.0
+PRELOADED = ["eval_zeroshot.latency.worker", "eval_zeroshot.latency.in_torch", "eval_zeroshot.latency.parts"]
 
 
 class Failed(Exception):
@@ -93,17 +59,17 @@ class ProcessSubject:
 
     def start(self) -> Start:
         """Open it and call it once."""
-        found: Start = self._ask(_start, self._spec)
+        found: Start = self._ask(worker.start, self._spec)
         return found
 
     def call(self, times: int) -> Timing:
         """Call it a few times in a row."""
-        found: Timing = self._ask(_call, times)
+        found: Timing = self._ask(worker.call, times)
         return found
 
     def throughput(self, batch: int, seconds: float) -> float | None:
         """Images a second in batches of B, of at least so many seconds after a batch to warm up; None where it takes one."""
-        found: float | None = self._ask(_throughput, batch, seconds)
+        found: float | None = self._ask(worker.throughput, batch, seconds)
         return found
 
     def peak_mb(self) -> float | None:
@@ -118,104 +84,12 @@ class ProcessSubject:
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         try:
-            answer = self._pool.submit(_guarded, function, *arguments).result()
+            answer = self._pool.submit(worker.guarded, function, *arguments).result()
         except BrokenProcessPool as error:
             raise Failed("its process was ended by the system, as happens where memory is short") from error
-        if isinstance(answer, _Reason):
+        if isinstance(answer, worker.Reason):
             raise Failed(answer.text, not_here=answer.not_here)
         return answer
-
-
-@dataclass(frozen=True)
-class _Reason:
-    text: str
-    not_here: bool = False
-
-
-_opened: list[Opened] = []
-
-
-def _guarded(function: Any, *arguments: Any) -> Any:
-    """What the function gives, or a reason in words: exceptions of runtimes often cannot travel between processes."""
-    try:
-        return function(*arguments)
-    except NotRunHere as error:
-        return _Reason(str(error), not_here=True)
-    except (InputError, MissingExtra) as error:
-        return _Reason(str(error))
-    except MemoryError:
-        return _Reason("out of memory")
-    except Exception as error:  # of any runtime
-        return _Reason(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300] if str(error).strip() else ''}")
-
-
-def _start(spec: Spec) -> Start:
-    limit_threads(spec.threads)
-    start_mb = host.resident_mb()
-    begin = time.perf_counter()
-    opened = open_subject(spec)
-    loaded = time.perf_counter()
-    opened.call()
-    opened.synchronize()
-    called = time.perf_counter()
-    _opened[:] = [opened]
-    return Start(
-        load_ms=(loaded - begin) * 1000,
-        first_call_ms=(called - loaded) * 1000,
-        start_mb=start_mb,
-        name=opened.name,
-        precision=opened.precision,
-        threads=opened.threads,
-        detail=opened.detail(),
-        placement=opened.placement(),
-        device=opened.device,
-    )
-
-
-def _call(times: int) -> Timing:
-    (opened,) = _opened
-    return time_calls(opened, times=times)
-
-
-def time_calls(opened: Opened, *, times: int, clock: Any = time, busy: Any = host.busy_seconds) -> Timing:
-    """Call a subject a few times in a row.
-
-    Args:
-        clock: with `perf_counter` and `process_time`; busy: seconds that all processors were in use.
-    """
-    wall_ms, cpu_ms = [], []
-    busy_before, own_before, begin = busy(), clock.process_time(), clock.perf_counter()
-    for _ in range(times):
-        opened.synchronize()
-        cpu, wall = clock.process_time(), clock.perf_counter()
-        own = opened.call()
-        opened.synchronize()
-        ended = clock.perf_counter()
-        wall_ms.append(own if own is not None else (ended - wall) * 1000)
-        cpu_ms.append((clock.process_time() - cpu) * 1000)
-    seconds = clock.perf_counter() - begin
-    return Timing(
-        wall_ms=wall_ms,
-        cpu_ms=cpu_ms,
-        busy_seconds=busy() - busy_before,
-        own_seconds=clock.process_time() - own_before,
-        seconds=seconds,
-    )
-
-
-def _throughput(batch: int, seconds: float) -> float | None:
-    from eval_zeroshot.latency.throughput import WARM_UP_SECONDS, images_per_second
-
-    (opened,) = _opened
-    if opened.batched is None:
-        return None
-    return images_per_second(
-        opened.batched(batch),
-        batch=batch,
-        seconds=seconds,
-        warm_up_seconds=WARM_UP_SECONDS if opened.device else 0.0,
-        synchronize=opened.synchronize,
-    )
 
 
 def _leave_interrupts() -> None:

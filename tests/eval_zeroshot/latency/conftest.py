@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from eval_zeroshot.latency.process import Failed, Start, Timing
+from eval_zeroshot.latency.process import Failed
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.latency.subjects import ModelFacts, Spec
+from eval_zeroshot.latency.worker import Start, Timing
 
 
 class PretendedSubject:

@@ -9,7 +9,7 @@ import pytest
 from encoders.errors import InputError
 from eval_zeroshot.latency.in_coreml import find_package, inputs_of, open_coreml, open_model
 from eval_zeroshot.latency.opening import NotRunHere
-from eval_zeroshot.latency.process import time_calls
+from eval_zeroshot.latency.worker import time_calls
 
 
 def feature(name, **kinds):

@@ -3,7 +3,7 @@
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.lab import blocks
+from eval_zeroshot.latency.planning import blocks
 from eval_zeroshot.latency.subjects import (
     ModelFacts,
     check_baseline,

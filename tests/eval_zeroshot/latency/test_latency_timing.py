@@ -3,8 +3,8 @@
 import pytest
 
 from eval_zeroshot.latency.opening import Opened
-from eval_zeroshot.latency.process import time_calls
 from eval_zeroshot.latency.throughput import device_milliseconds, images_per_second
+from eval_zeroshot.latency.worker import time_calls
 
 
 class Clock:
