@@ -34,9 +34,9 @@ class LiteRtFormat:
     """Flatbuffers for LiteRT, in fp32.
 
     `encoder.tflite` takes the embedding contract's image (1, 3, S, S) float32 and gives (1, 256, S/16, S/16). `decoder.tflite`
-    has signatures `decode_2` to `decode_6`, which take `args_0` that embedding, `args_1` points (1, N, 2) float32 and `args_2`
-    labels (1, N) float32 by `PromptDecoder`'s contract, and give `output_0` logits (1, 4, S/4, S/4) and `output_1` predicted IoU
-    (1, 4). So a box and up to 4 points, or up to 5 points and the padding point.
+    has signatures `decode_2` to `decode_6`. Each takes `args_0`, that embedding, `args_1`, points (1, N, 2) float32, and
+    `args_2`, labels (1, N) float32, by `PromptDecoder`'s contract; it gives `output_0`, logits (1, 4, S/4, S/4), and
+    `output_1`, predicted IoU (1, 4). So a box and up to 4 points, or up to 5 points and the padding point.
     """
 
     name = "litert"
