@@ -1,7 +1,7 @@
 """A program computed operation by operation with torch, on the CPU."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from encoders.errors import InputError
 from encoders.export.mil import ops  # noqa: F401  (registers the operations)
 from encoders.export.mil.dtypes import FLOATS, TORCH, round_fp16
-from encoders.export.mil.program import Constant, Operation, Program, TensorType
+from encoders.export.mil.program import Constant, Operation, Program, ProgramInput, TensorType
 from encoders.export.mil.registry import KNOWN, Call, Result, Value, unknown
 
 
@@ -85,6 +85,7 @@ class Interpreter:
                 array = array[:, ::-1]
             tensor = torch.from_numpy(np.ascontiguousarray(array)).to(TORCH[entry.type.dtype])
             taken[entry.name] = self._rounded(tensor, entry.type)
+        check_listed_together(self.program.inputs, {name: np.shape(array) for name, array in inputs.items()})
         return taken
 
     def _run(self, operation: Operation, values: Mapping[str, Value]) -> dict[str, Tensor]:
@@ -118,6 +119,19 @@ def as_value(constant: Constant) -> Value:
         value = value.astype(np.int64)
     wanted = TORCH.get(constant.type.dtype, torch.int8 if constant.type.dtype.startswith("int") else torch.uint8)
     return torch.from_numpy(np.array(value)).to(wanted)
+
+
+def check_listed_together(inputs: Sequence[ProgramInput], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse shapes that stand at different places of the inputs' lists, which Core ML matches by place.
+
+    Raises:
+        InputError: they do.
+    """
+    listed = [entry for entry in inputs if entry.shapes]
+    places = [{place for place, shape in enumerate(entry.shapes) if shape == shapes[entry.name]} for entry in listed]
+    if places and not set.intersection(*places):
+        given = ", ".join(f"{entry.name} {shapes[entry.name]}" for entry in listed)
+        raise InputError(f"the shapes {given} are not listed together; expected shapes of one place of each input's list")
 
 
 def fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:

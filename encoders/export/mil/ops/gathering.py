@@ -14,7 +14,7 @@ def gather(call: Call) -> Tensor:
         raise call.refuse("batch_dims")
     axis = axis % x.dim()
     picked = x.index_select(axis, _inside(call, indices.reshape(-1), size=x.shape[axis]))
-    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 @operation("gather_along_axis", "x indices axis validate_indices")

@@ -44,8 +44,9 @@ def squeeze(call: Call) -> Tensor:
 
 @operation("concat", "values axis interleave")
 def concat(call: Call) -> Tensor:
-    """One after the other along an axis, or their places in turn."""
-    values, axis = call.tensors("values"), call.integer("axis")
+    """One after the other along an axis, or their places in turn; single numbers as vectors of one."""
+    values = [one.reshape(1) if one.dim() == 0 else one for one in call.tensors("values")]
+    axis = call.integer("axis")
     if not call.flag("interleave"):
         return torch.cat(values, dim=axis)
     axis = axis % values[0].dim()

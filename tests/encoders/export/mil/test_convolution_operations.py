@@ -168,6 +168,11 @@ def test_a_product_by_letters_and_indices_of_several_axes(compute, numbers):
     np.testing.assert_array_equal(got, table[[2, 0], [1, 3]])
 
 
+def test_one_index_of_a_vector_gives_one_number(compute):
+    sizes = np.asarray([7, 8, 9], np.int32)
+    assert compute("gather", declared="int32", gives=(), x=sizes, indices=np.int32(1), axis=0) == 8
+
+
 def test_an_index_outside_is_refused(compute, numbers):
     with pytest.raises(InputError, match="gather.*outside of 3 elements"):
         compute("gather", gives=(1, 4), x=numbers(3, 4), indices=np.asarray([3], np.int32), axis=0)

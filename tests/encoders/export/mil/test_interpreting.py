@@ -138,6 +138,11 @@ def test_interleaving_takes_places_in_turn(compute):
     assert got.tolist() == [[1, 2], [7, 8], [3, 4], [9, 10], [5, 6], [11, 12]]
 
 
+def test_single_numbers_become_a_vector(compute):
+    got = compute("concat", declared="int32", gives=(3,), values=[np.asarray(4, np.int32), np.asarray([5, 6], np.int32)], axis=0)
+    assert got.tolist() == [4, 5, 6]
+
+
 def test_zeros_of_a_shape_count_from_the_end(compute):
     got = compute("reshape", gives=(1, 1, 2, 50), x=np.zeros((2, 50), np.float32), shape=[1, 0, -1, 0])  # iOS 17's own example
     assert got.shape == (1, 1, 2, 50)

@@ -1,0 +1,105 @@
+"""Whole models: saved by the Core ML export, interpreted, and compared with torch."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import encoders
+from encoders.errors import InputError
+from encoders.export.decoder_module import PromptDecoder
+from encoders.export.encoder_module import to_pixels
+from encoders.export.mil import Interpreter, read_package
+from encoders.export.untrained import untrained_subject
+from encoders.fusion import fuse
+from encoders.preprocess import normalize_padded, pad_to_square
+
+pytest.importorskip("coremltools", reason="makes the packages")
+
+
+def relative_error(got, want):
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    return np.linalg.norm(got - want) / np.linalg.norm(want)
+
+
+def prepared(photo, size):
+    """The photo as the embedding contract has it, and as the exported encoder's pixels."""
+    height, width = photo.shape[0] * size // max(photo.shape[:2]), photo.shape[1] * size // max(photo.shape[:2])
+    rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), photo.shape[:2], strict=True))
+    image = normalize_padded(pad_to_square(photo[rows][:, columns], image_size=size)[None], [(height, width)])
+    return image, to_pixels(image).numpy()
+
+
+def encoder_error(sam, photo, package):
+    """Relative error of the interpreted encoder against torch's unfused one."""
+    image, pixels = prepared(photo, sam.image_size)
+    with torch.no_grad():
+        want = sam.image_encoder(image)
+    return relative_error(Interpreter(read_package(package)).predict({"image": pixels})["image_embeddings"], want)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return encoders.load("sam_demo", image_size=64)
+
+
+def test_an_encoder_in_float32_is_torch_to_five_digits(demo, save_model, photo):
+    from encoders.export.formats.coreml import convert_encoder
+
+    assert encoder_error(demo, photo, save_model(convert_encoder(fuse(demo), half=False))) < 1e-5
+
+
+def test_the_decoder_takes_every_listed_number_of_points(demo, save_model):
+    from encoders.export.formats.coreml import convert_decoder
+    from encoders.export.formats.coreml_options import CoreMlOptions, Counts
+
+    options = CoreMlOptions(prompts=Counts(values=(1, 2)), points=Counts(values=(2, 3)))
+    program = read_package(save_model(convert_decoder(demo, half=False, options=options)))
+    assert tuple(sorted(program.inputs[1].shapes)) == ((1, 2, 2), (1, 3, 2), (2, 2, 2), (2, 3, 2))
+    interpreter, decoder = Interpreter(program), PromptDecoder(demo)
+    embedding = torch.randn(1, 256, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.3
+    points = torch.tensor([[[10.0, 20.0], [30.0, 50.0], [0.0, 0.0]], [[60.0, 20.0], [40.0, 5.0], [0.0, 0.0]]])
+    labels = torch.tensor([[2, 3, -1], [1, 0, -1]], dtype=torch.int32)
+    for prompts, count in ((1, 2), (2, 2), (2, 3)):
+        asked = points[:prompts, :count], labels[:prompts, :count]
+        with torch.no_grad():
+            logits, scores = decoder(embedding, *asked)
+        names = ("image_embeddings", "point_coords", "point_labels")
+        arrays = [one.numpy() for one in (embedding, *asked)]
+        found = interpreter.predict(dict(zip(names, arrays, strict=True)))
+        assert relative_error(found["low_res_masks"], logits) < 2e-5
+        assert relative_error(found["iou_predictions"], scores) < 1e-5
+    with pytest.raises(InputError, match="not listed together"):
+        interpreter.predict({names[0]: arrays[0], names[1]: points.numpy(), names[2]: labels[:, :2].numpy()})
+
+
+@pytest.mark.slow  # 15 s to 40 s each
+@pytest.mark.parametrize("name", ["repvit_m0_9", "repvit_m2_3", "tiny_vit", "sam_vit_b"])
+def test_half_precision_costs_what_its_rounding_does(name, save_model, photo):
+    from encoders.export.formats.coreml import convert_encoder
+
+    sam = untrained_subject(name, image_size=256)
+    assert 2e-4 < encoder_error(sam, photo, save_model(convert_encoder(fuse(sam), half=True))) < 3e-3
+
+
+@pytest.mark.slow  # about 40 s
+@pytest.mark.parametrize("name", ["repvit_m0_6", "repvit_m0_9", "repvit_m1_0", "repvit_m1_1", "repvit_m1_5", "repvit_m2_3"])
+def test_a_classifier_keeps_its_classes(name, save_package, randomise, photo):
+    import coremltools as ct
+    import timm
+
+    if name not in timm.list_models("repvit_*"):
+        pytest.skip(f"this timm has no {name}")
+    model = randomise(timm.create_model(name, num_classes=10)).eval()
+    module = nn.Sequential(model, nn.Softmax(dim=1)).eval()
+    image = torch.from_numpy(photo[:64, 10:138]).permute(2, 0, 1)[None].float() / 255
+    scaled = ct.ImageType(name="image", shape=image.shape, scale=1 / 255)
+    program = read_package(save_package(module, image, inputs=[scaled], half=True))
+    assert Counter(operation.type for operation in program.operations)["linear"] >= 1
+    found = Interpreter(program).predict({"image": (image * 255).round().numpy().astype(np.uint8)})["out0"]
+    with torch.no_grad():
+        want = module(image).numpy()
+    assert found.argmax() == want.argmax()
+    np.testing.assert_allclose(found, want, atol=2e-3)
