@@ -202,7 +202,7 @@ def test_other_bundles_are_refused(tmp_path, changes):
         main_asset(tmp_path)
 
 
-@pytest.mark.slow  # 60 s on a busy core
+@pytest.mark.slow  # 70 s on a busy core
 def test_core_ai_answers_a_portrait_from_the_bundle(sam, by_torch, portrait, export_photos, tmp_path):
     pytest.importorskip("coreai")
     importlib.import_module("coreai.runtime")

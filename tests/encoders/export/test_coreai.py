@@ -162,7 +162,7 @@ def test_the_decoder_takes_any_number_of_prompts_and_points(core_ai, live_sam, t
         runtime.decode(embedding.numpy(), coords, labels, np.zeros((2, 1, 16, 16), np.float32))
 
 
-@pytest.mark.slow  # 20 s on a busy core
+@pytest.mark.slow  # 80 s on a busy core
 def test_an_exported_model_is_certified_by_execution_and_verified_again(core_ai, live_sam, export_photos, tmp_path):
     request = ExportRequest(
         sam=live_sam, out=tmp_path / "export", format="coreai", samples=export_photos, weights="untrained", trained=False
