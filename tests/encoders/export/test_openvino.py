@@ -5,13 +5,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tests.encoders.export.sam_onnx_reference import CASES, decoder_inputs, expected_outputs
 from torch import nn
 
 import encoders
 from encoders.errors import InputError, MissingExtra
 from encoders.export.formats.openvino import OpenVinoFormat, compile_model, convert, effective_precision, save
 from encoders.export.job import contract_image
+from tests.encoders.export.sam_onnx_reference import CASES, decoder_inputs, expected_outputs
 
 openvino = pytest.importorskip("openvino")
 
