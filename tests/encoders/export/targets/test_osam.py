@@ -1,6 +1,8 @@
 """osam's calls, replayed on what we write: `has_mask_input` -1, a padding point always, mask_input 256 x 256 at every size."""
 
 import ast
+import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,6 +62,23 @@ def test_no_mask_is_said_by_minus_one_as_by_zero(demo):
         minus = decoder(*given[:4], torch.full((1,), -1.0), given[5])
         one = decoder(*given[:4], torch.ones(1), given[5])
     assert torch.equal(zero[2], minus[2]) and not torch.allclose(zero[2], one[2])
+
+
+@pytest.mark.slow  # shares the model with the test above
+def test_osam_itself_finds_the_registered_model_and_gives_our_masks(written, demo, photos, ours, iou, monkeypatch):
+    osam = pytest.importorskip("osam")
+    monkeypatch.syspath_prepend(str(written("osam", demo)))
+    monkeypatch.setattr(osam.apis, "registered_model_types", list(osam.apis.registered_model_types))
+    importlib.import_module("repvit_sam_osam").register()
+    for sample in photos.values():
+        box = np.asarray(sample.boxes[0], float)
+        prompt = osam.types.Prompt(points=box.reshape(2, 2), point_labels=np.array([2, 3]))
+        request = osam.types.GenerateRequest(model="repvit-sam", image=sample.image, prompt=prompt)
+        (found,) = osam.apis.generate(request).annotations
+        where, mask = found.bounding_box, np.zeros(sample.shape, bool)
+        mask[where.ymin : where.ymax + 1, where.xmin : where.xmax + 1] = found.mask
+        asked = SimpleNamespace(points=np.zeros((0, 2)), labels=np.zeros(0, int), box=box)
+        assert iou(mask, ours(demo, sample, asked)[0]) >= 0.999
 
 
 def test_the_file_that_registers_the_model_needs_osam_and_the_standard_library_alone():

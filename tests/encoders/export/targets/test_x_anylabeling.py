@@ -14,12 +14,14 @@ import torch.nn.functional as F
 import yaml
 
 from encoders.decoded_masks import upscale_logits
+from encoders.errors import InputError
+from encoders.export.targets.anylabeling import AnyLabelingTarget
 from encoders.geometry import resized_shape
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded
 
 cv2 = pytest.importorskip("cv2")
-HEIGHT, WIDTH = 684, 1024
+HEIGHT, WIDTH, SIZE = 684, 1024, 256
 
 
 class Tool:
@@ -108,20 +110,34 @@ def pytorch_mask(sam, tool, photo, prompt):
 
 def test_its_masks_are_those_of_pytorch_on_the_warped_photo(folder, config, session, demo, view, prompt, iou):
     tool = Tool(folder, session, config)
-    value = iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt))
-    print("WARPED", value)
-    assert value >= 0.999
+    assert iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt)) >= 0.999
 
 
-def test_its_masks_are_ours_as_far_as_the_warp_allows(folder, config, session, demo, view, prompt, ours, iou):
+def test_its_masks_are_our_predictors_as_far_as_the_warp_allows(folder, config, session, demo, view, prompt, ours, iou):
+    """At 256 px, 0.836 to 0.976 were seen of the landscape, and 0.718 to 0.855 of the portrait, which is seen at 171 px."""
     value = iou(Tool(folder, session, config).mask(view.image, prompt.marks), ours(demo, view, prompt)[0])
-    print("OURS", value)
+    assert value >= (0.8 if view.shape[0] < view.shape[1] else 0.65)
 
 
-@pytest.mark.slow  # writes two models more: about 10 s
-def test_the_zip_of_anylabeling_unpacks_to_a_model_that_it_loads(written, session, demo, photos, tmp_path):
+@pytest.mark.slow  # writes the model again, for the zip: about 10 s of one core
+def test_the_zip_of_anylabeling_unpacks_to_a_model_that_it_loads_and_calls(written, session, demo, view, prompt, iou, tmp_path):
     with zipfile.ZipFile(written("anylabeling", demo) / "model.zip") as archive:
-        archive.extractall(tmp_path)
-    config = yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8-sig"))
+        archive.extractall(tmp_path / "extract")
+    (config_file,) = (tmp_path / "extract").rglob("config.yaml")
+    config = yaml.safe_load(config_file.read_text(encoding="utf-8-sig"))
     assert config["type"] == "segment_anything" and {"name", "display_name"} <= config.keys()
     assert {"input_size", "max_width", "max_height"} <= config.keys()
+    tool = Tool(config_file.parent, session, config)
+    assert tool.encoder.get_inputs()[0].type == "tensor(float)"
+    assert not {"backbone_fpn_0", "language_mask", "high_res_feats_0"} & {given.name for given in tool.decoder.get_inputs()}
+    assert iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt)) >= 0.999
+
+
+def test_a_damaged_zip_of_anylabeling_is_refused(tmp_path):
+    (tmp_path / "model.zip").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="model.zip is missing or no zip; export the model again"):
+        AnyLabelingTarget().open(tmp_path, image_size=SIZE, precision="fp32")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("config.yaml", "type: segment_anything")
+    with pytest.raises(InputError, match="model.zip is damaged"):
+        AnyLabelingTarget().open(tmp_path, image_size=SIZE, precision="fp32")
