@@ -60,7 +60,7 @@ class CoreMlFormat:
         encoder = compress(convert_encoder(sam, half=precision != "fp32"), precision=precision)
         describe_encoder(encoder, sam, precision=precision, options=self.options)
         save(encoder, folder / ENCODER)
-        decoder = compress(convert_decoder(sam, half=precision != "fp32", options=self.options), precision=precision)
+        decoder = convert_decoder(sam, half=precision != "fp32", options=self.options)  # never compressed: see coreml_weights
         describe_decoder(decoder, sam, precision=precision, options=self.options)
         save(decoder, folder / DECODER)
 

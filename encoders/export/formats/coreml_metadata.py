@@ -55,7 +55,7 @@ def describe_encoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOpt
     model.output_description["image_embeddings"] = f"(1, 256, {size // 16}, {size // 16}), for the prompt decoder."
     facts = {"padding": PADDING, "padding_colour_rgb": ",".join(str(value) for value in PAD_COLOUR)}
     facts["weights_sha256"] = weights_checksum(sam.image_encoder)
-    _describe(model, shared_facts(sam, precision=precision, options=options) | facts)
+    describe(model, shared_facts(sam, precision=precision, options=options) | facts)
 
 
 def describe_decoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOptions) -> None:
@@ -77,10 +77,12 @@ def describe_decoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOpt
         "mask_threshold": f"{MASK_THRESHOLD:g}",
         "weights_sha256": weights_checksum(sam.prompt_encoder, sam.mask_decoder),
     }
-    _describe(model, shared_facts(sam, precision=precision, options=options) | facts)
+    describe(model, shared_facts(sam, precision=precision, options=options) | facts)
 
 
-def _describe(model: Any, facts: dict[str, str]) -> None:
+def describe(model: Any, facts: dict[str, str]) -> None:
+    """Put facts into a coremltools model, in place; version and licence also where Xcode shows them."""
+    facts = {"licence": LICENCE} | facts
     model.author = "repvit-sam"
     model.license = facts["licence"]
     model.version = facts["repvit_sam_version"]

@@ -1,6 +1,5 @@
 """A Core ML encoder and decoder, predicted by Core ML on macOS, interpreted from the saved programs elsewhere."""
 
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Mapping
@@ -87,21 +86,44 @@ def open_runtime(encoder: Path, decoder: Path, *, precision: str) -> CoreMlRunti
         MissingExtra: coremltools is not installed.
         InputError: a package is missing, damaged or none of ours.
     """
-    need_coremltools()
     prompts, points = decoder_counts(read_package(decoder).metadata, name=str(decoder))
-    executed = sys.platform == "darwin"
-    open_package = open_executed if executed else open_interpreted
-    version = importlib.metadata.version("coremltools")
-    where = f"Core ML on macOS {platform.mac_ver()[0]} (coremltools {version})"
+    name, how = runtime_here()
     return CoreMlRuntime(
         encoder=open_package(encoder),
         decoder=open_package(decoder),
         prompts=prompts,
         points=points,
-        name=where if executed else f"MIL interpreter (coremltools {version} package)",
-        how="executed" if executed else "interpreted",
-        precision="fp32" if precision == "fp32" else "fp16",
+        name=name,
+        how=how,
+        precision=computed_in(precision),
     )
+
+
+def runtime_here() -> tuple[str, How]:
+    """What answers for a package on this machine: name and version, and whether it executes or interprets.
+
+    Raises:
+        MissingExtra: coremltools is not installed.
+    """
+    version = need_coremltools().__version__
+    if sys.platform == "darwin":
+        return f"Core ML on macOS {platform.mac_ver()[0]} (coremltools {version})", "executed"
+    return f"MIL interpreter (coremltools {version} package)", "interpreted"
+
+
+def computed_in(precision: str) -> str:
+    """What a package of that precision computes in: weights in fewer bits are unpacked to fp16."""
+    return "fp32" if precision == "fp32" else "fp16"
+
+
+def open_package(path: Path) -> Predict:
+    """A package as a function: named arrays -> named arrays; an image as (1, 3, H, W) uint8 RGB.
+
+    Raises:
+        MissingExtra: coremltools is not installed.
+        InputError: the package is missing or damaged.
+    """
+    return open_executed(path) if sys.platform == "darwin" else open_interpreted(path)
 
 
 def decoder_counts(metadata: Mapping[str, str], *, name: str) -> tuple[Counts, Counts]:

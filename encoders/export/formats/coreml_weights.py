@@ -1,7 +1,7 @@
-"""Weights of a Core ML package in fewer bits; computing stays in fp16.
+"""Weights of an image encoder's Core ML package in fewer bits; computing stays in fp16.
 
 Measured on students: 8 bits cost 0.004 of mask IoU. With 6 and 4 bits, which are written only when asked for, the certificate
-says what is lost.
+says what is lost. The prompt decoder keeps fp16 weights: in 8 bits it alone loses 0.07 to 0.12, through its linear layers.
 """
 
 from typing import Any
@@ -9,8 +9,7 @@ from typing import Any
 from encoders.export.formats.coreml_convert import need_coremltools, quiet
 
 PALETTE_BITS = {"palette8": 8, "palette6": 6, "palette4": 4}
-SMALLEST_PALETTE = 10_000  # weights of a tensor; smaller ones are few, and coremltools clusters them by another package
-SMALLEST_LINEAR = 2048
+SMALLEST = 10_000  # weights of a tensor; smaller ones, depthwise kernels among them, gain little and lose most
 
 
 def compress(model: Any, *, precision: str) -> Any:
@@ -26,9 +25,7 @@ def compress(model: Any, *, precision: str) -> Any:
         import coremltools.optimize.coreml as cto
 
         if precision == "int8":
-            linear = cto.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=SMALLEST_LINEAR)
+            linear = cto.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=SMALLEST)
             return cto.linear_quantize_weights(model, config=cto.OptimizationConfig(global_config=linear))
-        palette = cto.OpPalettizerConfig(
-            mode="kmeans", nbits=PALETTE_BITS[precision], weight_threshold=SMALLEST_PALETTE
-        )
+        palette = cto.OpPalettizerConfig(mode="kmeans", nbits=PALETTE_BITS[precision], weight_threshold=SMALLEST)
         return cto.palettize_weights(model, config=cto.OptimizationConfig(global_config=palette))
