@@ -153,7 +153,7 @@ def last_uses(program: Program) -> list[list[str]]:
     unpacked = {variable.name for operation in program.operations if operation.compresses for variable in operation.outputs}
     last.update(dict.fromkeys((*program.outputs, *unpacked), math.inf))
     ends: list[list[str]] = [[] for _ in program.computing]
-    for name, place in last.items():
-        if place != math.inf:
-            ends[int(place)].append(name)
+    for name, end in last.items():
+        if end != math.inf:
+            ends[int(end)].append(name)
     return ends

@@ -64,7 +64,7 @@ def read_value(message: Any, *, weights: Path) -> Constant:
 
 def _immediate(tensor: Any, kind: TensorType) -> str | tuple[str, ...] | np.ndarray:
     field = tensor.WhichOneof("value")
-    values = getattr(tensor, field).values if field else []
+    values: Any = getattr(tensor, field).values if field else []
     if kind.dtype == "string":
         texts = tuple(str(text) for text in values)
         return texts if kind.shape else (texts[0] if texts else "")

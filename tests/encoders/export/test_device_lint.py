@@ -1,14 +1,21 @@
 """The lint of Core ML programs: each rule on a program by hand, bytes by hand, and counts of known models."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError
 from encoders.export.device_lint import RULES, SAYS, lint_program
 from encoders.export.device_lint.liveness import activations
+from encoders.export.fusion_check import randomize_batchnorm
 from encoders.export.mil import Constant, Operation, Program, ProgramInput, TensorType, Variable
+from encoders.export.untrained import untrained_subject
+from encoders.fusion import fuse
+from encoders.registry import build_sam
 
 
 def given(value):
@@ -253,3 +260,70 @@ def test_a_part_that_there_is_not_is_told():
     pytest.importorskip("coremltools", reason="is asked for first")
     with pytest.raises(InputError, match="no part 'neck'; expected one of encoder, decoder"):
         lint_model(nn.Module(), name="it", part="neck")
+
+
+class Normalised(nn.Module):
+    """Mean and deviation before an encoder, as two operations: the exported encoder's exact padding takes five more."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("factor", 1 / torch.tensor(PIXEL_STD).view(1, 3, 1, 1))
+
+    def forward(self, image):
+        return self.encoder((image - self.mean) * self.factor)
+
+
+LAYER_NORMS = {"sub": 3, "pow": 2, "sqrt": 2, "real_div": 2}  # of the neck, and the mean's subtraction
+KNOWN = {  # at 1024 px: operations by type, peak and written MB
+    "repvit_m0_9": (
+        {"conv": 105, "add": 28, "gelu": 27, "reduce_mean": 14, "mul": 11, "relu": 10, "sigmoid": 10, "cast": 1} | LAYER_NORMS,
+        31.5,
+        557,
+        "gelu -> fp16 (1, 96, 256, 256)",
+    ),
+    "repvit_m2_3": (
+        {"conv": 217, "add": 56, "gelu": 55, "reduce_mean": 28, "mul": 25, "relu": 24, "sigmoid": 24, "cast": 1} | LAYER_NORMS,
+        52.4,
+        1770,
+        "gelu -> fp16 (1, 160, 256, 256)",
+    ),
+    "tiny_vit": (
+        {"transpose": 86, "reshape": 80, "linear": 40, "conv": 29, "add": 24, "gelu": 23, "layer_norm": 20, "matmul": 20}
+        | {"slice_by_index": 20, "mul": 11, "pad": 10, "split": 10, "softmax": 10, "reduce_mean": 4, "cast": 1}
+        | LAYER_NORMS,
+        75.5,
+        1677,
+        "gelu -> fp16 (1, 256, 256, 256)",  # of a convolution, not of attention
+    ),
+}
+
+
+@pytest.mark.slow  # 15 s to 80 s each
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_models_have_the_counts_and_bytes_that_were_published_for_them(name, tmp_path):
+    pytest.importorskip("coremltools", reason="makes the package")
+    from encoders.export.device_lint.convert import lint_model, lint_package
+    from encoders.export.formats.coreml_convert import convert, need_coremltools, save
+
+    ct = need_coremltools()
+    torch.manual_seed(0)
+    sam = build_sam(name, image_size=1024)
+    randomize_batchnorm(sam)  # zeros of other tensors stay: an addition of zeros is folded away
+    image = ct.ImageType(name="image", shape=(1, 3, 1024, 1024))
+    module, example = Normalised(fuse(sam).image_encoder).eval(), (torch.zeros(1, 3, 1024, 1024),)
+    save(
+        convert(module, example, inputs=[image], outputs=[ct.TensorType(name="y")], half=True, target="iOS17"),
+        tmp_path / "Known.mlpackage",
+    )
+    report = lint_package(tmp_path / "Known.mlpackage")
+    operations, peak, written, peak_at = KNOWN[name]
+    assert report.operations == operations
+    assert (round(report.peak_bytes / 1e6, 1), round(report.written_bytes / 1e6), report.peak_at) == (peak, written, peak_at)
+
+    exported = lint_model(untrained_subject(name, image_size=1024), name=name)
+    padding = {"abs": 1, "reduce_sum": 1, "clip": 1, "mul": 1, "add": 1}
+    biases = {"add": 12 if name == "tiny_vit" else 2}  # no longer zero: two of the neck, ten of attention
+    assert Counter(exported.operations) == Counter(operations) + Counter(padding) + Counter(biases)
+    assert exported.peak_bytes == report.peak_bytes

@@ -40,8 +40,8 @@ def lut_to_dense(call: Call) -> Tensor:
     if call.given("shape"):
         shape, bits = call.ints("shape"), (lut.numel() - 1).bit_length()
         packed = call.tensor("indices").numpy()
-        indices = unpack_bits(packed, bits=bits, elements=int(np.prod(shape)))
-        return lut[torch.from_numpy(indices.astype(np.int64))].reshape(shape)
+        unpacked = unpack_bits(packed, bits=bits, elements=int(np.prod(shape)))
+        return lut[torch.from_numpy(unpacked.astype(np.int64))].reshape(shape)
     indices = call.tensor("indices").to(torch.int64)
     return look_up(lut, indices, axis=call.integer("vector_axis", 0))
 
