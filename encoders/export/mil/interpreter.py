@@ -1,6 +1,7 @@
 """A program computed operation by operation with torch, on the CPU."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.export.mil import ops  # noqa: F401  (registers the operations)
 from encoders.export.mil.dtypes import FLOATS, TORCH, round_fp16
 from encoders.export.mil.program import Constant, Operation, Program, ProgramInput, TensorType
@@ -25,6 +26,9 @@ class Interpreter:
         program: see `read_package`.
         emulate_fp16: False leaves the rounding of results out; weights stay as they are stored.
 
+    Attributes:
+        overflowed: operations whose finite results became infinite in fp16, with the largest value; each warns once.
+
     Raises:
         InputError: the program has operations or parameters that are not known here, all of which are named, or a constant is
             damaged.
@@ -36,6 +40,7 @@ class Interpreter:
             raise InputError(f"operations that cannot be interpreted: {', '.join(missing)}")
         self.program = program
         self.emulate_fp16 = emulate_fp16
+        self.overflowed: dict[str, float] = {}
         self._constants: dict[str, Value] = {name: as_value(constant) for name, constant in program.constants.items()}
         for operation in program.operations:
             if operation.compresses:
@@ -104,10 +109,23 @@ class Interpreter:
             if not fits(tuple(result.shape), declared.shape) or wanted is None or family(result.dtype) != family(wanted):
                 raise call.refuse(f"it gives {result.dtype} {tuple(result.shape)} where the program declares {declared}")
             named[variable.name] = self._rounded(result.to(wanted), declared)
+            if declared.dtype == "fp16" and overflows(result, named[variable.name]):
+                self._note_overflow(operation, largest=float(result.abs().max()))
         return named
 
     def _rounded(self, tensor: Tensor, declared: TensorType) -> Tensor:
         return round_fp16(tensor) if declared.dtype == "fp16" and self.emulate_fp16 else tensor
+
+    def _note_overflow(self, operation: Operation, *, largest: float) -> None:
+        if operation.name not in self.overflowed:
+            self.overflowed[operation.name] = largest
+            warnings.warn(
+                f"the operation {operation.type} named {operation.name!r} reaches {largest:.3g}, beyond fp16's 65504: its "
+                "result is infinite in half precision, and what follows is wrong; write the model in fp32, or with smaller "
+                "values there",
+                InputWarning,
+                stacklevel=4,
+            )
 
 
 def as_value(constant: Constant) -> Value:
@@ -132,6 +150,11 @@ def check_listed_together(inputs: Sequence[ProgramInput], shapes: Mapping[str, t
     if places and not set.intersection(*places):
         given = ", ".join(f"{entry.name} {shapes[entry.name]}" for entry in listed)
         raise InputError(f"the shapes {given} are not listed together; expected shapes of one place of each input's list")
+
+
+def overflows(exact: Tensor, rounded: Tensor) -> bool:
+    """Whether rounding made finite numbers infinite."""
+    return bool(torch.isinf(rounded).any()) and bool(torch.isfinite(exact).all())
 
 
 def fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:

@@ -1,11 +1,12 @@
 """The interpreter itself: rounding, refusals, freeing, and operations whose cases are written by hand."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 from encoders.export.mil import Interpreter, Operation, Program, ProgramInput, TensorType, Variable
 from encoders.export.mil.interpreter import last_uses
 
@@ -35,6 +36,7 @@ def step(kind, output, dtype, shape, **inputs):
         ("fp32", True, [2049, 0.1, 70000]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*beyond fp16")
 def test_results_are_rounded_where_the_program_declares_half_precision(program_of, dtype, emulate, wanted):
     program = program_of(
         "add",
@@ -45,6 +47,20 @@ def test_results_are_rounded_where_the_program_declares_half_precision(program_o
     found = Interpreter(program, emulate_fp16=emulate).predict({})["result0"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.asarray(wanted, np.float32))
+
+
+def test_a_square_that_overflows_half_precision_is_told_once_and_what_follows_is_not(program_of):
+    values = np.asarray([255, 300], np.float32)
+    interpreter = Interpreter(program_of("square", outputs=[TensorType("fp16", (2,))], x=values))
+    with pytest.warns(InputWarning, match=r"square named 'it' reaches 9e\+04, beyond fp16's 65504"):
+        assert interpreter.predict({})["result0"].tolist() == [65024, np.inf]
+    assert interpreter.overflowed == {"it": 90000.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        interpreter.predict({})
+        infinite = np.asarray([1, np.inf], np.float32)  # as a mask of attention is
+        Interpreter(program_of("relu", outputs=[TensorType("fp16", (2,))], x=infinite)).predict({})
+        Interpreter(program_of("square", outputs=[TensorType("fp16", (2,))], x=values), emulate_fp16=False).predict({})
 
 
 def test_an_input_in_half_precision_is_rounded_too():
@@ -139,7 +155,9 @@ def test_interleaving_takes_places_in_turn(compute):
 
 
 def test_single_numbers_become_a_vector(compute):
-    got = compute("concat", declared="int32", gives=(3,), values=[np.asarray(4, np.int32), np.asarray([5, 6], np.int32)], axis=0)
+    got = compute(
+        "concat", declared="int32", gives=(3,), values=[np.asarray(4, np.int32), np.asarray([5, 6], np.int32)], axis=0
+    )
     assert got.tolist() == [4, 5, 6]
 
 
