@@ -27,6 +27,7 @@ def segmenter(written, demo):
     return load_segment(folder / "segment.py").Segmenter()
 
 
+@pytest.mark.slow  # writes the model: about 10 s of one core
 def test_its_masks_are_ours(segmenter, demo, view, prompt, ours, iou):
     segmenter.set_image(view.image)
     points, labels = (prompt.points, prompt.labels) if len(prompt.points) else (None, None)
@@ -39,6 +40,7 @@ def test_its_masks_are_ours(segmenter, demo, view, prompt, ours, iou):
     assert all(np.mean(found == wanted) >= 0.999 for found, wanted in zip(three, expected[1:], strict=True))
 
 
+@pytest.mark.slow  # shares the model with the test above
 def test_a_mask_of_an_earlier_call_refines_the_next(segmenter, photos):
     segmenter.set_image(photos["tall"].image)
     box = photos["tall"].boxes[0]
@@ -74,9 +76,9 @@ def test_prompts_of_wrong_shapes_are_refused(segment, given, message):
         segment.prompt_points(**({"points": None, "labels": None, "box": None} | given))
 
 
-def test_a_photo_of_another_kind_and_a_missing_model_are_refused(segment, segmenter, tmp_path):
+def test_a_photo_of_another_kind_and_a_missing_or_damaged_model_are_refused(segment, tmp_path):
     with pytest.raises(ValueError, match=r"expected \(H, W, 3\) uint8 RGB"):
-        segmenter.set_image(np.zeros((4, 4, 3)))
+        segment.read_photo(np.zeros((4, 4, 3)))
     with pytest.raises(FileNotFoundError, match=r"encoder.onnx is missing"):
         segment.Segmenter(tmp_path)
     (tmp_path / "segment.py").write_text("import nothing_like_this(")
