@@ -23,6 +23,7 @@ from benchmarks.output import print_facts
 from benchmarks.timing import CpuTimed, alternate
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
+from encoders.export.formats.base import How
 from encoders.export.formats.onnx import open_session, store_weights, write_encoder
 from encoders.export.job import contract_image
 from encoders.export.opened import ExportedSam
@@ -36,7 +37,8 @@ Way = Callable[[Path], None]  # rewrites an fp32 file in place
 class MixedRuntime:
     """An encoder in ONNX Runtime with PyTorch's decoder."""
 
-    name, how, precision = "ONNX Runtime and PyTorch", "executed", "as the file"
+    name, precision = "ONNX Runtime and PyTorch", "as the file"
+    how: How = "executed"
 
     def __init__(self, path: Path, *, decoder: PromptDecoder) -> None:
         self._session, self._decoder = open_session(path, threads=1), decoder

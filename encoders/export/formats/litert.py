@@ -9,7 +9,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class LiteRtFormat:
         return LiteRtRuntime(folder / ENCODER, folder / DECODER, threads=threads)
 
 
-def convert(signatures: dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]], path: Path) -> None:
+def convert(signatures: Mapping[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]], path: Path) -> None:
     """Write modules in eval mode as the signatures of one file; each comes with the inputs whose shapes it is to have.
 
     Raises:
