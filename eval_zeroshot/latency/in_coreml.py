@@ -19,6 +19,7 @@ from eval_zeroshot.latency.rows import Placement
 from eval_zeroshot.latency.subjects import Spec
 
 PROCESSORS = {"NeuralEngine": "Neural Engine", "GPU": "GPU", "CPU": "CPU"}
+INT32 = 131104  # `ArrayFeatureType.ArrayDataType` of Core ML's Model.proto
 FREE_SIDE = 1  # of an axis whose length is not fixed
 
 
@@ -34,13 +35,20 @@ def open_coreml(spec: Spec) -> Opened:
         raise NotRunHere("Core ML runs on macOS only")
     if spec.part == "everything":
         raise InputError("everything mode is not timed in Core ML; time encoder and decoder")
+    from encoders.export.formats.coreml_runtime import computed_in
+
     coremltools = _coremltools()
     package = find_package(Path(spec.path), part=spec.part)
     model = coremltools.models.MLModel(str(package), compute_units=coremltools.ComputeUnit.ALL)
-    return open_model(model, coremltools=coremltools, name=f"Core ML, all, coremltools {coremltools.__version__}")
+    return open_model(
+        model,
+        coremltools=coremltools,
+        name=f"Core ML, all, coremltools {coremltools.__version__}",
+        precision=computed_in(spec.precision),
+    )
 
 
-def open_model(model: Any, *, coremltools: Any, name: str) -> Opened:
+def open_model(model: Any, *, coremltools: Any, name: str, precision: str) -> Opened:
     """A loaded `MLModel`, ready to be timed.
 
     Args:
@@ -57,7 +65,7 @@ def open_model(model: Any, *, coremltools: Any, name: str) -> Opened:
     return Opened(
         call=call,
         name=name,
-        precision="as the package says",
+        precision=precision,
         threads=None,
         placement=lambda: placement(model, coremltools=coremltools),
         keep=[model, benchmarker],
@@ -77,7 +85,8 @@ def find_package(folder: Path, *, part: str) -> Path:
 
 
 def inputs_of(description: Any) -> dict[str, Any]:
-    """Inputs for a model's description: noise of the shape, a grey picture for an image; axes of any length have one entry."""
+    """Inputs for a model's description: noise of the shape, ones where whole numbers are wanted, a picture of the padding colour;
+    axes of any length have one entry."""
     from PIL import Image
 
     found: dict[str, Any] = {}
@@ -88,7 +97,8 @@ def inputs_of(description: Any) -> dict[str, Any]:
             found[feature.name] = Image.new("RGB", size, PAD_COLOUR)
         elif kind == "multiArrayType":
             shape = [side if side > 0 else FREE_SIDE for side in feature.type.multiArrayType.shape]
-            found[feature.name] = np.random.default_rng(0).random(shape, dtype=np.float32)
+            whole = feature.type.multiArrayType.dataType == INT32
+            found[feature.name] = np.ones(shape, np.int32) if whole else np.random.default_rng(0).random(shape, np.float32)
         else:
             raise InputError(f"input {feature.name!r} of the Core ML model is a {kind}; expected an image or an array")
     return found

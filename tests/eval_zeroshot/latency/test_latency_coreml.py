@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.in_coreml import find_package, inputs_of, open_coreml, open_model
+from eval_zeroshot.latency.in_coreml import INT32, find_package, inputs_of, open_coreml, open_model
 from eval_zeroshot.latency.opening import NotRunHere
 from eval_zeroshot.latency.worker import time_calls
 
@@ -76,8 +76,10 @@ def coremltools():
 @pytest.fixture
 def model():
     image = SimpleNamespace(width=96, height=64)
-    points = SimpleNamespace(shape=[1, -1, 2])
-    description = SimpleNamespace(input=[feature("image", imageType=image), feature("points", multiArrayType=points)])
+    points = SimpleNamespace(shape=[1, -1, 2], dataType=65568)
+    labels = SimpleNamespace(shape=[1, 3], dataType=131104)
+    inputs = [feature("image", imageType=image), feature("points", multiArrayType=points), feature("l", multiArrayType=labels)]
+    description = SimpleNamespace(input=inputs)
     return SimpleNamespace(
         get_spec=lambda: SimpleNamespace(description=description),
         get_compiled_model_path=lambda: "compiled.mlmodelc",
@@ -86,18 +88,19 @@ def model():
 
 
 def test_calls_take_what_core_ml_says(coremltools, model):
-    opened = open_model(model, coremltools=coremltools, name="Core ML")
+    opened = open_model(model, coremltools=coremltools, name="Core ML", precision="fp16")
     assert coremltools.seen.loads == 1
     assert opened.call() == 9.0
     assert time_calls(opened, times=2).wall_ms == [3.0, 3.5]
 
 
 def test_inputs_are_ours_since_the_benchmark_cannot_make_images(coremltools, model):
-    opened = open_model(model, coremltools=coremltools, name="Core ML")
+    opened = open_model(model, coremltools=coremltools, name="Core ML", precision="fp16")
     opened.call()
     (inputs,) = coremltools.seen.inputs
     assert inputs["image"].size == (96, 64) and inputs["image"].getpixel((90, 60)) == (124, 116, 104)
     assert inputs["points"].shape == (1, 1, 2) and inputs["points"].dtype == np.float32
+    assert inputs["l"].tolist() == [[1, 1, 1]] and inputs["l"].dtype == np.int32
 
 
 def test_an_input_that_is_neither_is_refused():
@@ -106,7 +109,7 @@ def test_an_input_that_is_neither_is_refused():
 
 
 def test_placement_is_what_the_compute_plan_prefers(coremltools, model):
-    placed = open_model(model, coremltools=coremltools, name="Core ML").placement()
+    placed = open_model(model, coremltools=coremltools, name="Core ML", precision="fp16").placement()
     assert {name: (one.operations, one.cost) for name, one in placed.items()} == {"Neural Engine": (1, 0.75), "CPU": (1, 0.0)}
     assert coremltools.seen.plans == [("compiled.mlmodelc", "ALL")]
 
@@ -123,6 +126,9 @@ def test_the_calls_are_those_of_the_installed_coremltools():
     assert {"path", "compute_units"} <= set(inspect.signature(MLComputePlan.load_from_path).parameters)
     assert hasattr(MLComputePlan, "get_compute_device_usage_for_mlprogram_operation")
     assert hasattr(MLComputePlan, "get_estimated_cost_for_mlprogram_operation")
+    from coremltools import proto
+
+    assert proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.INT32 == INT32
 
 
 def test_packages_are_found_by_their_part(tmp_path):
