@@ -13,8 +13,9 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.encoder_module import to_pixels
 from encoders.export.mil import Interpreter, read_package
 from encoders.export.untrained import untrained_subject
-from encoders.fusion import fuse
+from encoders.fusion import fuse, fuse_module
 from encoders.preprocess import normalize_padded, pad_to_square
+from encoders.repvit import build_classifier
 
 pytest.importorskip("coremltools", reason="makes the packages")
 
@@ -81,29 +82,34 @@ def test_half_precision_costs_what_its_rounding_does(name, save_model, photo):
     from encoders.export.formats.coreml import convert_encoder
 
     sam = untrained_subject(name, image_size=256)
-    if name == "repvit_m2_3":  # as it is, its random residuals grow until a square in the neck overflows
-        for part in sam.image_encoder.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.weight.data *= 0.5
+    if name == "repvit_m2_3":
+        halve_batchnorm(sam.image_encoder)
     assert 2e-4 < encoder_error(sam, photo, save_model(convert_encoder(fuse(sam), half=True))) < 3e-3
 
 
-@pytest.mark.slow  # about 40 s
+@pytest.mark.slow  # 10 s to 30 s each
 @pytest.mark.parametrize("name", ["repvit_m0_6", "repvit_m0_9", "repvit_m1_0", "repvit_m1_1", "repvit_m1_5", "repvit_m2_3"])
-def test_a_classifier_keeps_its_classes(name, save_package, randomise, photo):
+def test_a_classifier_keeps_its_probabilities(name, save_package, randomise, photo):
     import coremltools as ct
-    import timm
 
-    if name not in timm.list_models("repvit_*"):
-        pytest.skip(f"this timm has no {name}")
-    model = randomise(timm.create_model(name, num_classes=10)).eval()
+    model = randomise(build_classifier(name)).eval()
+    halve_batchnorm(model)
+    fuse_module(model)
     module = nn.Sequential(model, nn.Softmax(dim=1)).eval()
-    image = torch.from_numpy(photo[:64, 10:138]).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(photo[:64, 10:138]).permute(2, 0, 1)[None].contiguous()  # not square
+    image = pixels.float() / 255
     scaled = ct.ImageType(name="image", shape=image.shape, scale=1 / 255)
     program = read_package(save_package(module, image, inputs=[scaled], half=True))
     assert Counter(operation.type for operation in program.operations)["linear"] >= 1
-    found = Interpreter(program).predict({"image": (image * 255).round().numpy().astype(np.uint8)})["out0"]
+    found = Interpreter(program).predict({"image": pixels.numpy()})["out0"]
     with torch.no_grad():
         want = module(image).numpy()
-    assert found.argmax() == want.argmax()
-    np.testing.assert_allclose(found, want, atol=2e-3)
+    assert relative_error(found, want) < 0.02 and abs(found.sum() - 1) < 5e-3
+    assert relative_error(np.roll(found, 1), want) > 0.05  # classes do differ
+
+
+def halve_batchnorm(module):
+    """Random residuals of a deep model grow until a square overflows half precision; smaller ones do not."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.weight.data *= 0.5
