@@ -85,8 +85,9 @@ def find_package(folder: Path, *, part: str) -> Path:
 
 
 def inputs_of(description: Any) -> dict[str, Any]:
-    """Inputs for a model's description: noise, ones where whole numbers are wanted, a picture of the padding colour. Axes of any
-    length have one entry.
+    """Inputs for a model's description: noise, ones where whole numbers are wanted, a picture of the padding colour.
+
+    Axes of any length have one entry.
     """
     from PIL import Image
 

@@ -65,7 +65,7 @@ def _short(row: LatencyRow | None) -> str:
         return MISSING
     if row.p50_ms is None:
         return row.how
-    ratio = "" if row.ratio_to_baseline is None else f" ({row.ratio_to_baseline:.2f})"
+    ratio = "" if row.ratio_to_baseline is None else f" ({ratio_text(row.ratio_to_baseline)})"
     return f"{number(row.p50_ms)}{ratio}{LOADED_MARK if row.loaded else ''}"
 
 
@@ -92,7 +92,9 @@ def _details(rows: Sequence[LatencyRow], *, part: str) -> Grid:
 
 
 def _line(row: LatencyRow) -> list[Cell]:
-    interval = MISSING if row.ratio_low is None or row.ratio_high is None else f"{row.ratio_low:.2f}–{row.ratio_high:.2f}"
+    interval = MISSING
+    if row.ratio_low is not None and row.ratio_high is not None:
+        interval = f"{ratio_text(row.ratio_low)}–{ratio_text(row.ratio_high)}"
     memory = MISSING
     if row.peak_mb is not None:
         more = "" if row.start_mb is None else f" (+{row.peak_mb - row.start_mb:.0f})"
@@ -110,7 +112,7 @@ def _line(row: LatencyRow) -> list[Cell]:
         Cell(row.how if row.p50_ms is None else number(row.p50_ms) + (LOADED_MARK if row.loaded else ""), row.p50_ms),
         *(Cell(number(value), value) for value in (row.p90_ms, row.p99_ms, row.cpu_ms)),
         Cell(str(row.calls), row.calls),
-        Cell(MISSING if row.ratio_to_baseline is None else f"{row.ratio_to_baseline:.2f}", row.ratio_to_baseline),
+        Cell(MISSING if row.ratio_to_baseline is None else ratio_text(row.ratio_to_baseline), row.ratio_to_baseline),
         Cell(interval),
         *(Cell(number(value), value) for value in (row.load_ms, row.first_call_ms)),
         Cell(memory, row.peak_mb),
@@ -124,6 +126,11 @@ def number(value: float | None) -> str:
     if value is None:
         return MISSING
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def ratio_text(value: float) -> str:
+    """Two digits behind the point, three of small ratios."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def published_grid() -> Grid:
