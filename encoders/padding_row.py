@@ -143,9 +143,10 @@ def _convolved_row(conv: nn.Conv2d, row: Tensor, *, axis: int) -> Tensor:
         taps = (wide[..., tap : tap + size : step] if along == 3 else wide[:, :, tap : tap + size : step] for tap in range(3))
         result: Tensor = sum((values * kernel[..., tap] for tap, values in enumerate(taps)), start=row.new_zeros(()))
         return result if conv.bias is None else result + conv.bias.view(1, -1, 1, 1)
-    sizes, padding = [-1] * 4, list(conv.padding)
-    sizes[axis], padding[axis - 2] = 3, 0
-    return F.conv2d(row.expand(sizes), conv.weight, conv.bias, conv.stride, (int(padding[0]), int(padding[1])), 1, conv.groups)
+    sizes = [-1] * 4
+    sizes[axis] = 3
+    padding = (0, 1) if axis == 2 else (1, 0)
+    return F.conv2d(row.expand(sizes), conv.weight, conv.bias, conv.stride, padding, 1, conv.groups)
 
 
 def _depthwise(module: Any, x: Tensor, frame: Frame) -> Tensor:

@@ -93,8 +93,8 @@ def evaluate(
             fact = known[result.model]
             about = {"role": fact.role, "arch": fact.arch, "model_sha256": fact.sha256, "dataset_sha256": shown}
             predictor = predictors[result.model]
-            about |= {"image_size": _image_size(predictor), "padding": False if _unpadded(predictor) else None}
-            results.append(result.model_copy(update=about))
+            how = {"image_size": _image_size(predictor), "padding": False if _unpadded(predictor) else None}
+            results.append(result.model_copy(update=about | how))
     return results
 
 
