@@ -24,7 +24,7 @@ def lint_device(
     package: Annotated[list[Path] | None, typer.Option(help="A saved .mlpackage. Repeatable.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Input size of models, where they allow another.")] = None,
-    part: Annotated[str, typer.Option(help="Of models: encoder or decoder.")] = "encoder",
+    part: Annotated[str, typer.Option(help="Of models: encoder, or decoder (for one box).")] = "encoder",
     json_: JsonOption = False,
 ) -> None:
     """Count a model's Core ML operations and bytes, and name what published rules say of the Neural Engine.
@@ -40,7 +40,8 @@ def lint_device(
     asked = [(name, None) for name in model or ()] + [(None, name) for name in untrained or ()]
     for trained, fresh in asked:
         sam, name, _ = open_subject(model=trained, untrained=fresh, arch=arch, image_size=image_size)
-        reports.append(lint_model(sam, name=f"{name} {sam.image_size} px", part=part))
+        label = f"{name} {sam.image_size} px" if part == "encoder" else f"{name} {sam.image_size} px, {part}"
+        reports.append(lint_model(sam, name=label, part=part))
     if not reports:
         raise InputError("no model given; give --model, --untrained or --package, see repvit-sam lint-device --help")
     if json_:
@@ -89,10 +90,10 @@ def operation_rows(reports: list[Any]) -> list[list[str]]:
 def byte_rows(reports: list[Any]) -> list[list[str]]:
     """Parameters and activations in MB, and where most is alive."""
     return [
-        ["parameters, MB", *(f"{report.parameter_bytes / MEGABYTE:.1f}" for report in reports)],
-        ["activations at their peak, MB", *(f"{report.peak_bytes / MEGABYTE:.1f}" for report in reports)],
+        ["parameters, MB", *(_megabytes(report.parameter_bytes) for report in reports)],
+        ["activations at their peak, MB", *(_megabytes(report.peak_bytes) for report in reports)],
         ["at", *(report.peak_at for report in reports)],
-        ["activations written, MB", *(f"{report.written_bytes / MEGABYTE:.0f}" for report in reports)],
+        ["activations written, MB", *(_megabytes(report.written_bytes) for report in reports)],
         *([["sizes not known, counted as 1", *("yes" if report.unknown_sizes else "–" for report in reports)]]
           if any(report.unknown_sizes for report in reports) else []),
     ]  # fmt: skip
@@ -105,6 +106,10 @@ def finding_rows(reports: list[Any]) -> list[list[str]]:
     rows = [["leaves, by any rule", *(_count(report.named_as_leaving) for report in reports)]]
     ordered = sorted(rules.values(), key=lambda rule: rule.effect != "leaves")
     return rows + [[f"{one.effect}: {one.name}", *(_count(found.get(one.name, 0)) for found in counts)] for one in ordered]
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / MEGABYTE:.1f}" if count >= MEGABYTE else f"{count / MEGABYTE:.3f}"
 
 
 def _count(count: int) -> str:

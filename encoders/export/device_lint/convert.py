@@ -31,7 +31,7 @@ def lint_model(sam: Sam, *, name: str, part: str = "encoder") -> LintReport:
     """The lint of a model as the Core ML export writes it in fp16: fused, from pixels, normalisation inside.
 
     Args:
-        part: "encoder" or "decoder".
+        part: "encoder", or "decoder" for one box alone, so that every size is known; an exported one takes lists or ranges.
 
     Raises:
         InputError: there is no such part, or the model cannot be converted.
@@ -39,7 +39,7 @@ def lint_model(sam: Sam, *, name: str, part: str = "encoder") -> LintReport:
     """
     from encoders.export.formats import coreml
     from encoders.export.formats.coreml_convert import save
-    from encoders.export.formats.coreml_options import CoreMlOptions
+    from encoders.export.formats.coreml_options import CoreMlOptions, Counts
 
     if part not in PARTS:
         raise InputError(f"no part {part!r}; expected one of {', '.join(PARTS)}")
@@ -48,5 +48,6 @@ def lint_model(sam: Sam, *, name: str, part: str = "encoder") -> LintReport:
         if part == "encoder":
             save(coreml.convert_encoder(fuse(sam), half=True), package)
         else:
-            save(coreml.convert_decoder(sam, half=True, options=CoreMlOptions()), package)
+            one_box = CoreMlOptions(prompts=Counts(values=(1,)), points=Counts(values=(2,)))
+            save(coreml.convert_decoder(sam, half=True, options=one_box), package)
         return lint_package(package, name=name)

@@ -262,6 +262,19 @@ def test_a_part_that_there_is_not_is_told():
         lint_model(nn.Module(), name="it", part="neck")
 
 
+@pytest.mark.slow  # about 10 s
+def test_the_decoder_is_linted_for_one_box_so_that_every_size_is_known():
+    pytest.importorskip("coremltools", reason="makes the package")
+    from encoders.export.device_lint.convert import lint_model
+
+    report = lint_model(untrained_subject("repvit_m0_6", image_size=64), name="it", part="decoder")
+    assert not report.unknown_sizes and report.operations["softmax"] == 7 and report.operations["conv_transpose"] == 2
+    assert report.peak_bytes > 4 * 16 * 16 * 2  # of the masks alone
+    found = {finding.rule.name: finding for finding in report.findings}
+    assert "dynamic shape" not in found and "softmax over space" in found
+    assert found["fp32"].count >= 3  # the position encoding, kept in float32 on purpose
+
+
 class Normalised(nn.Module):
     """Mean and deviation before an encoder, as two operations: the exported encoder's exact padding takes five more."""
 
