@@ -23,7 +23,7 @@ class PhotoEncoder(nn.Module):
         image_size: S in pixels.
         channels_last: True takes (H, W, 3) float32, False (1, 3, H, W) uint8; RGB, 0-255.
         trim: take black columns at the right edge and black rows at the lower edge for padding, as a tool adds them. Left in,
-            they normalise to -2.1 where SAM pads with 0.
+            they normalise to about -2 where SAM pads with 0; for sam_demo it makes no difference (docs/export_tools.md).
     """
 
     def __init__(self, encoder: nn.Module, *, image_size: int, channels_last: bool, trim: bool) -> None:
