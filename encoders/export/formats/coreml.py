@@ -21,6 +21,7 @@ from encoders.export.formats.coreml_convert import (
     up_to_convolution,
 )
 from encoders.export.formats.coreml_metadata import COLOUR, describe_decoder, describe_encoder
+from encoders.export.formats.coreml_norm import half_safe
 from encoders.export.formats.coreml_options import CoreMlOptions
 from encoders.export.formats.coreml_runtime import CoreMlRuntime, open_runtime
 from encoders.export.formats.coreml_weights import compress
@@ -77,8 +78,9 @@ def convert_encoder(sam: Sam, *, half: bool) -> Any:
     """
     ct = need_coremltools()
     shape = (1, 3, sam.image_size, sam.image_size)
+    encoder = exportable(sam.image_encoder)
     return convert(
-        PixelEncoder(exportable(sam.image_encoder)),
+        PixelEncoder(half_safe(encoder) if half else encoder),
         (torch.zeros(shape),),
         inputs=[ct.ImageType(name="image", shape=shape, color_layout=ct.colorlayout.RGB)],
         outputs=[ct.TensorType(name="image_embeddings", dtype=_float(half))],

@@ -1,0 +1,43 @@
+"""SAM's channel normalisation for computing in fp16, where the square of a value above 255 is infinite."""
+
+import copy
+
+import torch
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
+
+SMALLEST = 2**-10  # of the largest deviation, so that nothing is divided by zero
+
+
+class HalfLayerNorm2d(nn.Module):
+    """`LayerNorm2d` with deviations divided by their largest before they are squared: the same value, nothing above 1 squared.
+
+    Args:
+        norm: whose weights are taken.
+    """
+
+    def __init__(self, norm: LayerNorm2d) -> None:
+        super().__init__()
+        self.weight = norm.weight
+        self.bias = norm.bias
+        self.root_eps = float(norm.eps) ** 0.5
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        deviation = features - features.mean(1, keepdim=True)
+        largest = deviation.abs().amax(1, keepdim=True).clamp(min=SMALLEST)
+        scaled = deviation / largest
+        variance = (scaled * scaled).mean(1, keepdim=True)
+        eps = self.root_eps / largest
+        normal = scaled / torch.sqrt(variance + eps * eps)
+        return self.weight[:, None, None] * normal + self.bias[:, None, None]
+
+
+def half_safe(module: nn.Module) -> nn.Module:
+    """A copy of a module that computes the same, with every `LayerNorm2d` written for fp16."""
+    changed = copy.deepcopy(module)
+    for name, part in list(changed.named_modules()):
+        if isinstance(part, LayerNorm2d):
+            parent, _, leaf = name.rpartition(".")
+            setattr(changed.get_submodule(parent), leaf, HalfLayerNorm2d(part))
+    return changed.eval()
