@@ -94,7 +94,7 @@ class Interpreter:
         return taken
 
     def _run(self, operation: Operation, values: Mapping[str, Value]) -> dict[str, Tensor]:
-        call = Call(operation, values, self.program.opset)
+        call = Call(operation, values)
         try:
             results: Result = KNOWN[operation.type].run(call)
         except (RuntimeError, IndexError, TypeError) as error:

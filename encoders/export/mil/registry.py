@@ -21,12 +21,10 @@ class Call:
 
     Attributes:
         values: of everything computed so far, and of all constants, by name.
-        opset: of the program, e.g. "CoreML7".
     """
 
     operation: Operation
     values: Mapping[str, Value]
-    opset: str = "CoreML7"
 
     def given(self, parameter: str) -> bool:
         """Whether the program gives this parameter."""

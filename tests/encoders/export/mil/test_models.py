@@ -52,6 +52,7 @@ def test_an_encoder_in_float32_is_torch_to_five_digits(demo, save_model, photo):
     assert encoder_error(demo, photo, save_model(convert_encoder(fuse(demo), half=False))) < 1e-5
 
 
+@pytest.mark.slow  # about 10 s
 def test_the_decoder_takes_every_listed_number_of_points(demo, save_model):
     from encoders.export.formats.coreml import convert_decoder
     from encoders.export.formats.coreml_options import CoreMlOptions, Counts
