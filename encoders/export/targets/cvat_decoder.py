@@ -1,5 +1,7 @@
 """The decoder that CVAT's page runs in the browser, with the outputs that it reads."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -59,6 +61,6 @@ def ends(seen: Tensor) -> tuple[Tensor, Tensor]:
 
 def span(first: Tensor, last: Tensor) -> Tensor:
     """first, first + 1, ... last."""
-    count = int((last - first + 1).item())
+    count: Any = (last - first + 1).item()  # a symbol while exporting, which int() would break
     torch._check(count >= 1)
     return torch.arange(count, device=first.device) + first
