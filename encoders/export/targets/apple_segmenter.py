@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders.contract import PIXEL_MEAN, PIXEL_STD, STRIDE
+from encoders.contract import STRIDE
 from encoders.errors import InputError
 from encoders.export.decoder_module import PADDING, TOP_LEFT
+from encoders.export.encoder_module import PAD_COLOUR, to_pixels
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.coreai import HalfEncoder, core_version
@@ -28,7 +29,7 @@ INPUTS = ("batched_images", "batched_points", "batched_point_labels")
 OUTPUTS = ("pred_masks", "iou_scores", "image_embeddings")
 PADDING_RULE = (
     "ImageSegmenter stretches the photo to the square, and normalisation is inside; measured on photos that were padded right "
-    "and below with the mean colour"
+    f"and below with the colour {PAD_COLOUR}"
 )
 DESCRIPTION = (
     "batched_images (1, 3, {size}, {size}) RGB in [0, 1]; batched_points (1, {queries}, {points}, 2) xy in pixels of it; "
@@ -110,9 +111,8 @@ class SegmenterRuntime:
         self._embedding = np.zeros(0, np.float32)
 
     def encode(self, image: np.ndarray) -> np.ndarray:
-        """See `Runtime.encode`. The zeros of the padding become the mean colour."""
-        mean, std = (np.asarray(value, np.float32).reshape(1, 3, 1, 1) for value in (PIXEL_MEAN, PIXEL_STD))
-        self._pixels = (image * std + mean) / np.float32(255)
+        """See `Runtime.encode`. The zeros of the padding become the colour that `PixelEncoder` takes for it."""
+        self._pixels = (to_pixels(torch.from_numpy(image)).float() / 255).numpy()
         *_, self._embedding = self._ask(*empty_queries())
         return self._embedding
 
