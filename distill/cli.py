@@ -9,6 +9,7 @@ import typer
 from distill import (
     commands_about,
     commands_cache,
+    commands_classifier,
     commands_compare,
     commands_data,
     commands_edges,
@@ -54,6 +55,7 @@ for module in (
     commands_compare,
     export_group,
     commands_export,
+    commands_classifier,
     commands_latency,
     commands_lint,
     commands_about,

@@ -36,7 +36,12 @@ def make(
     precision: Annotated[str | None, typer.Option(help="Of the artefact, e.g. fp16 or int8; the format's own.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of a foreign checkpoint file.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Input size, where the model allows another.")] = None,
+    precise_bn: Annotated[
+        str | None, typer.Option("--precise-bn", help="Shard cache whose photos give the BatchNorm statistics anew.")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Of the weights, for the metadata; those that a run names.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Of a Core ML decoder's call: 1, 1,2,4 or 1-16.")] = None,
+    points: Annotated[str | None, typer.Option(help="Of each prompt, corners and padding included, likewise.")] = None,
     photos: PhotosOption = PHOTOS,
     num_photos: NumPhotosOption = NUM_PHOTOS,
     threads: ThreadsOption = None,
@@ -54,6 +59,10 @@ def make(
     if (format_ is None) == (tool is None):
         raise InputError("give either --format or --for; see repvit-sam export make --help")
     sam, weights, sha256 = open_subject(model=model, untrained=untrained, arch=arch, image_size=image_size)
+    if precise_bn is not None:
+        from distill.precise_bn import precise_from_cache
+
+        sam, weights = precise_from_cache(sam, precise_bn), f"{weights}, BatchNorm statistics of {precise_bn}"
     certificate = export_model(
         ExportRequest(
             sam=sam,
@@ -66,6 +75,8 @@ def make(
             trained=untrained is None,
             licence=licence or licences_of_run(model),
             precision=precision,
+            prompts=prompts,
+            points=points,
             overwrite=overwrite,
             threads=threads,
         )

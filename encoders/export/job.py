@@ -26,6 +26,8 @@ from encoders.export.certificate import (
     write_certificate,
 )
 from encoders.export.formats.base import Format, Runtime
+from encoders.export.formats.coreml import CoreMlFormat
+from encoders.export.formats.coreml_options import CoreMlOptions, parse_counts
 from encoders.export.fusion_check import (
     check_eval_mode,
     check_fusion,
@@ -66,6 +68,7 @@ class ExportRequest:
         trained: False for fresh weights, whose BatchNorm must have been randomised.
         precision: None takes the format's default.
         licence: of the weights.
+        prompts, points: numbers of them that a Core ML decoder takes, e.g. "1", "1,2,4" or "1-16"; None takes its own.
         overwrite: replace an export that is there.
         threads: of the runtimes, for the certificate's measurement.
     """
@@ -80,6 +83,8 @@ class ExportRequest:
     trained: bool = True
     precision: str | None = None
     licence: str | None = None
+    prompts: str | None = None
+    points: str | None = None
     overwrite: bool = False
     threads: int | None = None
 
@@ -92,7 +97,7 @@ def export_model(request: ExportRequest) -> Certificate:
             written, or what was written falls below the thresholds. Nothing is left then.
         MissingExtra: the format's packages are not installed.
     """
-    made = find_maker(format=request.format, target=request.target)
+    made = with_options(find_maker(format=request.format, target=request.target), request)
     precision = request.precision or made.precisions[0]
     if precision not in made.precisions:
         raise InputError(f"{made.name} cannot be written in {precision!r}; expected one of {', '.join(made.precisions)}")
@@ -129,6 +134,25 @@ def export_model(request: ExportRequest) -> Certificate:
         )
         write_certificate(certificate, folder)
     return certificate
+
+
+def with_options(made: Format, request: ExportRequest) -> Format:
+    """A format with what the request says of prompts, points and licence.
+
+    Raises:
+        InputError: numbers of prompts or points, which only Core ML's decoder is written for.
+    """
+    if isinstance(made, CoreMlFormat):
+        given = {name: parse_counts(text) for name, text in request_counts(request).items()}
+        return CoreMlFormat(CoreMlOptions(**given, licence=request.licence))
+    if request_counts(request):
+        raise InputError(f"{made.name} takes no --prompts or --points; they are for --format coreml")
+    return made
+
+
+def request_counts(request: ExportRequest) -> dict[str, str]:
+    """Those of `prompts` and `points` that are given."""
+    return {name: text for name in ("prompts", "points") if (text := getattr(request, name)) is not None}
 
 
 def certify_fusion(sam: Sam, fused: Sam, samples: Sequence[Sample]) -> FusionRecord:

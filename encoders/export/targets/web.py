@@ -6,6 +6,7 @@ computes: PIL's resize, SAM's padding, torch's bilinear masks, each written in J
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +173,7 @@ def write_page_decoder(sam: Sam, path: Path) -> None:
         torch.tensor([[[10.0, 20.0], [30.0, 50.0], [0.0, 0.0]]]).repeat(2, 1, 1),
         torch.tensor([[2.0, 3.0, -1.0]]).repeat(2, 1),
     )
-    shapes = ({}, {0: prompts, 1: points}, {0: prompts, 1: points})
+    shapes: Any = ({}, {0: prompts, 1: points}, {0: prompts, 1: points})
     write_onnx(
         PromptDecoder(sam), path, example=example, inputs=DECODER_INPUTS, outputs=DECODER_OUTPUTS, dynamic_shapes=shapes
     )
