@@ -11,7 +11,7 @@ quickstart: $(READY)
 	$(BIN)/repvit-sam quickstart
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 4 --dist loadfile
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

@@ -42,6 +42,9 @@ def make(
     licence: Annotated[str | None, typer.Option(help="Of the weights, for the metadata; those that a run names.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Of a Core ML decoder's call: 1, 1,2,4 or 1-16.")] = None,
     points: Annotated[str | None, typer.Option(help="Of each prompt, corners and padding included, likewise.")] = None,
+    aspect: Annotated[
+        str | None, typer.Option(help="Of the photos, e.g. 3:2: the encoder takes such a rectangle, without padding. RepViT.")
+    ] = None,
     photos: PhotosOption = PHOTOS,
     num_photos: NumPhotosOption = NUM_PHOTOS,
     threads: ThreadsOption = None,
@@ -75,6 +78,7 @@ def make(
             trained=untrained is None,
             licence=licence or licences_of_run(model),
             precision=precision,
+            aspect=aspect,
             prompts=prompts,
             points=points,
             overwrite=overwrite,

@@ -9,7 +9,9 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from files; a test that asks a hub is wrong
-torch.set_num_threads(min(2, torch.get_num_threads()))  # images are small here; more threads only wait for each other
+# Images are small here: more threads only wait for each other, all the more where tests run in several processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+torch.set_num_threads(min(int(os.environ["OMP_NUM_THREADS"]), torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")

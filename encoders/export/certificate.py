@@ -29,6 +29,8 @@ class ModelRecord(_Record):
         trained: False where its weights are fresh, with randomised BatchNorm so that nothing is multiplied by zero.
         weights: what was given as the model.
         weights_sha256: of that file, or None where there is none.
+        tensors_sha256: of the unfused model's tensors as they were exported, see `encoders.export.tensors`; other than those of
+            the file where BatchNorm statistics were taken again.
         zero_weight_share: share of the fused encoder's weights that lie in tensors of zeros alone.
         parameters: of the fused encoder.
         licence: of the weights, as far as they say.
@@ -39,6 +41,7 @@ class ModelRecord(_Record):
     trained: bool
     weights: str
     weights_sha256: Sha256 | None
+    tensors_sha256: Sha256
     zero_weight_share: Finite = Field(ge=0, le=1)
     parameters: int = Field(ge=0)
     licence: str | None = None
@@ -132,6 +135,8 @@ class Certificate(_Record):
         format: as in `--format`; target: the tool that it is for, or None.
         precision: of the artefact, e.g. "fp32", "fp16", "int8".
         padding: how the caller pads, in words.
+        frame: (height, width) of what an encoder without padding takes; None where it takes the padded square.
+        no_padding: how far PyTorch in that frame, which the artefact is compared with, lies from PyTorch on the padded square.
         photos: key -> sha256 of the pixels of the photos that were measured.
         files: path inside the folder -> its size and checksum; all files but the certificate.
         versions: of the packages involved; host: the machine.
@@ -142,6 +147,8 @@ class Certificate(_Record):
     target: str | None = None
     precision: str
     padding: str
+    frame: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    no_padding: Measures | None = None
     model: ModelRecord
     fusion: FusionRecord
     thresholds: Thresholds
@@ -150,11 +157,6 @@ class Certificate(_Record):
     files: dict[str, FileRecord]
     versions: dict[str, str]
     host: dict[str, str | int | float]
-
-    @property
-    def executed(self) -> bool:
-        """Whether some runtime gave something, itself or interpreted."""
-        return any(runtime.measures is not None for runtime in self.runtimes)
 
 
 def is_export(folder: Path) -> bool:

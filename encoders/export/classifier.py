@@ -192,8 +192,9 @@ def normalized(pixels: np.ndarray) -> Tensor:
 def write_classifier(network: RepVit, package: Path, *, name: str, resolution: int, precision: str) -> None:
     """Write a fused classifier: `image` RGB -> `logits` (1, classes) float32."""
     from encoders.export.formats.coreml_convert import convert, need_coremltools, save
-    from encoders.export.formats.coreml_metadata import describe, weights_checksum
+    from encoders.export.formats.coreml_metadata import describe
     from encoders.export.formats.coreml_weights import compress
+    from encoders.export.tensors import weights_checksum
 
     ct = need_coremltools()
     shape = (1, 3, resolution, resolution)

@@ -1,12 +1,6 @@
 """From a model to a finished folder: fuse, write, measure, certify; all of it or nothing."""
 
-import importlib.metadata
-import os
-import platform
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +9,19 @@ import torch
 
 from encoders.errors import InputError
 from encoders.export.certificate import (
-    CERTIFICATE,
     Certificate,
-    FileRecord,
     FusionRecord,
+    Measures,
     ModelRecord,
     RuntimeRecord,
     Thresholds,
-    is_export,
     write_certificate,
 )
+from encoders.export.folder import file_records, new_folder
 from encoders.export.formats.base import Format, Runtime
 from encoders.export.formats.coreml import CoreMlFormat
 from encoders.export.formats.coreml_options import CoreMlOptions, parse_counts
+from encoders.export.frame import fits, frame_of, framed, parse_aspect
 from encoders.export.fusion_check import (
     check_eval_mode,
     check_fusion,
@@ -36,23 +30,19 @@ from encoders.export.fusion_check import (
     random_batchnorm_difference,
     zero_weight_share,
 )
+from encoders.export.host import host_facts, package_versions
 from encoders.export.opened import ExportedSam, find_maker
 from encoders.export.reference import compare, make_reference, write_reference
+from encoders.export.tensors import weights_checksum
 from encoders.export.thresholds import thresholds_for
-from encoders.files import sha256_file
 from encoders.fusion import fuse
-from encoders.geometry import resize_image
+from encoders.geometry import Shape, resize_image
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.sam import Sam
 from encoders.sample import Sample
 
-FULL_BYTES = 2**20  # free on a disk that is called full
 FUSION_PHOTOS = 2  # that unfused and fused encoder are compared on; the certificate's masks are of the unfused one anyway
-PACKAGES = (
-    "repvit-sam", "torch", "timm", "numpy", "segment-anything", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf",
-    "coremltools", "coreai-core", "coreai-torch", "executorch", "litert-torch", "ai-edge-litert",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +58,8 @@ class ExportRequest:
         trained: False for fresh weights, whose BatchNorm must have been randomised.
         precision: None takes the format's default.
         licence: of the weights.
+        aspect: "WIDTH:HEIGHT" of the photos, for an encoder without padding that takes a rectangle; None takes padded squares.
+            Photos of the certificate that do not fit it are left out.
         prompts, points: numbers of them that a Core ML decoder takes, e.g. "1", "1,2,4" or "1-16"; None takes its own.
         overwrite: replace an export that is there.
         threads: of the runtimes, for the certificate's measurement.
@@ -83,6 +75,7 @@ class ExportRequest:
     trained: bool = True
     precision: str | None = None
     licence: str | None = None
+    aspect: str | None = None
     prompts: str | None = None
     points: str | None = None
     overwrite: bool = False
@@ -106,28 +99,40 @@ def export_model(request: ExportRequest) -> Certificate:
     share = zero_weight_share(fused.image_encoder)
     check_trained(share, name=request.weights)
     fusion = certify_fusion(request.sam, fused, request.samples)
+    frame, samples = frame_and_photos(request)
+    sam = request.sam if frame is None else framed(request.sam, frame=frame)
     with new_folder(request.out, overwrite=request.overwrite) as folder:
-        made.write(fused, folder, precision=precision)
-        runtimes, thresholds = measure(request, made, folder, precision=precision)
+        made.write(fused if frame is None else framed(fused, frame=frame), folder, precision=precision)
+        runtime = made.open(folder, image_size=sam.image_size, precision=precision, threads=request.threads)
+        exported = ExportedSam(runtime, arch=sam.arch, image_size=sam.image_size, frame=frame)
+        measures = measure(sam, exported, folder, samples=samples)
+        thresholds = thresholds_for(precision if precision != "fp32" else runtime.precision)
+        check_measures(measures, thresholds, made=made, precision=precision, runtime=runtime)
         certificate = Certificate(
             format=made.format,
             target=request.target,
             precision=precision,
-            padding=made.padding,
+            padding=made.padding if frame is None else f"{made.padding}, to {frame[0]} x {frame[1]} (height x width)",
+            frame=None if frame is None else list(frame),
+            no_padding=None if frame is None else padding_difference(request.sam, sam, samples),
             model=ModelRecord(
                 arch=fused.arch,
                 image_size=fused.image_size,
                 trained=request.trained,
                 weights=request.weights,
                 weights_sha256=request.weights_sha256,
+                tensors_sha256=weights_checksum(request.sam),
                 zero_weight_share=share,
                 parameters=sum(p.numel() for p in fused.image_encoder.parameters()),
                 licence=request.licence,
             ),
             fusion=fusion,
             thresholds=thresholds,
-            runtimes=runtimes,
-            photos={sample.key: sample.image_sha256() for sample in request.samples},
+            runtimes=[
+                RuntimeRecord(name=runtime.name, how=runtime.how, precision=runtime.precision, measures=measures),
+                *(RuntimeRecord(name=name, how="not run here", precision=None, measures=None) for name in made.elsewhere),
+            ],
+            photos={sample.key: sample.image_sha256() for sample in samples},
             files=file_records(folder),
             versions=package_versions(),
             host=host_facts(),
@@ -176,92 +181,47 @@ def contract_image(image: np.ndarray, *, image_size: int) -> torch.Tensor:
     return normalize_padded(pad_to_square(resized, image_size=image_size)[None], [resized.shape[:2]])
 
 
-def measure(
-    request: ExportRequest, made: Format, folder: Path, *, precision: str
-) -> tuple[list[RuntimeRecord], Thresholds]:
-    """Open what was written and compare it with the unfused model; keeps the reference in the folder.
+def frame_and_photos(request: ExportRequest) -> tuple[Shape | None, Sequence[Sample]]:
+    """(height, width) of an encoder without padding, or None, and the photos that fit it.
 
     Raises:
-        InputError: it falls below the thresholds of its precision, or of the runtime's where that is coarser.
+        InputError: the aspect is none, a tool's model is asked for, or no photo fits.
     """
-    reference, embeddings = make_reference(Predictor(request.sam), request.samples)
+    if request.aspect is None:
+        return None, request.samples
+    if request.target is not None:
+        raise InputError(f"{request.target} pads photos in its own way; --aspect is for --format")
+    size = request.sam.image_size
+    frame = frame_of(parse_aspect(request.aspect), image_size=size)
+    samples = [sample for sample in request.samples if fits(sample.shape, frame=frame, image_size=size)]
+    if not samples:
+        raise InputError(
+            f"none of {len(request.samples)} photos of the certificate fits into {request.aspect}; give others by --photos"
+        )
+    return frame, samples
+
+
+def measure(sam: Sam, exported: ExportedSam, folder: Path, *, samples: Sequence[Sample]) -> Measures:
+    """How far what was written lies from the unfused model; keeps that model's answers in the folder."""
+    reference, embeddings = make_reference(Predictor(sam), samples)
     write_reference(reference, folder)
-    runtime: Runtime = made.open(folder, image_size=request.sam.image_size, precision=precision, threads=request.threads)
-    predictor = Predictor(ExportedSam(runtime, arch=request.sam.arch, image_size=request.sam.image_size))
-    images = {sample.key: sample.image for sample in request.samples}
-    measures = compare(predictor, reference, images, embeddings=embeddings)
-    thresholds = thresholds_for(precision if precision != "fp32" else runtime.precision)
+    return compare(Predictor(exported), reference, {sample.key: sample.image for sample in samples}, embeddings=embeddings)
+
+
+def padding_difference(padded: Sam, unpadded: Sam, samples: Sequence[Sample]) -> Measures:
+    """How far an encoder without padding lies from the padded square, both in PyTorch."""
+    reference, embeddings = make_reference(Predictor(padded), samples)
+    return compare(Predictor(unpadded), reference, {sample.key: sample.image for sample in samples}, embeddings=embeddings)
+
+
+def check_measures(measures: Measures, thresholds: Thresholds, *, made: Format, precision: str, runtime: Runtime) -> None:
+    """Refuse what falls below the thresholds of its precision, or of the runtime's where that is coarser.
+
+    Raises:
+        InputError: it does; says by how much.
+    """
     if failures := thresholds.failures(measures):
         raise InputError(
             f"{made.name} {precision} by {runtime.name} ({runtime.how}) does not give what the model gives: "
             f"{'; '.join(failures)}. Nothing was written; choose another precision, or report this if it is fp32"
         )
-    record = RuntimeRecord(name=runtime.name, how=runtime.how, precision=runtime.precision, measures=measures)
-    return [record], thresholds
-
-
-@contextmanager
-def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `out` to fill, which becomes `out` when the block ends well, and is gone otherwise.
-
-    Raises:
-        InputError: `out` is there already, or it cannot be written, as on a full disk.
-    """
-    if out.exists():
-        ours = is_export(out) or (out.is_dir() and not any(out.iterdir()))
-        if not ours:
-            raise InputError(f"{out} is there already and is no export; choose another folder")
-        if not overwrite and any(out.iterdir()):
-            raise InputError(f"{out} holds an export already; choose another folder, or say --overwrite")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
-    except Exception as error:
-        # The formats' packages write by themselves, and each calls a full disk an error of its own.
-        if isinstance(error, InputError) or not (isinstance(error, OSError) or _free_bytes(out) < FULL_BYTES):
-            raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        free = f"{_free_bytes(out) / 2**20:.0f} MiB free"
-        raise InputError(f"{out} cannot be written ({reason}, {free}); choose another place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _free_bytes(out: Path) -> int:
-    place = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
-    return shutil.disk_usage(place).free
-
-
-def file_records(folder: Path) -> dict[str, FileRecord]:
-    """Size and checksum of every file but the certificate, by path inside the folder."""
-    return {
-        path.relative_to(folder).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != CERTIFICATE
-    }
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that an export may involve, of those installed, and of Python."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def host_facts() -> dict[str, str | int | float]:
-    """The machine, in words that name nobody."""
-    facts: dict[str, str | int | float] = {"system": platform.system(), "machine": platform.machine()}
-    facts["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        facts |= {"processor": lines[0].split(":", 1)[1].strip()} if lines else {}
-    return facts

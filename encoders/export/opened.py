@@ -12,6 +12,7 @@ from encoders.export.certificate import read_certificate
 from encoders.export.decoder_module import BOTTOM_RIGHT, PADDING, TOP_LEFT
 from encoders.export.formats import find_format
 from encoders.export.formats.base import Format, Runtime
+from encoders.export.frame import crop
 from encoders.export.targets import find_target
 from encoders.geometry import Shape
 
@@ -23,18 +24,26 @@ class ExportedSam:
         runtime: encoder and decoder.
         arch: registry name of the image encoder.
         image_size: S in pixels.
+        frame: (height, width) of what its encoder takes, where that is not the padded square.
     """
 
     training = False
 
-    def __init__(self, runtime: Runtime, *, arch: str, image_size: int) -> None:
+    def __init__(self, runtime: Runtime, *, arch: str, image_size: int, frame: Shape | None = None) -> None:
         self.runtime = runtime
         self.arch = arch
         self.image_size = image_size
+        self.frame = frame
         self.device = torch.device("cpu")
 
     def image_encoder(self, image: Tensor) -> Tensor:
-        """(B, 3, S, S) float32 by the embedding contract -> (B, 256, S/16, S/16); an image at a time."""
+        """(B, 3, S, S) float32 by the embedding contract -> (B, 256, S/16, S/16); an image at a time.
+
+        Raises:
+            InputError: a photo does not fit the frame.
+        """
+        if self.frame is not None:
+            image = crop(image, frame=self.frame).contiguous()
         return torch.cat([torch.from_numpy(self.runtime.encode(one.numpy())) for one in image.cpu().split(1)])
 
     def decode_all(
@@ -120,4 +129,5 @@ def open_export(folder: Path | str, *, threads: int | None = None) -> ExportedSa
     runtime = find_maker(format=certificate.format, target=certificate.target).open(
         folder, image_size=certificate.model.image_size, precision=certificate.precision, threads=threads
     )
-    return ExportedSam(runtime, arch=certificate.model.arch, image_size=certificate.model.image_size)
+    frame = None if certificate.frame is None else (certificate.frame[0], certificate.frame[1])
+    return ExportedSam(runtime, arch=certificate.model.arch, image_size=certificate.model.image_size, frame=frame)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoders.errors import InputError, MissingExtra
 from encoders.export.certificate import Certificate, RuntimeRecord, read_certificate
-from encoders.export.job import file_records
+from encoders.export.folder import file_records
 from encoders.export.opened import open_export
 from encoders.export.reference import compare, read_reference
 from encoders.predictor import Predictor

@@ -38,7 +38,7 @@ def open_torch(spec: Spec) -> Opened:
     elif spec.part == "decoder":
         call, detail = _decoder(sam, spec, device), lambda: {"prompts": spec.prompts}
     else:
-        call, detail = everything(spec, sam=sam)
+        call, detail = everything(spec, sam)
     on_device = device.type == "cuda"
     return Opened(
         call=_by_events(call) if on_device else call,

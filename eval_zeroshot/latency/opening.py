@@ -102,21 +102,23 @@ def open_exported(spec: Spec) -> Opened:
     """A folder that `repvit-sam export` made."""
     from encoders.export.opened import open_export
 
-    runtime = open_export(spec.path, threads=spec.threads).runtime
-    return of_runtime(spec, runtime)
+    model = open_export(spec.path, threads=spec.threads)
+    return of_runtime(spec, model.runtime, frame=model.frame)
 
 
-def of_runtime(spec: Spec, runtime: Any) -> Opened:
-    """The part of an exported model; see `encoders.export.formats.base.Runtime`.
+def of_runtime(spec: Spec, runtime: Any, *, frame: tuple[int, int] | None = None) -> Opened:
+    """The part of an exported model; see `encoders.export.formats.base.Runtime`, and `ExportedSam` for its frame.
 
     Raises:
         InputError: it is interpreted, so that its time says nothing of the runtime's.
     """
+    from encoders.export.opened import ExportedSam
     from eval_zeroshot.latency.parts import everything, of_encoder_decoder
 
     if runtime.how != "executed":
         raise NotRunHere(f"{runtime.name} is {runtime.how} here, which takes another time than the runtime itself")
-    call, detail = of_encoder_decoder(spec, runtime) if spec.part != "everything" else everything(spec, runtime=runtime)
+    part = everything if spec.part == "everything" else of_encoder_decoder
+    call, detail = part(spec, ExportedSam(runtime, arch="", image_size=spec.image_size, frame=frame))
     threads = threads_of(getattr(runtime, "_encoder", None))
     return Opened(
         call=call, name=runtime.name, precision=runtime.precision, threads=threads, detail=detail, keep=[runtime]

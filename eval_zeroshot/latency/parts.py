@@ -61,28 +61,28 @@ def photo_of(spec: Spec) -> np.ndarray:
     return image
 
 
-def of_encoder_decoder(spec: Spec, runtime: Any) -> tuple[Callable[[], None], Detail]:
-    """Encoder or decoder of an exported model."""
+def of_encoder_decoder(spec: Spec, model: Any) -> tuple[Callable[[], None], Detail]:
+    """Encoder or decoder of an exported model, an `encoders.export.opened.ExportedSam`."""
+    runtime = model.runtime
     if spec.part == "encoder":
-        image = contract_image(spec.image_size)
-        return (lambda: _nothing(runtime.encode(image))), dict
+        height, width = model.frame or (spec.image_size, spec.image_size)
+        image = np.ascontiguousarray(contract_image(spec.image_size)[..., :height, :width])
+        return (lambda: _nothing(runtime.encode(image))), lambda: {"height": height, "width": width} if model.frame else {}
     embedding = some_embedding(spec.image_size)
     coords, labels = some_points(spec.prompts, image_size=spec.image_size)
     return (lambda: _nothing(runtime.decode(embedding, coords, labels))), lambda: {"prompts": spec.prompts}
 
 
-def everything(spec: Spec, *, runtime: Any = None, sam: Any = None) -> tuple[Callable[[], None], Detail]:
+def everything(spec: Spec, model: Any) -> tuple[Callable[[], None], Detail]:
     """Everything mode on one photo: encoder, a grid of points, filters and non-maximum suppression, by segment-anything's
     settings but for the grid. How many masks pass depends on the weights, and so does a part of the time; the row tells.
 
     Args:
-        runtime: of an exported model, or `sam`, a PyTorch one.
+        model: exported, or PyTorch's; what `encoders.Predictor` takes.
     """
-    from encoders.export.opened import ExportedSam
     from encoders.predictor import Predictor
     from eval_zeroshot.everything import MaskGenerator, MaskSettings
 
-    model = sam if sam is not None else ExportedSam(runtime, arch="", image_size=spec.image_size)
     generator = MaskGenerator(Predictor(model), settings=MaskSettings(points_per_side=spec.grid))
     photo, found = photo_of(spec), [0]
 

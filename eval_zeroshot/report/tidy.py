@@ -11,8 +11,8 @@ from eval_zeroshot.results import Estimate, Result
 
 MEASURED = "measured"  # the source of a number that is not from a paper
 FIELDS = (
-    "source", "citation", "dataset", "suite", "version", "protocol", "model", "role", "arch", "image_size", "model_sha256",
-    "metric", "unit", "direction", "value", "n", "standard_error", "low", "high", "against", "images", "detector", "seed",
+    "source", "citation", "dataset", "suite", "version", "protocol", "model", "role", "arch", "image_size", "padding",
+    "model_sha256", "metric", "unit", "direction", "value", "n", "standard_error", "low", "high", "against", "images", "detector", "seed",
 )  # fmt: skip
 
 
@@ -20,7 +20,8 @@ def tidy_csv(groups: Iterable[Group], published: Iterable[PublishedGroup]) -> st
     """CSV with a header; nothing is rounded, what is not known is empty.
 
     `metric` is "value" for a suite's own number, the name of a size or of a further number else; `against` is the other
-    model of "agreement" and of "difference". Measured numbers are fractions, published ones in the unit of their paper.
+    model of "agreement" and of "difference"; `padding` is False where photos were encoded without. Measured numbers are
+    fractions, published ones in the unit of their paper.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
@@ -34,7 +35,10 @@ def tidy_csv(groups: Iterable[Group], published: Iterable[PublishedGroup]) -> st
 
 
 def _measured(result: Result) -> Iterator[dict[str, Any]]:
-    names = ("dataset", "suite", "version", "protocol", "model", "role", "arch", "image_size", "model_sha256", "direction")
+    names = (
+        "dataset", "suite", "version", "protocol", "model", "role", "arch", "image_size", "padding", "model_sha256",
+        "direction",
+    )  # fmt: skip
     shared = {name: getattr(result, name) for name in (*names, "images", "detector", "seed")}
     shared |= {"source": MEASURED, "unit": "fraction"}
 

@@ -7,11 +7,14 @@ import sys
 from contextlib import redirect_stdout
 
 import pytest
+import torch
 
 import encoders
 from distill.cli import main
 from distill.commands_export import licences_of_run
 from encoders.errors import InputError
+from encoders.export.fusion_check import randomize_batchnorm
+from encoders.repvit import build_classifier
 from eval_zeroshot import read_results
 
 pytest.importorskip("onnxruntime")
@@ -104,3 +107,31 @@ def test_licences_that_a_run_names_are_those_of_the_export(tmp_path):
         (tmp_path / "run.json").write_text(damaged)
         with pytest.raises(InputError, match="run.json is damaged"):
             licences_of_run(str(tmp_path))
+
+
+def test_classifiers_are_asked_for_in_words_a_user_can_mend(command, tmp_path):
+    arguments = ("export", "classifier", "--out", tmp_path / "out")
+    code, _, err = command(*arguments, "--arch", "repvit_m0_9", "--weights", tmp_path / "none.pth")
+    assert code == 2 and "none.pth" in err and "Traceback" not in err
+    (tmp_path / "some.pth").write_bytes(b"not a checkpoint")
+    code, _, err = command(*arguments, "--arch", "repvit_m0_7", "--weights", tmp_path / "some.pth")
+    assert code == 2 and "repvit_m0_7" in err
+    code, _, err = command(*arguments, "--arch", "repvit_m0_9", "--weights", tmp_path / "some.pth")
+    assert code == 2 and "some.pth" in err and "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow  # 10 seconds, most of them Core ML's conversion
+def test_a_classifier_is_exported_with_its_report(command, tmp_path):
+    pytest.importorskip("coremltools")
+    network = build_classifier("repvit_m0_6", num_classes=7)
+    randomize_batchnorm(network)
+    torch.save({"model": network.state_dict()}, tmp_path / "weights.pth")
+    code, printed, err = command(
+        "export", "classifier", "--arch", "repvit_m0_6", "--weights", tmp_path / "weights.pth", "--resolution", 64,
+        "--num-photos", 2, "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    report = json.loads(printed)
+    assert report["classes"] == 7 and report["how"] in ("interpreted", "executed") and report["logits_error"] < 5e-3
+    assert (tmp_path / "out" / "repvit_m0_6_64.mlpackage").is_dir()

@@ -31,7 +31,7 @@ def measure(command, tmp_path):
     return run
 
 
-def test_results_say_which_were_without_padding_and_neither_is_taken_for_the_other(measure, weights, tmp_path):
+def test_results_say_which_were_without_padding_and_neither_is_taken_for_the_other(command, measure, weights, tmp_path):
     padded, text = measure("-m", f"same={weights}")
     assert "padding" not in padded["same"] and "padding" not in text
     state = sorted((tmp_path / "r.state").glob("*.jsonl"))
@@ -43,6 +43,10 @@ def test_results_say_which_were_without_padding_and_neither_is_taken_for_the_oth
 
     both, _ = measure("-m", f"other={weights}", "--no-padding")
     assert both["same"] == padded["same"] and both["other"]["padding"] is False
+    code, csv, _ = command("compare", tmp_path / "r.jsonl", "--format", "csv")
+    names, *lines = (line.split(",") for line in csv.splitlines())
+    shown = {(line[names.index("model")], line[names.index("padding")]) for line in lines if line[0] == "measured"}
+    assert code == 0 and shown == {("same", ""), ("other", "False")}
 
 
 def test_the_teacher_keeps_its_padding(measure, weights):

@@ -56,6 +56,7 @@ class Format(Protocol):
         extra: of this package, that brings what it needs.
         precisions: that it can write, the default first.
         padding: how the encoder's input is padded, for the certificate.
+        elsewhere: runtimes that the files are for and that do not run on this machine, for the certificate.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Format(Protocol):
     extra: str
     precisions: tuple[str, ...]
     padding: str
+    elsewhere: tuple[str, ...]
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """Write encoder and decoder of a fused float32 model in eval mode into an empty folder.

@@ -5,6 +5,7 @@ Source: Apple's coreai-torch (README) and coreai-core (`AIModelAsset.executable`
 
 import copy
 import importlib.metadata
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.coreai_asset import EXTRA, PACKAGE, SUFFIX, Asset, write_asset
+from encoders.export.frame import input_shape
 from encoders.sam import Sam
 
 ENCODER, DECODER = f"encoder{SUFFIX}", f"decoder{SUFFIX}"
@@ -26,8 +28,9 @@ DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 MAX_PROMPTS, MAX_POINTS = 1024, 64  # of a call
 
 ENCODES = (
-    "image (1, 3, {size}, {size}) float32: RGB of the photo resized to a long side of {size}, minus (123.675, 116.28, 103.53), "
-    "divided by (58.395, 57.12, 57.375), then padded right and below with zeros -> image_embeddings (1, 256, {side}, {side})."
+    "image (1, 3, {height}, {width}) float32: RGB of the photo resized to a long side of {size}, minus "
+    "(123.675, 116.28, 103.53), divided by (58.395, 57.12, 57.375), then padded right and below with zeros -> "
+    "image_embeddings (1, 256, {side}, {side})."
 )
 DECODES = (
     "image_embeddings (1, 256, {side}, {side}) float32, point_coords (P, N, 2) float32 xy in pixels of the encoder's input, "
@@ -53,16 +56,18 @@ class CoreAiFormat:
     extra = EXTRA
     precisions: tuple[str, ...] = ("fp32", "fp16")
     padding = "the caller normalises, then pads right and below with zeros"
+    elsewhere: tuple[str, ...] = () if sys.platform == "darwin" else ("Core AI on macOS and iOS",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
         size = sam.image_size
-        names = {"size": size, "side": size // STRIDE, "mask": size // 4}
+        _, _, height, width = input_shape(sam)
+        names = {"size": size, "height": height, "width": width, "side": size // STRIDE, "mask": size // 4}
         encoder = exportable(sam.image_encoder)
         write_asset(
             HalfEncoder(encoder) if precision == "fp16" else encoder,
             folder / ENCODER,
-            example=(torch.zeros(1, 3, size, size),),
+            example=(torch.zeros(input_shape(sam)),),
             inputs=("image",),
             outputs=("image_embeddings",),
             description=ENCODES.format(**names),

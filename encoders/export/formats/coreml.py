@@ -3,6 +3,7 @@
 On macOS Core ML itself predicts; elsewhere the saved program is interpreted, since Core ML runs on Apple's systems alone.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from encoders.export.formats.coreml_norm import half_safe
 from encoders.export.formats.coreml_options import CoreMlOptions
 from encoders.export.formats.coreml_runtime import CoreMlRuntime, open_runtime
 from encoders.export.formats.coreml_weights import compress
+from encoders.export.frame import input_shape
 from encoders.export.fusion_check import check_eval_mode
 from encoders.sam import Sam
 
@@ -49,6 +51,7 @@ class CoreMlFormat:
     extra = "coreml"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "palette8", "palette6", "palette4")
     padding = f"the caller pads right and below with RGB ({COLOUR}); the encoder normalises"
+    elsewhere: tuple[str, ...] = () if sys.platform == "darwin" else ("Core ML on macOS and iOS",)
 
     def __init__(self, options: CoreMlOptions | None = None) -> None:
         self.options = options or CoreMlOptions()
@@ -77,7 +80,7 @@ def convert_encoder(sam: Sam, *, half: bool) -> Any:
         MissingExtra, InputError: as `convert`.
     """
     ct = need_coremltools()
-    shape = (1, 3, sam.image_size, sam.image_size)
+    shape = input_shape(sam)
     encoder = exportable(sam.image_encoder)
     return convert(
         PixelEncoder(half_safe(encoder) if half else encoder),

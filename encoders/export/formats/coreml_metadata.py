@@ -1,14 +1,13 @@
 """What a Core ML package says of itself, to be read in Xcode or from `MLModelDescription` without this project."""
 
-import hashlib
 import importlib.metadata
 from typing import Any
-
-from torch import nn
 
 from encoders.contract import MASK_THRESHOLD
 from encoders.export.encoder_module import PAD_COLOUR
 from encoders.export.formats.coreml_options import CoreMlOptions
+from encoders.export.frame import input_shape
+from encoders.export.tensors import weights_checksum
 from encoders.sam import Sam
 
 COLOUR = ", ".join(str(value) for value in PAD_COLOUR)
@@ -24,16 +23,6 @@ PROMPTS = (
 LICENCE = "Code: Apache-2.0. Weights: of the checkpoint that they come from."
 
 
-def weights_checksum(*modules: nn.Module) -> str:
-    """sha256 in hex of names, shapes and float32 values of the modules' tensors, which a package was written from."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def shared_facts(sam: Sam, *, precision: str, options: CoreMlOptions) -> dict[str, str]:
     """What encoder and decoder say alike."""
     return {
@@ -47,8 +36,8 @@ def shared_facts(sam: Sam, *, precision: str, options: CoreMlOptions) -> dict[st
 
 def describe_encoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOptions) -> None:
     """Fill in descriptions and facts of an encoder package, in place."""
-    size = sam.image_size
-    model.short_description = f"SAM image encoder {sam.arch} for {size} x {size} pixels, normalisation inside."
+    size, (_, _, height, width) = sam.image_size, input_shape(sam)
+    model.short_description = f"SAM image encoder {sam.arch} for {width} x {height} pixels, normalisation inside."
     model.input_description["image"] = (
         f"RGB, the long side resized to {size} (antialiased bilinear). {PADDING}"
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 SMALLEST = 2**-10  # of the largest deviation, so that nothing is divided by zero
 
 
-class HalfLayerNorm2d(nn.Module):
+class HalfLayerNorm2d(LayerNorm2d):
     """`LayerNorm2d` with deviations divided by their largest before they are squared: the same value, nothing above 1 squared.
 
     Args:
@@ -17,7 +17,7 @@ class HalfLayerNorm2d(nn.Module):
     """
 
     def __init__(self, norm: LayerNorm2d) -> None:
-        super().__init__()
+        super().__init__(len(norm.weight), eps=norm.eps)
         self.weight = norm.weight
         self.bias = norm.bias
         self.root_eps = float(norm.eps) ** 0.5

@@ -19,6 +19,7 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
+from encoders.export.frame import input_shape
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.pte", "decoder.pte"
@@ -39,10 +40,11 @@ class ExecuTorchFormat:
     extra = "executorch"
     precisions: tuple[str, ...] = ("fp32",)
     padding = "the caller normalises, then pads right and below with zeros"
+    elsewhere: tuple[str, ...] = ()
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
-        image = torch.zeros(1, 3, sam.image_size, sam.image_size)
+        image = torch.zeros(input_shape(sam))
         (folder / ENCODER).write_bytes(lower(exportable(sam.image_encoder), example=(image,)))
         side = sam.image_size // STRIDE
         points = torch.export.Dim("points", min=MIN_POINTS, max=MAX_POINTS)

@@ -23,6 +23,7 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
+from encoders.export.frame import input_shape
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.tflite", "decoder.tflite"
@@ -44,10 +45,11 @@ class LiteRtFormat:
     extra = "litert"
     precisions: tuple[str, ...] = ("fp32",)
     padding = "the caller normalises, then pads right and below with zeros"
+    elsewhere: tuple[str, ...] = ()
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
-        image = torch.zeros(1, 3, sam.image_size, sam.image_size)
+        image = torch.zeros(input_shape(sam))
         convert({"encode": (exportable(sam.image_encoder), (image,))}, folder / ENCODER)
         side, decoder = sam.image_size // STRIDE, PromptDecoder(sam)
         embedding = torch.zeros(1, EMBED_DIM, side, side)

@@ -22,6 +22,7 @@ from encoders.export.formats.sam_contract import (
     decoder_example,
 )
 from encoders.export.formats.stored_weights import DECODER_PRECISION
+from encoders.export.frame import input_shape
 from encoders.sam import Sam
 
 __all__ = [
@@ -57,6 +58,7 @@ class OnnxFormat:
     extra = "onnx"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     padding = "the caller normalises, then pads right and below with zeros"
+    elsewhere: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -65,7 +67,7 @@ class OnnxFormat:
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
-        image = torch.zeros(1, 3, sam.image_size, sam.image_size)
+        image = torch.zeros(input_shape(sam))
         write_encoder(exportable(sam.image_encoder), folder / ENCODER, image=image)
         write_sam_decoder(sam, folder / DECODER)
         if precision != "fp32":

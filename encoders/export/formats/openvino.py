@@ -18,6 +18,7 @@ from encoders.export.formats.base import How
 from encoders.export.formats.openvino_weights import store_weights
 from encoders.export.formats.sam_contract import DECODER_INPUTS, DECODER_OUTPUTS, decode_by_sam_contract, decoder_example
 from encoders.export.formats.stored_weights import DECODER_PRECISION
+from encoders.export.frame import input_shape
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -37,10 +38,11 @@ class OpenVinoFormat:
     extra = "openvino"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "bf16")
     padding = "the caller normalises, then pads right and below with zeros"
+    elsewhere: tuple[str, ...] = ()
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
-        image = torch.zeros(1, 3, sam.image_size, sam.image_size)
+        image = torch.zeros(input_shape(sam))
         encoder = convert(exportable(sam.image_encoder), example=(image,), inputs=("image",), outputs=("image_embeddings",))
         save(encoder, folder / ENCODER, precision=precision)
         example, shapes = decoder_example(image_size=sam.image_size)

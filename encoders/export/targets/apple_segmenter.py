@@ -70,6 +70,7 @@ class AppleSegmenterTarget:
     extra = EXTRA
     precisions: tuple[str, ...] = ("fp32", "fp16")
     padding = PADDING_RULE
+    elsewhere = ("ImageSegmenter on macOS and iOS",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""

@@ -61,6 +61,7 @@ class CvatTarget(OnnxFormat):
     """A nuclio function that embeds, and a decoder for the browser; at 1024 pixels only."""
 
     name = "cvat"
+    elsewhere = ("onnxruntime-web in CVAT's page",)
     padding = "the function normalises, then pads right and below with zeros"
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:

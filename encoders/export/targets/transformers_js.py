@@ -124,6 +124,7 @@ class TransformersJsTarget(OnnxFormat):
     """`config.json`, `preprocessor_config.json`, and `onnx/` with both models."""
 
     name = "transformers.js"
+    elsewhere = ("transformers.js",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""

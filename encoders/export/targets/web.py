@@ -92,6 +92,7 @@ class WebTarget(OnnxFormat):
     """Page, encoder, decoder and onnxruntime-web in one folder."""
 
     name = "web"
+    elsewhere = ("onnxruntime-web in a browser",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`.

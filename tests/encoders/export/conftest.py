@@ -35,6 +35,7 @@ class PlainFormat:
     extra = "export"
     precisions = ("fp32", "fp16")
     padding = "zeros after normalising"
+    elsewhere = ("Plain on a phone",)
 
     def __init__(self, damage: str | None = None) -> None:
         self.damage = damage

@@ -168,7 +168,7 @@ def test_an_exported_model_is_certified_by_execution_and_verified_again(core_ai,
         sam=live_sam, out=tmp_path / "export", format="coreai", samples=export_photos, weights="untrained", trained=False
     )
     certificate = export_model(request)
-    (runtime,) = certificate.runtimes
+    runtime = certificate.runtimes[0]
     assert (runtime.how, runtime.precision) == ("executed", "fp32")
     assert runtime.measures.embedding_relative_error < 1e-4
     assert {file.split("/")[0] for file in certificate.files} == {ENCODER, DECODER, "reference.json"}

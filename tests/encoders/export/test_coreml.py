@@ -16,10 +16,10 @@ from encoders.export.encoder_module import PixelEncoder, to_pixels
 from encoders.export.formats import coreml_runtime
 from encoders.export.formats.coreml import CoreMlFormat, convert_decoder
 from encoders.export.formats.coreml_convert import convert, need_coremltools, save, trace
-from encoders.export.formats.coreml_metadata import weights_checksum
 from encoders.export.formats.coreml_options import CoreMlOptions, parse_counts
 from encoders.export.formats.coreml_weights import compress
 from encoders.export.job import contract_image
+from encoders.export.tensors import weights_checksum
 
 pytest.importorskip("coremltools")
 from encoders.export.mil import Interpreter, read_package  # noqa: E402

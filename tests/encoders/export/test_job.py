@@ -32,7 +32,8 @@ def test_a_certificate_says_what_was_exported_and_how_near_it_is(plain_format, r
     assert made.model.arch == "repvit_m0_6" and made.model.image_size == 64 and not made.model.trained
     assert made.model.zero_weight_share < 0.01 and made.model.licence == "CC0"
     assert 0 < made.fusion.random_batchnorm < 1e-4
-    (runtime,) = made.runtimes
+    runtime, phone = made.runtimes
+    assert phone.name == "Plain on a phone" and phone.how == "not run here" and phone.measures is None
     assert runtime.how == "executed" and runtime.measures.prompts == 2 * (1 + 1 + 3)
     assert 0 < runtime.measures.embedding_relative_error < 1e-4 and runtime.measures.iou_mean > 0.999
     assert set(made.files) == {"model.safetensors", "reference.json"}

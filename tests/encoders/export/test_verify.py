@@ -9,7 +9,7 @@ import pytest
 
 from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model, open_export, verify_export
-from encoders.export.job import file_records
+from encoders.export.folder import file_records
 from encoders.predictor import Predictor
 from encoders.sample import Sample
 from tests.encoders.export.conftest import PlainFormat

@@ -1,0 +1,33 @@
+"""What a certificate says of the machine and the packages."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+PACKAGES = (
+    "repvit-sam", "torch", "timm", "numpy", "segment-anything", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf",
+    "coremltools", "coreai-core", "coreai-torch", "executorch", "litert-torch", "ai-edge-litert",
+)  # fmt: skip
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that an export may involve, of those installed, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def host_facts() -> dict[str, str | int | float]:
+    """The machine, in words that name nobody."""
+    facts: dict[str, str | int | float] = {"system": platform.system(), "machine": platform.machine()}
+    facts["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        facts |= {"processor": lines[0].split(":", 1)[1].strip()} if lines else {}
+    return facts
