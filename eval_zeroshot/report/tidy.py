@@ -11,8 +11,9 @@ from eval_zeroshot.results import Estimate, Result
 
 MEASURED = "measured"  # the source of a number that is not from a paper
 FIELDS = (
-    "source", "citation", "dataset", "suite", "version", "protocol", "model", "role", "arch", "image_size", "padding",
-    "model_sha256", "metric", "unit", "direction", "value", "n", "standard_error", "low", "high", "against", "images", "detector", "seed",
+    "source", "citation", "dataset", "suite", "version", "protocol",
+    "model", "role", "arch", "image_size", "padding", "model_sha256",
+    "metric", "unit", "direction", "value", "n", "standard_error", "low", "high", "against", "images", "detector", "seed",
 )  # fmt: skip
 
 
