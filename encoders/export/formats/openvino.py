@@ -3,6 +3,7 @@
 They come from `torch.export` directly, so that ONNX is not needed.
 """
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,7 @@ def compile_model(path: Path, *, hint: str = "f32", threads: int | None = None) 
         MissingExtra: openvino is not installed.
         InputError: a file is missing, cut or no model.
     """
-    openvino = _openvino()
+    _openvino()
     for file in (path, path.with_suffix(".bin")):
         if not file.is_file():
             raise InputError(f"{file} does not exist; expected an exported OpenVINO model, an .xml with its .bin")
@@ -169,9 +170,22 @@ def compile_model(path: Path, *, hint: str = "f32", threads: int | None = None) 
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
     try:
-        return openvino.Core().compile_model(str(path), "CPU", config)
+        return core().compile_model(str(path), "CPU", config)
     except Exception as error:  # its own exceptions have no common base
         raise InputError(f"{path} cannot be opened by OpenVINO ({_reason(error)}); export it again") from error
+
+
+@functools.cache
+def core() -> Any:
+    """The one `openvino.Core` of this process.
+
+    The CPU plugin of each Core sets the thread's alternative signal stack and puts the earlier one back when it ends. Two Cores
+    that end in the order of their making leave a stack that is no longer mapped, and the next signal ends the process.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+    """
+    return _openvino().Core()
 
 
 def effective_precision(compiled: Any) -> str:

@@ -65,8 +65,19 @@ def test_of_a_padded_square_only_the_frame_is_seen(student):
     image[:, :, :171] = torch.randn(1, 3, 171, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(encoder(image), encoder(image[:, :, :192]))
-        padded = student.image_encoder(image)
-        assert torch.linalg.vector_norm(encoder(image) - padded) < 0.1 * torch.linalg.vector_norm(padded)
+        photo = slice(0, 11)  # of the embedding's rows; beside them, the frame's far edge is not there to be seen
+        found, padded = encoder(image)[:, :, photo], student.image_encoder(image)[:, :, photo]
+        assert torch.linalg.vector_norm(found - padded) < 0.02 * torch.linalg.vector_norm(padded)
+
+
+def relative_error(sam, image):
+    """Of the embedding without padding to the one of the padded square."""
+    found = []
+    for padding in (True, False):
+        predictor = encoders.Predictor(sam, padding=padding)
+        predictor.set_image(image)
+        found.append(predictor.embedding.double())
+    return float(torch.linalg.vector_norm(found[1] - found[0]) / torch.linalg.vector_norm(found[0]))
 
 
 def test_a_rectangle_is_exported_certified_and_opened(student, photos, tmp_path):
@@ -78,7 +89,8 @@ def test_a_rectangle_is_exported_certified_and_opened(student, photos, tmp_path)
     made = export_model(request)
     assert made.frame == [192, 256] and "192 x 256" in made.padding and set(made.photos) == {"wide", "wider"}
     assert made.runtimes[0].measures.iou_photo_min >= 0.999 and made.runtimes[0].measures.embedding_relative_error < 1e-5
-    assert 1e-4 < made.no_padding.embedding_relative_error < 0.1  # it is no padded square, and says how far from one
+    expected = max(relative_error(student, sample.image) for sample in photos[:2])
+    assert made.no_padding.embedding_relative_error == pytest.approx(expected, rel=1e-3) and expected > 0.01
     (given,) = onnx.load(out / "encoder.onnx").graph.input
     assert [side.dim_value for side in given.type.tensor_type.shape.dim] == [1, 3, 192, 256]
     assert read_certificate(out) == made

@@ -1,5 +1,6 @@
 """What `--format openvino` writes, and that it computes in the precision that it says."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -9,11 +10,18 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError, MissingExtra
-from encoders.export.formats.openvino import OpenVinoFormat, compile_model, convert, effective_precision, save
+from encoders.export.formats.openvino import (
+    OpenVinoFormat,
+    compile_model,
+    convert,
+    core,
+    effective_precision,
+    save,
+)
 from encoders.export.job import contract_image
 from tests.encoders.export.sam_onnx_reference import CASES, decoder_inputs, expected_outputs
 
-openvino = pytest.importorskip("openvino")
+pytest.importorskip("openvino")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def decoder(folder):
 
 
 def test_names_and_shapes_are_those_of_the_onnx_format(folder):
-    encoder, decoder = (openvino.Core().read_model(str(folder / name)) for name in ("encoder.xml", "decoder.xml"))
+    encoder, decoder = (core().read_model(str(folder / name)) for name in ("encoder.xml", "decoder.xml"))
     assert [(port.any_name, str(port.partial_shape)) for port in (*encoder.inputs, *encoder.outputs)] == [
         ("image", "[1,3,64,64]"),
         ("image_embeddings", "[1,256,4,4]"),
@@ -80,7 +88,7 @@ def test_it_computes_in_fp32_also_where_the_cpu_would_take_bf16(runtime, folder)
 
 def test_the_precision_is_what_the_compiled_model_says_not_what_was_asked_for(folder, live_sam):
     asked = OpenVinoFormat().open(folder, image_size=live_sam.image_size, precision="bf16", threads=1)
-    able = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert asked.precision == ("bf16" if able else "fp32")
     assert effective_precision(asked._decoder) == "fp32"
 
@@ -97,6 +105,20 @@ def test_a_damaged_file_is_named(folder, tmp_path, name, damage):
         broken.unlink()
     with pytest.raises(InputError, match=name.split(".")[0]):
         OpenVinoFormat().open(tmp_path, image_size=64, precision="fp32")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does OpenVINO set an alternative signal stack")
+def test_the_process_survives_signals_after_a_model_was_closed(folder):
+    script = """
+import gc, pathlib, signal, subprocess, sys
+from encoders.export.formats.openvino import OpenVinoFormat
+signal.signal(signal.SIGCHLD, lambda *_: None)
+runtime = OpenVinoFormat().open(pathlib.Path(sys.argv[1]), image_size=64, precision="fp32", threads=1)
+del runtime
+gc.collect()
+subprocess.run([sys.executable, "-c", ""], check=True)
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(folder)]).returncode == 0
 
 
 def test_without_openvino_the_extra_is_named(monkeypatch, tmp_path):
@@ -132,7 +154,7 @@ def test_large_weights_are_stored_in_fewer_bits_and_the_answer_stays(tmp_path, p
     image = torch.randn(1, 256, 5, 7)
     model = convert(module, example=(image,), inputs=("image",), outputs=("found",))
     save(model, tmp_path / "model.xml", precision=precision)
-    written = openvino.Core().read_model(str(tmp_path / "model.xml"))
+    written = core().read_model(str(tmp_path / "model.xml"))
     stored = {
         node.get_element_type().get_type_name()
         for node in written.get_ordered_ops()
