@@ -1,5 +1,6 @@
 """`repvit-sam eval --no-padding`."""
 
+import csv
 import json
 from functools import partial
 
@@ -43,9 +44,9 @@ def test_results_say_which_were_without_padding_and_neither_is_taken_for_the_oth
 
     both, _ = measure("-m", f"other={weights}", "--no-padding")
     assert both["same"] == padded["same"] and both["other"]["padding"] is False
-    code, csv, _ = command("compare", tmp_path / "r.jsonl", "--format", "csv")
-    names, *lines = (line.split(",") for line in csv.splitlines())
-    shown = {(line[names.index("model")], line[names.index("padding")]) for line in lines if line[0] == "measured"}
+    code, text, _ = command("compare", tmp_path / "r.jsonl", "--format", "csv")
+    lines = list(csv.DictReader(text.splitlines()))
+    shown = {(line["model"], line["padding"]) for line in lines if line["source"] == "measured"}
     assert code == 0 and shown == {("same", ""), ("other", "False")}
 
 
