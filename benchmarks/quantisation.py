@@ -1,8 +1,10 @@
 """What an image encoder in ONNX loses and gains in fewer bits: stored weights, and ONNX Runtime's own quantisation.
 
-"stored" settings keep large weights in fp16 or 8 bits and compute in fp32, as `--precision` does. "static" settings are ONNX
-Runtime's QDQ quantisation of weights and activations, calibrated on photos. Masks come from PyTorch's decoder, so that the
-encoder alone is measured; time is processor time, fp32 and the setting in turn.
+"stored" settings keep large weights in fp16 or 8 bits and compute in fp32, as `--precision` does. "dynamic" settings are ONNX
+Runtime's int8 quantisation that scales activations anew in each call, with and without convolutions; without them it leaves a
+purely convolutional encoder as it is. "static" settings are its QDQ quantisation of weights and activations, calibrated on
+photos. Masks come from PyTorch's decoder, so that the encoder alone is measured. Time is processor time; fp32 and the setting
+are timed in turn.
 
 Run: python -m benchmarks.quantisation --model sam_demo --image-size 256 [--calibration 64] [--photos 20] [--json]
 """
@@ -21,17 +23,20 @@ import torch
 import encoders
 from benchmarks.output import print_facts
 from benchmarks.timing import CpuTimed, alternate
+from encoders.export.certifying import contract_image
+from encoders.export.comparison import compare
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import How
 from encoders.export.formats.onnx import open_session, store_weights, write_encoder
-from encoders.export.job import contract_image
 from encoders.export.opened import ExportedSam
-from encoders.export.reference import compare, make_reference
+from encoders.export.questions import Question
+from encoders.export.reference import make_reference
 from encoders.sample import Sample
 from eval_zeroshot import open_dataset
 
 Way = Callable[[Path], None]  # rewrites an fp32 file in place
+BOXES = [Question(kind="box", points=2)]  # the prompts: a box around each object
 
 
 class MixedRuntime:
@@ -56,9 +61,11 @@ class MixedRuntime:
 
 
 def settings(calibration: Sequence[np.ndarray]) -> Iterator[tuple[str, Way]]:
-    """What is tried, by name."""
+    """The settings to measure, by name."""
     for precision in ("fp16", "int8"):
         yield f"stored {precision}", partial(store_weights, precision=precision)
+    yield "dynamic, all", partial(quantise_dynamic, convolutions=True)
+    yield "dynamic, no convolutions", partial(quantise_dynamic, convolutions=False)
     yield "static, all", partial(quantise_static, calibration=calibration, operations=None)
     yield "static, convolutions", partial(quantise_static, calibration=calibration, operations=["Conv"])
     for method, percentile in (("MinMax", None), ("Percentile", 99.99), ("Percentile", 99.9)):
@@ -66,6 +73,20 @@ def settings(calibration: Sequence[np.ndarray]) -> Iterator[tuple[str, Way]]:
         yield name, partial(
             quantise_static, calibration=calibration, operations=["Conv"], method=method, percentile=percentile, inner=True
         )
+
+
+def quantise_dynamic(path: Path, *, convolutions: bool) -> None:
+    """ONNX Runtime's dynamic quantisation of a file, in place: uint8 weights and activations.
+
+    Weights are scaled by tensor: ONNX Runtime has no convolution of integers with weights scaled by channel.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    plain = path.with_suffix(".plain.onnx")
+    path.rename(plain)
+    operations = ["MatMul", "Gemm", *(["Conv"] if convolutions else [])]
+    quantize_dynamic(str(plain), str(path), op_types_to_quantize=operations, weight_type=QuantType.QUInt8)
+    plain.unlink()
 
 
 def quantise_static(
@@ -80,8 +101,8 @@ def quantise_static(
     """ONNX Runtime's static quantisation of a file, in place: int8 weights by channel, uint8 activations.
 
     Args:
-        operations: to quantise; None takes all that it can.
-        inner: only 1x1 convolutions, and not the first two nor the last two convolutions, nor squeeze-excite's.
+        operations: the types to quantise; None for all that can be.
+        inner: quantise 1x1 convolutions only, without the first two and the last two convolutions and those of squeeze-excite.
     """
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -112,7 +133,7 @@ def quantise_static(
 
 
 def inner_convolutions(path: Path) -> list[str]:
-    """Names of the 1x1 convolutions of a file that see more than one pixel, but for its first two and last two convolutions."""
+    """Names of a file's 1x1 convolutions of more than one pixel, without its first two and last two convolutions."""
     import onnx
 
     graph = onnx.load(str(path)).graph
@@ -134,7 +155,7 @@ def run(
     """Mask IoU, size and time of each setting."""
     sam = encoders.load(model, image_size=image_size)
     fused, size = encoders.fuse(sam), sam.image_size
-    reference, embeddings = make_reference(encoders.Predictor(sam), photos)
+    reference, embeddings = make_reference(encoders.Predictor(sam), photos, asked=BOXES)
     images = {sample.key: sample.image for sample in photos}
     calibrating = [contract_image(sample.image, image_size=size).numpy() for sample in calibration]
     first = contract_image(photos[0].image, image_size=size).numpy()
@@ -167,9 +188,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="run folder, weights, or name")
     parser.add_argument("--image-size", type=int)
-    parser.add_argument("--photos", type=int, default=20, help="of the sample's validation photos, the first so many")
-    parser.add_argument("--calibration", type=int, default=64, help="of the sample's training photos, the first so many")
-    parser.add_argument("--rounds", type=int, default=15, help="of timing")
+    parser.add_argument("--photos", type=int, default=20, help="number of the sample's validation photos")
+    parser.add_argument("--calibration", type=int, default=64, help="number of the sample's training photos to calibrate on")
+    parser.add_argument("--rounds", type=int, default=15, help="number of timed calls")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,7 +1,8 @@
 """Commands that export a model and check exports: export, export verify."""
 
 import json
-from collections.abc import Sequence
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,46 +10,59 @@ import typer
 
 import encoders
 from distill.export_group import MAKE, export_app
+from distill.export_photos import (
+    NUM_PHOTOS,
+    PHOTOS,
+    ImagesOption,
+    NumPhotosOption,
+    PhotosOption,
+    first_photos,
+    named_photos,
+)
 from distill.options import JsonOption
-from distill.sample_data import resolve_data
 from encoders.errors import InputError
+from encoders.export.formats import FORMATS
+from encoders.export.targets import TARGETS
 from encoders.files import read_bounded
-from encoders.sample import Sample
-from eval_zeroshot import open_dataset
-from shards import open_source
 
-PHOTOS = "sample:val"
-NUM_PHOTOS = 20
 MAX_RUN_JSON = 2**20  # bytes
-PhotosOption = Annotated[str, typer.Option(help="Photos of the certificate: a folder, a COCO json, or sample:val.")]
-NumPhotosOption = Annotated[int, typer.Option(help="Of them, the first so many.", min=1)]
-ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the runtime; its own choice.", min=1)]
+ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the runtime (default: the runtime decides).", min=1)]
 
 
 def make(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Run folder, weights, or name.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Run folder, weights file (with --arch), or registry name.")
+    ] = None,
     untrained: Annotated[str | None, typer.Option(help="Architecture to export with random weights instead.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="onnx, openvino, coreml, coreai, executorch, litert.")
+    format_: Annotated[str | None, typer.Option("--format", help=f"Write for a runtime: {', '.join(FORMATS)}.")] = None,
+    tool: Annotated[str | None, typer.Option("--for", help=f"Write for a tool: {', '.join(TARGETS)}.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Precision, e.g. fp16 or int8 (default: fp16 for coreml, otherwise fp32).")
     ] = None,
-    tool: Annotated[str | None, typer.Option("--for", help="A tool, e.g. x-anylabeling, transformers.js, python, web.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of the artefact, e.g. fp16 or int8; the format's own.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of a foreign checkpoint file.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Input size, where the model allows another.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where the model allows another.")] = None,
     precise_bn: Annotated[
-        str | None, typer.Option("--precise-bn", help="Shard cache whose photos give the BatchNorm statistics anew.")
+        str | None, typer.Option("--precise-bn", help="Recompute BatchNorm statistics from the photos of this shard cache.")
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the weights, for the metadata; those that a run names.")] = None,
-    prompts: Annotated[str | None, typer.Option(help="Of a Core ML decoder's call: 1, 1,2,4 or 1-16.")] = None,
-    points: Annotated[str | None, typer.Option(help="Of each prompt, corners and padding included, likewise.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the weights, for the metadata (default: the licences in run.json).")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="Prompts of a Core ML decoder's call: 1, a list 1,2,4 or a range 1-16 (default: 1).")
+    ] = None,
+    points: Annotated[
+        str | None,
+        typer.Option(help="Points of each prompt, likewise; a box counts two, the padding point one (default: 1,2,...,16)."),
+    ] = None,
     aspect: Annotated[
-        str | None, typer.Option(help="Of the photos, e.g. 3:2: the encoder takes such a rectangle, without padding. RepViT.")
+        str | None, typer.Option(help="Export for photos of this aspect ratio, e.g. 3:2, without padding (RepViT only).")
     ] = None,
     photos: PhotosOption = PHOTOS,
+    images: ImagesOption = None,
     num_photos: NumPhotosOption = NUM_PHOTOS,
     threads: ThreadsOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing export.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the certificate.")] = False,
 ) -> None:
     """Fuse a model, write it for a runtime or a tool, and certify it against PyTorch.
@@ -58,21 +72,30 @@ def make(
     Example: repvit-sam export -m sam_demo --format onnx --out exported/onnx
     """
     from encoders.export import ExportRequest, export_model
+    from encoders.export.folder import check_replaceable
+    from encoders.export.frame import fits, frame_of, parse_aspect
 
     if (format_ is None) == (tool is None):
         raise InputError("give either --format or --for; see repvit-sam export make --help")
+    check_replaceable(out, overwrite=overwrite)
     sam, weights, sha256 = open_subject(model=model, untrained=untrained, arch=arch, image_size=image_size)
+    wanted = None
+    if aspect is not None:
+        frame = frame_of(parse_aspect(aspect), image_size=sam.image_size)
+        wanted = partial(fits, frame=frame, image_size=sam.image_size)
+    samples = first_photos(photos, images=images, limit=num_photos, wanted=wanted)
     if precise_bn is not None:
         from distill.precise_bn import precise_from_cache
 
-        sam, weights = precise_from_cache(sam, precise_bn), f"{weights}, BatchNorm statistics of {precise_bn}"
+        sam = precise_from_cache(sam, precise_bn)
+        weights = f"{weights}, BatchNorm statistics of {Path(precise_bn).name}"
     certificate = export_model(
         ExportRequest(
             sam=sam,
             out=out,
             format=format_,
             target=tool,
-            samples=open_photos(photos, limit=num_photos),
+            samples=samples,
             weights=weights,
             weights_sha256=sha256,
             trained=untrained is None,
@@ -83,7 +106,8 @@ def make(
             points=points,
             overwrite=overwrite,
             threads=threads,
-        )
+        ),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     if json_:
         print(json.dumps(certificate.model_dump(mode="json")))
@@ -97,16 +121,18 @@ def make(
 def verify(
     folder: Annotated[Path, typer.Argument(help="A folder that export made.")],
     photos: PhotosOption = PHOTOS,
+    images: ImagesOption = None,
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Check an exported folder: every byte, then what it computes against its kept reference.
+    """Check an exported folder: every byte, then what it computes against its stored reference.
 
     Example: repvit-sam export verify exported/onnx
     """
-    from encoders.export import verify_export
+    from encoders.export import read_certificate, verify_export
 
-    found = verify_export(folder, open_photos(photos), threads=threads)
+    samples = named_photos(photos, images=images, keys=set(read_certificate(folder).photos))
+    found = verify_export(folder, samples, threads=threads)
     if json_:
         print(json.dumps({"runtime": found.runtime.model_dump(mode="json"), "missing": found.missing}))
         return
@@ -115,7 +141,7 @@ def verify(
 
 
 def runtime_line(runtime: Any) -> str:
-    """What a runtime gave, in one line."""
+    """One line with how a runtime was asked, and its measures."""
     if runtime.measures is None:
         return f"{runtime.name}: {runtime.how}"
     m = runtime.measures
@@ -128,7 +154,7 @@ def runtime_line(runtime: Any) -> str:
 def open_subject(
     *, model: str | None, untrained: str | None, arch: str | None, image_size: int | None
 ) -> tuple[encoders.Sam, str, str | None]:
-    """The model to export, what it is called, and the checksum of its weights.
+    """The model to export, its name for the certificate, and the checksum of its weights.
 
     Raises:
         InputError: neither or both are given, or the model cannot be loaded.
@@ -136,7 +162,8 @@ def open_subject(
     if (model is None) == (untrained is None):
         raise InputError("give either --model or --untrained; see --help")
     if model is not None:
-        return encoders.load(model, arch=arch, image_size=image_size), model, encoders.weights_sha256(model)
+        name = Path(model).resolve().name if Path(model).exists() else model  # a certificate names nobody's folders
+        return encoders.load(model, arch=arch, image_size=image_size), name, encoders.weights_sha256(model)
     from encoders.contract import IMAGE_SIZE
     from encoders.export.untrained import untrained_subject
 
@@ -159,22 +186,6 @@ def licences_of_run(model: str | None) -> str | None:
         return "; ".join(f"{what}: {licence}" for what, licence in licences.items()) or None
     except (ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}); expected what a finished run writes") from error
-
-
-def open_photos(photos: str, *, limit: int | None = None) -> Sequence[Sample]:
-    """Photos with what is marked in them, or a folder's photos alone.
-
-    Raises:
-        InputError: there are none, or one cannot be read.
-    """
-    path = Path(photos)
-    if path.is_dir():
-        source = open_source(photos, masks=False)
-        items = [item for item, _ in zip(source.items(), range(limit or 10**9), strict=False)]
-        return [Sample(key=item.key, image=source.photo(item).image) for item in items]
-    data = open_dataset(resolve_data(photos))
-    count = len(data) if limit is None else min(limit, len(data))
-    return [data[index] for index in range(count)]
 
 
 def register(app: typer.Typer) -> None:

@@ -12,15 +12,22 @@ import typer
 
 from distill.eval_group import OptionsMean
 from encoders.errors import InputError
-from encoders.files import atomic_path, check_output
+from encoders.files import atomic_path
 from eval_zeroshot import read_results
 from eval_zeroshot.latency import LabSettings, Pace, append_rows, latency_grids, read_latencies, run_lab
 from eval_zeroshot.latency.needs import check_installed
+from eval_zeroshot.latency.output import check_output_file, writing
+from eval_zeroshot.latency.row_files import check_appendable
 from eval_zeroshot.latency.subjects import RUNTIMES, check_parts, check_runtimes, name_models
 from eval_zeroshot.latency.writing import FORMATS, write_table
 
 RUN = "run"
-FAILED = 1  # exit code where a subject could not be timed
+FAILED = 1  # exit code if a subject could not be timed
+SEVERAL = "Required if the rows contain more than one."
+AT_ONCE = (
+    "Maximum number of subjects kept loaded (default: what fits in memory). The models of a runtime always stay together, so "
+    "with two models both are loaded even at 1."
+)
 
 
 class OptionsMeanRun(OptionsMean):
@@ -34,7 +41,7 @@ latency_app = typer.Typer(cls=OptionsMeanRun, no_args_is_help=True)
 
 @latency_app.callback()
 def _latency() -> None:
-    """How long models take here, beside what phones and papers say.
+    """Time models on this machine, and compare with phones and published latencies.
 
     Time models, options alone (the same as `latency run`): repvit-sam latency -m ours=runs/my_run --untrained tiny_vit \\
     --runtime torch --runtime onnxruntime --baseline tiny_vit
@@ -48,36 +55,44 @@ def _latency() -> None:
 def run(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Run folder, weights, name, or exported folder; NAME=MODEL. Repeatable."),
+        typer.Option("--model", "-m", help="Run folder, weights, name, or exported folder; or NAME=MODEL. Repeatable."),
     ] = None,
     untrained: Annotated[list[str] | None, typer.Option(help="Architecture with random weights. Repeatable.")] = None,
-    runtime: Annotated[list[str] | None, typer.Option(help=f"{', '.join(RUNTIMES)}. Repeatable.")] = None,
-    part: Annotated[list[str] | None, typer.Option(help="encoder, decoder, everything. Repeatable.")] = None,
-    threads: Annotated[list[int] | None, typer.Option(help="Threads of a runtime. Repeatable.")] = None,
-    rounds: Annotated[int, typer.Option(help="Of calls of all subjects in turn.")] = 10,
-    warm_up: Annotated[int, typer.Option(help="Rounds before them that do not count.")] = 1,
-    max_seconds: Annotated[
-        float | None, typer.Option(help="A subject that was called for so long sits out further rounds, but for two.")
+    runtime: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(RUNTIMES)} (default: torch, torch_fused). Repeatable.")
     ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Input size; each model's own, 1024 for --untrained.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Measure images a second in such batches, too. Repeatable.")] = None,
-    batch_seconds: Annotated[float, typer.Option(help="Each for so long; the original takes 10.")] = 2.0,
-    baseline: Annotated[str | None, typer.Option(help="Name of a model that ratios are taken to.")] = None,
-    prompts: Annotated[int, typer.Option(help="Points of a decoder call.")] = 1,
-    grid: Annotated[int, typer.Option(help="Points of a side in everything mode.")] = 8,
-    photo: Annotated[Path | None, typer.Option(help="For everything mode; a made-up one.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="encoder, decoder, everything (default: encoder). Repeatable.")
+    ] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Number of threads (default: 1). Repeatable.")] = None,
+    rounds: Annotated[int, typer.Option(help="Number of timed rounds.")] = 10,
+    warm_up: Annotated[int, typer.Option(help="Warm-up rounds, not counted.")] = 1,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(help="A subject whose calls have taken this long skips the remaining rounds, but has at least two."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Input size (default: each model's own, 1024 for --untrained).")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Also measure throughput at this batch size. Repeatable.")] = None,
+    batch_seconds: Annotated[float, typer.Option(help="Seconds per batch size; the original script takes 10.")] = 2.0,
+    baseline: Annotated[str | None, typer.Option(help="Model that the others are compared with.")] = None,
+    prompts: Annotated[int, typer.Option(help="Number of points in a decoder call.")] = 1,
+    grid: Annotated[int, typer.Option(help="Points per side of the grid in everything mode.")] = 8,
+    photo: Annotated[Path | None, typer.Option(help="Photo for everything mode (default: synthetic).")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
-    device: Annotated[str, typer.Option(help="Of PyTorch: cpu or cuda.")] = "cpu",
-    at_once: Annotated[int | None, typer.Option(help="Subjects held at once; as memory allows.")] = None,
+    device: Annotated[str, typer.Option(help="Device of PyTorch's runtimes: cpu or cuda.")] = "cpu",
+    at_once: Annotated[int | None, typer.Option(help=AT_ONCE)] = None,
     allow_loaded: Annotated[
-        bool, typer.Option("--allow-loaded", help="Measure although other programs are busy; rows tell.")
+        bool, typer.Option("--allow-loaded", help="Measure although other programs are busy; affected rows are marked.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Rows, JSON lines, added to those there.")] = Path("latency.jsonl"),
+    out: Annotated[Path, typer.Option(help="JSON-lines file to append to.")] = Path("latency.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print the rows of this run as a JSON list.")] = False,
 ) -> None:
-    """Time models in runtimes, each in a process of its own, called in turn.
+    """Time models in several runtimes, each in its own process, called in turn.
 
-    Rows are written as they are finished; an interrupted run keeps what it has. Returns 1 where something could not be timed.
+    Rows are written as soon as they are finished; an interrupted run keeps them. The exit code is 1 if something could not be
+    timed.
 
     Example: repvit-sam latency --untrained repvit_m1_1 --untrained tiny_vit --runtime torch_fused --runtime onnxruntime \\
     --threads 1 --threads 2 --baseline tiny_vit
@@ -101,7 +116,7 @@ def run(
         arch=arch,
     )
     check_installed(models, settings.runtimes)
-    check_output(out)
+    check_appendable(out)
     with stopped_like_an_interrupt():
         rows = run_lab(models, settings, keep=lambda found: append_rows(out, found), say=_say)
     if json_:
@@ -113,13 +128,16 @@ def run(
 
 
 def table(
-    files: Annotated[list[str], typer.Argument(help="Rows of latency, from here or a Mac; Xcode's .mlperf, MODEL=FILE.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files of latency, from here or a Mac; Xcode's .mlperf, also as MODEL=FILE or MODEL:decoder=FILE."),
+    ],
     format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "terminal",
-    published: Annotated[bool, typer.Option(help="Show what authors print, apart, with citation.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
+    published: Annotated[bool, typer.Option(help="Add a table of published latencies with citations.")] = True,
+    out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """One table of the phone, the Mac and the server.
+    """Show latencies of several machines in one table.
 
     Example: repvit-sam latency table latency.jsonl mac.jsonl repvit_m1_1=iphone.mlperf --format markdown
     """
@@ -131,27 +149,35 @@ def table(
     if out is None:
         write_table(grids, kind=kind, rows=rows)
         return
-    check_output(out)
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    check_output_file(out)
+    with writing(out), atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         write_table(grids, kind=kind, rows=rows, stream=stream)
 
 
 def plot(
-    results: Annotated[list[Path], typer.Option(help="Result files of eval. Repeatable.")],
-    latency: Annotated[list[str], typer.Option(help="As the files of latency table. Repeatable.")],
-    out: Annotated[Path, typer.Option(help="Picture to write, PNG.")] = Path("latency.png"),
-    suite: Annotated[str | None, typer.Option("--suite", "-s", help="Whose number is the accuracy.")] = None,
-    data: Annotated[str | None, typer.Option(help="Name of the data set, as the results have it.")] = None,
+    results: Annotated[list[Path], typer.Option(help="Results file of eval. Repeatable.")],
+    latency: Annotated[list[str], typer.Option(help="File as for latency table. Repeatable.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("latency.png"),
+    suite: Annotated[str | None, typer.Option("--suite", "-s", help="Suite used as accuracy.")] = None,
+    suite_version: Annotated[str | None, typer.Option(help="Version of the suite, if there are several.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol of the suite, if there are several.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set name in the results.")] = None,
+    padding: Annotated[
+        bool | None, typer.Option("--padding/--no-padding", help="Results with or without padding, if there are both.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Only this input size (default: all).")] = None,
     part: Annotated[str, typer.Option(help="encoder, decoder or everything.")] = "encoder",
-    threads: Annotated[int | None, typer.Option(help="Where rows of several are given.")] = None,
-    device: Annotated[str | None, typer.Option(help="Where rows of several are given.")] = None,
-    runtime: Annotated[list[str] | None, typer.Option(help="Only these runtimes. Repeatable.")] = None,
+    threads: Annotated[int | None, typer.Option(help=SEVERAL)] = None,
+    device: Annotated[str | None, typer.Option(help=SEVERAL)] = None,
+    call: Annotated[str | None, typer.Option(help=f"What a call consists of, e.g. 'prompts 64'. {SEVERAL}")] = None,
+    runtime: Annotated[list[str] | None, typer.Option(help="Only this runtime (default: all). Repeatable.")] = None,
 ) -> None:
-    """A picture of accuracy against latency; models are matched by their names.
+    """Plot accuracy against latency. Models are paired by name and image size.
 
     Example: repvit-sam latency plot --results results.jsonl --latency latency.jsonl --suite box --out plot.png
     """
-    from eval_zeroshot.latency.plot import choose, draw
+    from eval_zeroshot.latency.pairing import choose
+    from eval_zeroshot.latency.plot import draw
 
     (checked,) = check_parts([part])
     found = [result for path in results for result in read_results(path)]
@@ -159,13 +185,18 @@ def plot(
         found,
         read_latencies(latency),
         suite=suite,
+        version=suite_version,
+        protocol=protocol,
         dataset=data,
+        padding=padding,
+        image_size=image_size,
         part=checked,
         threads=threads,
         device=device,
+        call=call,
         runtimes=runtime or [],
     )
-    check_output(out)
+    check_output_file(out)
     draw(picture, out)
     if picture.left_out:
         print(f"note: left out, as only one of accuracy and latency is known: {', '.join(picture.left_out)}", file=sys.stderr)
@@ -174,7 +205,7 @@ def plot(
 
 @contextmanager
 def stopped_like_an_interrupt() -> Iterator[None]:
-    """Let a request to end, as schedulers send it, be met like Ctrl-C: what was measured is written first."""
+    """Handle SIGTERM, which schedulers send, like Ctrl-C: finished rows are written first."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt

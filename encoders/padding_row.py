@@ -1,15 +1,16 @@
-"""A convolutional network on a photo and one row that stands for all of its padding.
+"""Run a convolutional network on a photo and one row that represents all of its padding.
 
-In a padded frame, rows of padding that neither the photo nor the frame's far edge reaches are all alike: they depend on the
-photo only through the global means of squeeze-and-excite. So the network runs on the photo's rows and one such row, the last:
+In a padded frame, all rows of padding that neither the photo nor the frame's far edge influences through convolutions are
+equal: they depend on the photo only through the global means of squeeze-and-excite. So the network runs on the photo's rows and
+one such row, which comes last:
 
-- a pointwise operation acts on it as on every other;
-- a convolution sees it below the photo's last row, and gives the row itself as among rows that are all alike, by
+- a pointwise operation treats it like any other row;
+- a convolution sees it below the photo's last row, and computes the row itself as if all rows around it were equal to it, with
   the kernel summed over its height;
-- a squeeze-and-excite counts it as often as there are rows of padding.
+- a squeeze-and-excite weights it by the number of rows of padding.
 
-What is lost is what the photo spreads into the padding beyond the rows that are kept, and the frame's far edge. For a portrait
-all of this holds of columns; `axis` says which.
+The result is not exact: it lacks the photo's influence on padding beyond the rows that are kept, and the influence of the
+frame's far edge. Portraits are handled in the same way with columns in place of rows, see `Frame.axis`.
 """
 
 from collections.abc import Callable
@@ -38,13 +39,13 @@ from encoders.repvit import RepVitEncoder
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where the padding is.
+    """Position and size of the padding.
 
     Attributes:
-        axis: 2 where it is below the photo, 3 where it is right of it.
-        positions: S/16, of the embedding's side.
-        more: rows of padding, at stride 16, that are put before the last one once stride 16 is reached: the layers there are
-            many and spread the photo far, those before are few and costly.
+        axis: 2 if the padding is below the photo, 3 if it is to the right of it.
+        positions: side of the square embedding, S/16.
+        more: number of rows of padding that are added, as copies of the last one, when stride 16 is reached. The layers
+            before are few and expensive; those at stride 16 are many, and the photo influences padding far away.
     """
 
     axis: int
@@ -61,37 +62,50 @@ Action = Callable[[Any, Tensor, Frame], Tensor]
 
 
 def last_row(x: Tensor, *, axis: int) -> Tensor:
-    """The row, or column, of padding."""
+    """The last row (`axis` 2) or column (3), which is the padding, as a view of x."""
     return x.narrow(axis, x.shape[axis] - 1, 1)
 
 
 def repeat_last_row(x: Tensor, *, axis: int, times: int) -> Tensor:
-    """The row, or column, of padding `times` times more."""
+    """x with `times` further copies of its last row (`axis` 2) or column (3) at the end."""
     sizes = [-1] * x.dim()
     sizes[axis] = times
     return torch.cat([x, last_row(x, axis=axis).expand(sizes)], dim=axis)
 
 
 def act(module: nn.Module, x: Tensor, frame: Frame) -> Tensor:
-    """What a module makes of a photo's rows and the row of padding; the module itself is not changed.
+    """Apply a module, which is not changed, to a photo's rows and the row of padding.
+
+    Args:
+        x: (B, C, H, W); the row of padding is the last along `frame.axis`.
+
+    Returns:
+        The module's output in the same arrangement.
 
     Raises:
-        InputError: it is of a type that is not known here.
+        InputError: the module or a part of it is of a type that is not supported, see `ACTIONS`.
     """
     return _action(module)(module, x, frame)
 
 
 def check_known(module: nn.Module) -> None:
-    """Raise InputError if `act` does not know a module or a part of it, or knows it only with other settings."""
+    """Check that `act` supports a module and all of its parts.
+
+    Raises:
+        InputError: the type or a setting of the module or of a part is not supported; the message names it.
+    """
     parts = list(module.children()) if _action(module) in _WHOLES else []
     for part in parts:
         check_known(part)
     if isinstance(module, nn.Conv2d):
-        near = all(size in (1, 3) and pad == size // 2 for size, pad in zip(module.kernel_size, _pads(module), strict=True))
-        if not near or module.padding_mode != "zeros" or module.dilation != (1, 1):
-            raise InputError(f"without padding, a convolution must be 1 x 1 or 3 x 3 and keep its size; got {module}")
+        supported = module.kernel_size in ((1, 1), (3, 3)) and _pads(module) == tuple(n // 2 for n in module.kernel_size)
+        if not supported or module.padding_mode != "zeros" or module.dilation != (1, 1):
+            raise InputError(
+                "without padding, a convolution must be 1 x 1 or 3 x 3 with zero padding that keeps the size, and not dilated; "
+                f"got {module}; leave padding on"
+            )
     if isinstance(module, SqueezeExcite) and module.add_maxpool:
-        raise InputError("without padding, squeeze-and-excite must take means only; this one takes maxima too")
+        raise InputError("without padding, squeeze-and-excite with add_maxpool is not supported; leave padding on")
 
 
 def _pads(conv: nn.Conv2d) -> tuple[int, ...]:
@@ -104,8 +118,8 @@ def _action(module: nn.Module) -> Action:
             return ACTIONS[kind]
     known = ", ".join(sorted(kind.__name__ for kind in ACTIONS))
     raise InputError(
-        f"{type(module).__name__} cannot run without padding; encoders made of these parts can: {known}. "
-        "Use a RepViT student, or leave padding on"
+        f"{type(module).__name__} cannot run without padding; supported parts are {known}. "
+        "Use a RepViT encoder, or leave padding on"
     )
 
 
@@ -124,7 +138,7 @@ def _convolution(conv: nn.Conv2d, x: Tensor, frame: Frame) -> Tensor:
     out: Tensor = conv(x)
     if conv.kernel_size != (1, 1):
         row = _convolved_row(conv, last_row(x, axis=frame.axis), axis=frame.axis)
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # a graph for other runtimes has no writing in place
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # exported graphs must not write in place
             out = torch.cat([out.narrow(frame.axis, 0, out.shape[frame.axis] - 1), row], dim=frame.axis)
         else:
             last_row(out, axis=frame.axis).copy_(row)
@@ -134,9 +148,9 @@ def _convolution(conv: nn.Conv2d, x: Tensor, frame: Frame) -> Tensor:
 
 
 def _convolved_row(conv: nn.Conv2d, row: Tensor, *, axis: int) -> Tensor:
-    """What a convolution makes of a row among rows like it."""
+    """Apply a 3 x 3 convolution to a row, or column, as if its neighbours along `axis` were equal to it."""
     along = 5 - axis
-    if conv.groups == conv.in_channels == conv.out_channels:  # torch's own way takes longer for one row than for all others
+    if conv.groups == conv.in_channels == conv.out_channels:  # torch's depthwise kernel is slower on one row than on the photo
         step, size = conv.stride[along - 2], row.shape[along]
         wide = F.pad(row, (1, 1, 0, 0) if along == 3 else (0, 0, 1, 1))
         kernel = conv.weight.sum(axis).view(1, -1, 1, 1, 3)
@@ -155,7 +169,7 @@ def _depthwise(module: Any, x: Tensor, frame: Frame) -> Tensor:
 
 
 def _squeeze_excite(module: Any, x: Tensor, frame: Frame) -> Tensor:
-    """As `timm.layers.SqueezeExcite`, with the mean over the padded frame."""
+    """Apply a `timm.layers.SqueezeExcite` with the mean over the whole padded frame."""
     side = x.shape[frame.other]
     unseen = side - x.shape[frame.axis]
     padding = last_row(x, axis=frame.axis).sum((2, 3), keepdim=True)
@@ -175,7 +189,7 @@ def _downsample(module: Any, x: Tensor, frame: Frame) -> Tensor:
     return x + act(module.ffn, x, frame)
 
 
-_WHOLES: tuple[Action, ...] = (_in_order, _depthwise, _block, _downsample)  # their parts are looked at one by one
+_WHOLES: tuple[Action, ...] = (_in_order, _depthwise, _block, _downsample)  # `check_known` checks their parts
 
 ACTIONS: dict[type[nn.Module], Action] = {
     nn.Conv2d: _convolution,

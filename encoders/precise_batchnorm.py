@@ -1,8 +1,9 @@
-"""BatchNorm statistics of the finished weights, from many batches, in place of the running averages of training.
+"""Precise BatchNorm: statistics recomputed over many batches with the final weights, instead of training's running averages.
 
-Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3: the population's mean is the mean of the batches'
-means, its variance the mean of their variances and the variance of their means; so does fvcore, `fvcore/nn/precise_bn.py`
-(`_PopulationVarianceEstimator`). Each batch is normalised by its own statistics while they are taken, as in training.
+Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3: the population mean is the mean of the batch means,
+and the population variance is the mean of the batch variances plus the variance of the batch means. fvcore does the same,
+`fvcore/nn/precise_bn.py` (`_PopulationVarianceEstimator`). Meanwhile each batch is normalised by its own statistics, as in
+training.
 """
 
 import copy
@@ -27,28 +28,32 @@ class _Moments:
         self.squares: Tensor | float = 0.0
 
     def add(self, x: Tensor) -> None:
-        """x: (B, C, ...)."""
+        """Include the values of x, (B, C, ...)."""
         values = x.detach().double().transpose(0, 1).flatten(1)
         self.count += values.shape[1]
         self.total = self.total + values.sum(1)
         self.squares = self.squares + values.square().sum(1)
 
     def mean_and_variance(self) -> tuple[Tensor, Tensor]:
-        """(C,) each, of the population: divided by the count."""
+        """Population mean and variance (divided by the count, not by one less) of each channel, (C,) float64 each."""
         mean = torch.as_tensor(self.total) / self.count
         return mean, (torch.as_tensor(self.squares) / self.count - mean.square()).clamp(min=0)
 
 
 @torch.no_grad()
 def precise_batchnorm(sam: Sam, images: Iterable[Tensor]) -> Sam:
-    """A new Sam in eval mode whose image encoder has the statistics of `images`; `sam` is left as it is.
+    """Recompute the BatchNorm statistics of an image encoder over batches of images.
 
-    Their order makes no difference, nor does how often training saw them. A batch weighs as much as it has positions. Take
-    batches of the size that training had: the means that a small batch is normalised by scatter more.
+    The order of the batches makes no difference, and the running averages of training are not used. Each batch is weighted by
+    its number of positions. Use the batch size of training: the statistics of smaller batches, by which they are normalised,
+    vary more.
 
     Args:
-        sam: not fused: fusing folds the statistics into weights.
+        sam: not fused, because fusing folds the statistics into the weights. It is not changed.
         images: (B, 3, S, S) float32 batches, normalised and padded as in training; each is moved to the model's device.
+
+    Returns:
+        A copy of `sam` in eval mode with the new statistics.
 
     Raises:
         InputError: the encoder has no BatchNorm with statistics, there are no images, or a statistic is not finite.
@@ -61,8 +66,8 @@ def precise_batchnorm(sam: Sam, images: Iterable[Tensor]) -> Sam:
     }
     if not norms:
         raise InputError(
-            f"the image encoder of {sam.arch} has no BatchNorm statistics to take again"
-            + ("; take them before the model is fused" if sam.fused else "")
+            f"the image encoder of {sam.arch} has no BatchNorm statistics to recompute; "
+            + ("recompute them before the model is fused" if sam.fused else "leave --precise-bn out")
         )
     moments: dict[str, _Moments] = {}
     handles = [part.register_forward_pre_hook(partial(_watch, moments, name)) for name, part in norms.items()]
@@ -75,7 +80,7 @@ def precise_batchnorm(sam: Sam, images: Iterable[Tensor]) -> Sam:
         for handle in handles:
             handle.remove()
     if not moments:
-        raise InputError("no images were given; BatchNorm statistics need at least one batch")
+        raise InputError("no images were given to recompute BatchNorm statistics from; give at least one batch")
     for name, seen in moments.items():
         _set(norms[name], name, *seen.mean_and_variance())
     return precise.eval()
@@ -88,8 +93,8 @@ def _watch(moments: dict[str, _Moments], name: str, module: nn.Module, inputs: t
 def _set(norm: _BatchNorm, name: str, mean: Tensor, variance: Tensor) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     if not (mean.isfinite().all() and variance.isfinite().all()):
-        raise InputError(f"a statistic of {name} is not finite; an image or a weight is not")
+        raise InputError(f"a statistic of {name} is not finite; check the images and the weights for NaN and infinity")
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
     if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.zero_()  # of the running averages, which these are not
+        norm.num_batches_tracked.zero_()  # it counts the updates of running averages, and these are none

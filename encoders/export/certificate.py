@@ -10,7 +10,6 @@ from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded
 
 CERTIFICATE = "certificate.json"
-VERSION = 1
 MAX_BYTES = 2**24
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -26,8 +25,9 @@ class ModelRecord(_Record):
     Attributes:
         arch: registry name of the image encoder.
         image_size: S in pixels.
-        trained: False where its weights are fresh, with randomised BatchNorm so that nothing is multiplied by zero.
-        weights: what was given as the model.
+        trained: True where a checkpoint was given of which hardly any weight lies in a tensor of zeros; whether it was trained
+            well only an evaluation shows. False for random weights (`--untrained`).
+        weights: name of the file, run or model that was given.
         weights_sha256: of that file, or None where there is none.
         tensors_sha256: of the unfused model's tensors as they were exported, see `encoders.export.tensors`; other than those of
             the file where BatchNorm statistics were taken again.
@@ -51,8 +51,9 @@ class FusionRecord(_Record):
     """How far the fused encoder lies from the unfused one: largest difference by largest value, in float32.
 
     Attributes:
-        photos: on the photos of the certificate.
-        random_batchnorm: on them, with random statistics and weights in every BatchNorm, which fresh ones hide.
+        photos: on the first photos of the certificate.
+        random_batchnorm: on them, with random statistics and weights in every BatchNorm, as fresh ones hide errors; None where
+            the encoder has no BatchNorm, as SAM's ViTs, or was fused before.
     """
 
     photos: Finite
@@ -66,15 +67,18 @@ class Measures(_Record):
         embedding_relative_error: largest over photos of |difference| / |embedding|, Euclidean, in float64.
         embedding_max_difference: largest over all values.
         embedding_cosine: smallest over photos, in float64.
-        iou_mean, iou_min: of the masks of each prompt, over prompts.
+        logits_relative_error: |difference| / |logits| over all photos, the largest of the kinds of prompts and mask
+            tokens; None where a tool's decoder gives logits of another size than SAM's.
+        iou_mean, iou_min: of the masks of plain boxes and clicks, over prompts.
         iou_photo_min: smallest over photos of the mean over its prompts.
-        score_max_difference: of predicted IoU.
-        prompts: compared.
+        score_max_difference: largest difference of predicted IoU, over all prompts and mask tokens.
+        prompts: number of prompts that the IoUs are of.
     """
 
     embedding_relative_error: Finite
     embedding_max_difference: Finite
     embedding_cosine: Finite
+    logits_relative_error: Finite | None
     iou_mean: Finite
     iou_min: Finite
     iou_photo_min: Finite
@@ -83,24 +87,25 @@ class Measures(_Record):
 
 
 class Thresholds(_Record):
-    """What `Measures` must reach."""
+    """What `Measures` must reach: errors and differences at most so large, IoUs at least."""
 
     embedding_relative_error: Finite
+    logits_relative_error: Finite
+    score_max_difference: Finite
     iou_mean: Finite
     iou_min: Finite
     iou_photo_min: Finite
 
     def failures(self, measures: Measures) -> list[str]:
-        """What falls short, in words; nothing where all is well."""
+        """One sentence for each measure that falls short."""
         found = []
-        if measures.embedding_relative_error > self.embedding_relative_error:
-            found.append(
-                f"embedding_relative_error {measures.embedding_relative_error:.2g}, at most "
-                f"{self.embedding_relative_error:g} allowed"
-            )
+        for name in ("embedding_relative_error", "logits_relative_error", "score_max_difference"):
+            reached, allowed = getattr(measures, name), getattr(self, name)
+            if reached is not None and not reached <= allowed:
+                found.append(f"{name} {reached:.2g}, at most {allowed:g} allowed")
         for name in ("iou_mean", "iou_min", "iou_photo_min"):
             reached, wanted = getattr(measures, name), getattr(self, name)
-            if reached < wanted:
+            if not reached >= wanted:
                 found.append(f"{name} {reached:.4f}, at least {wanted:g} wanted")
         return found
 
@@ -147,7 +152,7 @@ class Certificate(_Record):
     target: str | None = None
     precision: str
     padding: str
-    frame: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    frame: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)] | None = None
     no_padding: Measures | None = None
     model: ModelRecord
     fusion: FusionRecord

@@ -1,33 +1,29 @@
-"""RepViT's ImageNet classifiers as Core ML packages, from the original's `.pth` files, each with a check of what it computes.
+"""Export of RepViT's ImageNet classifiers to Core ML packages, from the original's `.pth` files, with a check against PyTorch.
 
-As the original's `export_coreml.py`: fused, named `{model}_{resolution}`; with normalisation inside, which that lacks.
-Source: THU-MIG/RepViT, `export_coreml.py`, `model/repvit.py`, `data/datasets.py` (the crop).
+Packages are fused and named `{model}_{resolution}` like those of the original's `export_coreml.py`; unlike those, they
+normalise their input themselves.
+Source: THU-MIG/RepViT, `export_coreml.py`, `model/repvit.py`.
 """
 
 import copy
 import importlib.metadata
 import json
-import secrets
-import shutil
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 from timm.models.repvit import RepVit
 from torch import Tensor
 
 from encoders.checkpoint import weights_sha256
-from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError, did_you_mean
-from encoders.export.certificate import Finite, Sha256
+from encoders.export.classifier_report import CROP, ClassifierReport, compare_logits, crop, normalized
 from encoders.export.encoder_module import PixelEncoder
+from encoders.export.folder import put_in_place, staging_folder
 from encoders.export.fusion_check import check_fusion, check_trained, fusion_difference, zero_weight_share
-from encoders.export.thresholds import thresholds_for
-from encoders.files import atomic_path, check_output_folder
+from encoders.files import atomic_path
 from encoders.fusion import fuse_module
 from encoders.keymaps import check_state
 from encoders.keymaps.repvit import repvit_prefixes, upgrade_legacy
@@ -36,35 +32,8 @@ from encoders.repvit import REPVIT_SIZES, build_classifier
 from encoders.weights_file import read_weights
 
 RESOLUTION = 224
-CROP = 256 / 224  # the short side of the resized photo, by the side of the crop
-STRIDE = 32
+STRIDE = 32  # pixels of the input per position of the last feature map
 HEADS = {"head.head": "classifier.classifier", "head.head_dist": "classifier.classifier_dist"}
-
-
-class ClassifierReport(BaseModel):
-    """What a classifier's package was measured to compute, written beside it as JSON.
-
-    Attributes:
-        fusion_difference: of fused and unfused logits, largest difference by largest value.
-        logits_error: of package and unfused PyTorch, largest |difference| / |logits| over photos, Euclidean, in float64.
-        same_class: share of the photos for which both say the same class.
-        runtime, how: what answered for the package: "executed" by Core ML, or "interpreted" from the saved program.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    model: str
-    resolution: int = Field(gt=0)
-    classes: int = Field(gt=0)
-    heads: int = Field(ge=1, le=2)
-    precision: str
-    weights: str
-    weights_sha256: Sha256
-    fusion_difference: Finite
-    logits_error: Finite
-    same_class: Finite
-    photos: int = Field(ge=1)
-    runtime: str
-    how: str
 
 
 def export_classifier(
@@ -77,16 +46,19 @@ def export_classifier(
     precision: str = "fp16",
     overwrite: bool = False,
 ) -> ClassifierReport:
-    """Fuse a classifier, write `{name}_{resolution}.mlpackage` into a folder, measure it, and lay the report beside it.
+    """Fuse a classifier, write it as `{name}_{resolution}.mlpackage`, compare it with PyTorch, and write the report beside it.
+
+    Package and report appear together or not at all; with `overwrite`, those already in `out` stay until both are complete.
 
     Args:
         name: a key of `REPVIT_SIZES`.
         weights: the original's `.pth` or timm's file.
-        photos: (H, W, 3) uint8 RGB, that unfused PyTorch and package are compared on.
+        out: folder to write to; it is made if it does not exist.
+        photos: (H, W, 3) uint8 RGB, on which the package is compared with unfused PyTorch.
 
     Raises:
-        InputError: the model is unknown, the file does not fit it or looks untrained, a size or precision cannot be had, the
-            package is there already, cannot be written, or does not compute what PyTorch does. Nothing is left then.
+        InputError: the model is unknown, the file does not fit it or looks untrained, the size or precision is not
+            supported, or the package or report exists already, cannot be written, or differs from PyTorch.
         MissingExtra: coremltools is not installed.
     """
     from encoders.export.formats.coreml import CoreMlFormat
@@ -94,48 +66,59 @@ def export_classifier(
     if precision not in CoreMlFormat.precisions:
         raise InputError(f"no Core ML precision {precision!r}; expected one of {', '.join(CoreMlFormat.precisions)}")
     if resolution < STRIDE or resolution % STRIDE:
-        raise InputError(f"resolution {resolution} is no positive multiple of {STRIDE}; the original takes {RESOLUTION}")
+        raise InputError(
+            f"resolution {resolution} is not a positive multiple of {STRIDE}; choose one, such as {RESOLUTION}, the original's"
+        )
     if not photos:
-        raise InputError("no photo to check on; give at least one")
+        raise InputError("no photo was given to compare package and PyTorch on; give at least one")
     package, report = (out / f"{name}_{resolution}{suffix}" for suffix in (".mlpackage", ".json"))
-    if package.exists() and not overwrite:
-        raise InputError(f"{package} is there already; choose another folder, or say --overwrite")
+    check_free(package, report, overwrite=overwrite)
     network = load_classifier(name, weights)
     crops = [crop(photo, resolution=resolution) for photo in photos]
     fused, difference = build_fused(network, weights=str(weights), frames=[normalized(pixels) for pixels in crops])
-    check_output_folder(out)
-    temporary = out / f".{package.name}.{secrets.token_hex(8)}.tmp"
-    try:
-        temporary.mkdir()
-        write_classifier(fused, temporary / package.name, name=name, resolution=resolution, precision=precision)
-        measured = compare_logits(network, temporary / package.name, crops, precision=precision)
+    with staging_folder(package) as folder:
+        write_classifier(fused, folder / package.name, name=name, resolution=resolution, precision=precision)
         found = ClassifierReport(
             model=name,
             resolution=resolution,
             classes=network.num_classes,
             heads=1 + bool(network.head.distillation),
             precision=precision,
-            weights=str(weights),
+            weights=Path(weights).name,
             weights_sha256=weights_sha256(weights),
             fusion_difference=difference,
             photos=len(photos),
-            **measured,
+            **compare_logits(network, folder / package.name, crops, precision=precision),
         )
-        report.unlink(missing_ok=True)
-        if package.exists():
-            shutil.rmtree(package)
-        (temporary / package.name).rename(package)
-        with atomic_path(report) as path:
+        with atomic_path(folder / report.name) as path:
             path.write_text(json.dumps(found.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{package} cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        check_free(package, report, overwrite=overwrite)  # again: another process may have written them in the meantime
+        put_in_place({folder / package.name: package, folder / report.name: report})
     return found
 
 
+def check_free(package: Path, report: Path, *, overwrite: bool) -> None:
+    """Check that a package and its report may be written.
+
+    Raises:
+        InputError: one of them exists and `overwrite` is False, or the report's name is that of a folder.
+    """
+    for path in (package, report):
+        if os.path.lexists(path) and not overwrite:
+            raise InputError(f"{path} already exists; choose another folder, or say --overwrite")
+    if report.is_dir():
+        raise InputError(f"{report} is a folder, but the report is to be written there; choose another folder")
+
+
 def build_fused(network: RepVit, *, weights: str, frames: Sequence[Tensor]) -> tuple[RepVit, float]:
-    """A fused copy of a classifier in eval mode, both heads averaged into one, and how far its logits lie from the unfused.
+    """Fuse a copy of a classifier and average its heads into one.
+
+    Args:
+        weights: what the network was loaded from, for messages.
+        frames: (1, 3, R, R) float32, normalised, on which fused and unfused logits are compared.
+
+    Returns:
+        The fused copy in eval mode, and the largest difference of its logits divided by the largest logit.
 
     Raises:
         InputError: the weights look untrained, or fused and unfused logits differ by more than rounding.
@@ -150,7 +133,10 @@ def build_fused(network: RepVit, *, weights: str, frames: Sequence[Tensor]) -> t
 
 
 def load_classifier(name: str, weights: Path) -> RepVit:
-    """A classifier with an original's weights, one head or two, current or legacy RepVGGDW form; in eval mode.
+    """Load a classifier from the original's or timm's file, with one head or two, in the current or the legacy RepVGGDW form.
+
+    Returns:
+        The unfused classifier, in float32 and eval mode.
 
     Raises:
         InputError: the model is unknown, or the file is damaged, missing, or of another model.
@@ -173,24 +159,13 @@ def load_classifier(name: str, weights: Path) -> RepVit:
     return network.float().eval()
 
 
-def crop(photo: np.ndarray, *, resolution: int) -> np.ndarray:
-    """(H, W, 3) uint8 -> the middle (R, R, 3) of the photo whose short side was resized to 256/224 of R, bicubic."""
-    height, width = photo.shape[:2]
-    scale = round(resolution * CROP) / min(height, width)
-    size = max(resolution, int(width * scale)), max(resolution, int(height * scale))
-    resized = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
-    top, left = round((size[1] - resolution) / 2), round((size[0] - resolution) / 2)
-    return resized[top : top + resolution, left : left + resolution]
-
-
-def normalized(pixels: np.ndarray) -> Tensor:
-    """(R, R, 3) uint8 -> (1, 3, R, R) float32 by ImageNet's mean and deviation, which are SAM's too."""
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float()
-    return (image - torch.tensor(PIXEL_MEAN).view(3, 1, 1)) / torch.tensor(PIXEL_STD).view(3, 1, 1)
-
-
 def write_classifier(network: RepVit, package: Path, *, name: str, resolution: int, precision: str) -> None:
-    """Write a fused classifier: `image` RGB -> `logits` (1, classes) float32."""
+    """Write a fused classifier as a Core ML package with the input `image`, RGB, and the output `logits`, (1, classes) float32.
+
+    Raises:
+        InputError: coremltools cannot convert the classifier.
+        MissingExtra: coremltools is not installed.
+    """
     from encoders.export.formats.coreml_convert import convert, need_coremltools, save
     from encoders.export.formats.coreml_metadata import describe
     from encoders.export.formats.coreml_weights import compress
@@ -207,39 +182,17 @@ def write_classifier(network: RepVit, package: Path, *, name: str, resolution: i
         target="iOS17",
     )
     model = compress(model, precision=precision)
-    model.short_description = f"{name} for {resolution} x {resolution} pixels, normalisation inside."
+    model.short_description = f"{name} for {resolution} x {resolution} pixels, with normalisation inside."
     model.input_description["image"] = (
         f"RGB, the middle {resolution} x {resolution} of a photo whose short side is {round(resolution * CROP)} pixels."
     )
     model.output_description["logits"] = f"(1, {network.num_classes}), before softmax."
-    facts = {"arch": name, "resolution": str(resolution), "precision": precision, "weights_sha256": weights_checksum(network)}
-    facts["repvit_sam_version"] = importlib.metadata.version("repvit-sam")
+    facts = {
+        "arch": name,
+        "resolution": str(resolution),
+        "precision": precision,
+        "fused_tensors_sha256": weights_checksum(network),
+        "repvit_sam_version": importlib.metadata.version("repvit-sam"),
+    }
     describe(model, facts)
     save(model, package)
-
-
-@torch.inference_mode()
-def compare_logits(network: RepVit, package: Path, crops: Sequence[np.ndarray], *, precision: str) -> dict[str, Any]:
-    """What a package computes against the unfused classifier: values of `ClassifierReport`.
-
-    Raises:
-        InputError: the logits lie too far apart.
-    """
-    from encoders.export.formats.coreml_runtime import open_package, runtime_here
-
-    predict = open_package(package)
-    name, how = runtime_here()
-    errors, same = [], []
-    for pixels in crops:
-        expected = network(normalized(pixels)).numpy().astype(np.float64)
-        image = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-        found = np.asarray(predict({"image": image})["logits"], np.float64)
-        errors.append(float(np.linalg.norm(found - expected) / np.linalg.norm(expected)))
-        same.append(bool(found.argmax() == expected.argmax()))
-    limit = thresholds_for(precision).embedding_relative_error
-    if not max(errors) <= limit:
-        raise InputError(
-            f"{package.name} by {name} gives logits that differ by {max(errors):.2g} of their length, at most {limit:g} is "
-            "allowed; nothing was written; choose another precision"
-        )
-    return {"logits_error": max(errors), "same_class": float(np.mean(same)), "runtime": name, "how": how}

@@ -30,7 +30,7 @@ class PixelEncoder(nn.Module):
         self.register_buffer("padding", padding / scale)
         self.register_buffer("factor", scale / std)
         self.register_buffer("offset", (padding - mean) / std)
-        self.eval()
+        self.training = encoder.training
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float32 RGB, padded right and below with `PAD_COLOUR` -> (B, 256, S/16, S/16)."""

@@ -1,58 +1,182 @@
-"""The folder of an export: made whole or not at all, and listed with checksums."""
+"""The output of an export: complete or absent, never in place of the user's own files, and listed with checksums."""
 
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from encoders.errors import InputError
-from encoders.export.certificate import CERTIFICATE, FileRecord, is_export
+from encoders.errors import InputError, InputWarning, MissingExtra
+from encoders.export.certificate import CERTIFICATE, FileRecord, is_export, read_certificate
 from encoders.files import sha256_file
 
-FULL_BYTES = 2**20  # free on a disk that is called full
+FULL_BYTES = 2**20  # a disk with less free space than this counts as full
 
 
 @contextmanager
 def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder beside `out` to fill, which becomes `out` when the block ends well, and is gone otherwise.
+    """Yield a new folder to fill; it is renamed to `out` when the block succeeds, and deleted when it raises.
+
+    With `overwrite`, the export that is in `out` stays there until the new one is complete.
 
     Raises:
-        InputError: `out` is there already, or it cannot be written, as on a full disk.
+        InputError: `out` must not be replaced, see `check_replaceable`, or cannot be written, for example on a full disk.
     """
-    if out.exists():
-        ours = is_export(out) or (out.is_dir() and not any(out.iterdir()))
-        if not ours:
-            raise InputError(f"{out} is there already and is no export; choose another folder")
-        if not overwrite and any(out.iterdir()):
-            raise InputError(f"{out} holds an export already; choose another folder, or say --overwrite")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    out = Path(os.path.abspath(out))
+    check_replaceable(out, overwrite=overwrite)
+    with staging_folder(out) as temporary:
         yield temporary
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
-    except Exception as error:
-        # The formats' packages write by themselves, and each calls a full disk an error of its own.
-        if isinstance(error, InputError) or not (isinstance(error, OSError) or _free_bytes(out) < FULL_BYTES):
-            raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        free = f"{_free_bytes(out) / 2**20:.0f} MiB free"
-        raise InputError(f"{out} cannot be written ({reason}, {free}); choose another place") from error
+        check_replaceable(out, overwrite=overwrite)  # again: files may have been added while the export ran
+        put_in_place({temporary: out})
+
+
+def check_replaceable(out: Path, *, overwrite: bool) -> None:
+    """Check, before any work, that an export may be written to `out`.
+
+    Raises:
+        InputError: `out` is a symbolic link, a mount point, the current folder or a parent of it, or exists and is no export.
+            Or it is an export, and `overwrite` is False, its certificate is damaged, or files were added to it.
+    """
+    out = Path(os.path.abspath(out))
+    with write_errors(out):
+        if out.is_symlink():
+            raise InputError(f"{out} is a symbolic link; give the folder that it points to: {os.path.realpath(out)}")
+        if os.path.ismount(out):
+            raise InputError(f"{out} is a mount point, which cannot be replaced; give a folder inside it")
+        if Path.cwd().is_relative_to(os.path.realpath(out)):
+            raise InputError(
+                f"{out} is the current folder or contains it, and an export replaces its whole output folder; "
+                f"give a folder inside it, for example {out / 'exported'}"
+            )
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return
+        if not is_export(out):
+            raise InputError(f"{out} already exists and is no export; choose another folder")
+        if not overwrite:
+            raise InputError(f"{out} holds an export already; choose another folder, or say --overwrite")
+        if added := _added_files(out):
+            raise InputError(
+                f"{out} holds files that its certificate does not list, for example {added[0]}, and --overwrite would delete "
+                "them; move them to another place, or choose another folder"
+            )
+
+
+def _added_files(export: Path) -> list[str]:
+    """Paths, relative to an export, of the files and links that its certificate does not list."""
+    try:
+        known = {*read_certificate(export).files, CERTIFICATE}
+    except InputError as error:
+        raise InputError(
+            f"{error}. --overwrite does not replace an export without a readable certificate: delete {export} yourself, or "
+            "choose another folder"
+        ) from error
+    files = (path for path in sorted(export.rglob("*")) if path.is_symlink() or not path.is_dir())
+    return [name for path in files if (name := path.relative_to(export).as_posix()) not in known]
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`, to be filled before its content is renamed into place.
+
+    It is deleted at the end of the block, and so are the parents that were made for it, as far as they are empty.
+
+    Raises:
+        InputError: a file cannot be written, see `write_errors`.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    made: list[Path] = []
+    try:
+        with write_errors(target):
+            made += [parent for parent in temporary.parents if not parent.exists()]
+            temporary.mkdir(parents=True)
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # it holds what was made, or something else
+                parent.rmdir()
 
 
-def _free_bytes(out: Path) -> int:
-    place = next(parent for parent in (out, *out.absolute().parents) if parent.is_dir())
-    return shutil.disk_usage(place).free
+@contextmanager
+def write_errors(target: Path) -> Iterator[None]:
+    """Turn an OSError in the block, and on a full disk any exception, into an InputError that says why `target` failed.
+
+    Each format's package writes its files by itself and reports a full disk by an exception of its own.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (InputError, MissingExtra)):
+            raise
+        free = _free_bytes(target)
+        if not isinstance(error, OSError) and free >= FULL_BYTES:
+            raise
+        lines = str(getattr(error, "strerror", None) or error).splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise InputError(
+            f"{target} cannot be written ({reason}, {free / 2**20:.0f} MiB free); choose another place"
+        ) from error
+
+
+def _free_bytes(target: Path) -> int:
+    """Free space of the disk that `target` is on or would be on."""
+    absolute = Path(os.path.abspath(target))
+    return shutil.disk_usage(next(place for place in (absolute, *absolute.parents) if os.path.isdir(place))).free
+
+
+def put_in_place(targets: Mapping[Path, Path]) -> None:
+    """Rename each key of `targets` to its value, all of them or none, then delete what was at the values before.
+
+    Raises:
+        OSError: a rename failed; what was at the values before is there again.
+        InputError: a rename failed, and what was at a value before could not be put back; the message says where it is.
+
+    Warns:
+        InputWarning: all is in place, but what was there before could not be deleted.
+    """
+    previous = {target: target.with_name(f".{target.name}.{secrets.token_hex(8)}.old") for target in targets.values()}
+    with ExitStack() as undo:
+        for new, target in targets.items():
+            undo.callback(_put_back, new, target, previous=previous[target])
+            if os.path.lexists(target):
+                target.rename(previous[target])
+            new.rename(target)
+        undo.pop_all()
+    for old in previous.values():
+        _delete(old)
+
+
+def _put_back(new: Path, target: Path, *, previous: Path) -> None:
+    try:
+        if not os.path.lexists(new):
+            target.rename(new)
+        if os.path.lexists(previous):
+            previous.rename(target)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written, and its previous content cannot be put back ({error.strerror}); it is in "
+            f"{previous}: rename that yourself"
+        ) from error
+
+
+def _delete(old: Path) -> None:
+    try:
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{old}, which was replaced, could not be deleted ({error.strerror}); delete it yourself"
+        warnings.warn(message, InputWarning, stacklevel=3)
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:
-    """Size and checksum of every file but the certificate, by path inside the folder."""
+    """Size and checksum of each file by its path relative to `folder`, without the folder's own certificate."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
-        path.relative_to(folder).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != CERTIFICATE
+        name: FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))
+        for name, path in files.items()
+        if name != CERTIFICATE
     }

@@ -21,12 +21,12 @@ def parse_aspect(text: str) -> Shape:
     """(height, width) of "WIDTH:HEIGHT", e.g. "3:2" -> (2, 3).
 
     Raises:
-        InputError: it is none.
+        InputError: `text` is not an aspect ratio.
     """
     found = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", text)
     width, height = (int(side) for side in found.groups()) if found else (0, 0)
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise InputError(f"{text!r} is no aspect; expected width:height, e.g. 3:2, or 2:3 for portraits")
+        raise InputError(f"{text!r} is not an aspect ratio; expected width:height, e.g. 3:2, or 2:3 for portraits")
     return height, width
 
 

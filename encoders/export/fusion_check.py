@@ -68,12 +68,13 @@ def random_batchnorm_difference(encoder: nn.Module, images: Iterable[Tensor]) ->
 
 @torch.inference_mode()
 def fusion_difference(encoder: nn.Module, fused: nn.Module, images: Iterable[Tensor]) -> float:
-    """Largest difference of two encoders' embeddings by the largest value, over images (1, 3, S, S)."""
-    worst = 0.0
+    """Largest difference of two encoders' embeddings by the largest value, over images (1, 3, S, S); NaN if one gives NaN."""
+    worst = torch.zeros(())
     for image in images:
         expected, found = encoder(image), fused(image)
-        worst = max(worst, float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-12)))
-    return worst
+        difference = (expected - found).abs().max() / expected.abs().max().clamp(min=1e-12)
+        worst = torch.maximum(worst.to(difference), difference)  # which keeps NaN, as Python's max does not
+    return float(worst)
 
 
 def check_fusion(difference: float, *, on: str) -> None:

@@ -1,4 +1,4 @@
-"""What a certificate says of the machine and the packages."""
+"""The package versions and the machine that a certificate records."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that an export may involve, of those installed, and of Python."""
+    """Version of Python and of each installed package that an export may use, by name."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -23,7 +23,10 @@ def package_versions() -> dict[str, str]:
 
 
 def host_facts() -> dict[str, str | int | float]:
-    """The machine, in words that name nobody."""
+    """Operating system, architecture, number of usable cores and, on Linux, the processor's model.
+
+    Nothing that identifies a user or a host is recorded.
+    """
     facts: dict[str, str | int | float] = {"system": platform.system(), "machine": platform.machine()}
     facts["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpuinfo = Path("/proc/cpuinfo")

@@ -113,7 +113,7 @@ def find_maker(*, format: str | None, target: str | None) -> Format:
     if target is not None:
         return find_target(target)
     if format is None:
-        raise InputError("nothing says what to export to; give a format or a tool")
+        raise InputError("no output was named; give a format or a tool")
     return find_format(format)
 
 

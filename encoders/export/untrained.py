@@ -11,8 +11,10 @@ STD = 0.02  # of what was all zeros: position tables, biases
 
 
 def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
-    """A fresh model with random values in its BatchNorms and in every tensor of zeros, so that each weight has a say; the same
-    for the same seed. Prompt encoder and mask decoder are sam_demo's where its weights are there, so that masks have a shape.
+    """A fresh model with random values in its BatchNorms and in every tensor of zeros, so that every weight affects the output.
+
+    It is the same for the same seed. Prompt encoder and mask decoder are sam_demo's where its weights are there, so that masks
+    have a shape.
 
     Args:
         name: see `encoders.list_models`.

@@ -6,20 +6,22 @@ from pathlib import Path
 
 from encoders.errors import InputError, MissingExtra
 from encoders.export.certificate import Certificate, RuntimeRecord, read_certificate
+from encoders.export.comparison import compare
 from encoders.export.folder import file_records
 from encoders.export.opened import open_export
-from encoders.export.reference import compare, read_reference
+from encoders.export.reference import read_reference
+from encoders.export.thresholds import least_precision, thresholds_for
 from encoders.predictor import Predictor
 from encoders.sample import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was found.
+    """Result of `verify_export`.
 
     Attributes:
         certificate: of the folder.
-        runtime: what the artefact gave here, "not run here" where its runtime is not installed.
+        runtime: what the artefact computed here; "not run here" where its runtime is not installed.
         missing: why it did not run; None where it did.
     """
 
@@ -41,7 +43,9 @@ def verify_export(folder: Path, samples: Sequence[Sample], *, threads: int | Non
     certificate = read_certificate(folder)
     check_files(folder, certificate)
     reference = read_reference(folder)
-    images = {sample.key: sample.image for sample in samples}
+    if {photo.key: photo.sha256 for photo in reference.photos} != certificate.photos:
+        raise InputError(f"{folder}: its reference is of other photos than its certificate; export the model again")
+    images = {sample.key: sample.image for sample in samples if sample.key in certificate.photos}
     if absent := [photo.key for photo in reference.photos if photo.key not in images]:
         named = ", ".join(absent[:5])
         raise InputError(f"the certificate was made of photos that are not given: {named}; give them with --photos")
@@ -51,7 +55,9 @@ def verify_export(folder: Path, samples: Sequence[Sample], *, threads: int | Non
         record = RuntimeRecord(name=certificate.format, how="not run here", precision=None, measures=None)
         return Verification(certificate=certificate, runtime=record, missing=str(error))
     measures = compare(Predictor(model), reference, images)
-    if failures := certificate.thresholds.failures(measures):
+    least = least_precision(certificate.precision, model.runtime.precision)
+    thresholds = (certificate.thresholds, thresholds_for(least, trained=certificate.model.trained))
+    if failures := [failure for one in thresholds for failure in one.failures(measures)]:
         raise InputError(f"{folder} by {model.runtime.name} does not give what its certificate says: {'; '.join(failures)}")
     runtime = model.runtime
     return Verification(

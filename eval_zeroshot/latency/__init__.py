@@ -1,12 +1,13 @@
-"""The latency lab: how long encoder, decoder and everything mode take, in which runtime, and how sure that is.
+"""The latency lab: times encoder, decoder and everything mode in several runtimes, with the uncertainty of each time.
 
-`run_lab` measures, `read_latencies` reads what it or another machine wrote, `latency_grids` shows it.
+`run_lab` measures, `read_latencies` reads rows of this or another machine, `latency_grids` makes tables of them.
 """
 
 from eval_zeroshot.latency.blocks import Pace
 from eval_zeroshot.latency.lab import run_lab
 from eval_zeroshot.latency.reading import read_latencies
-from eval_zeroshot.latency.rows import LatencyRow, append_rows, read_rows
+from eval_zeroshot.latency.row_files import append_rows, read_rows
+from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.latency.settings import LabSettings
 from eval_zeroshot.latency.table import latency_grids
 

@@ -1,4 +1,4 @@
-"""Files for the processes that are timed: each model is loaded and converted once, before any clock runs."""
+"""Files for the timed processes: each model is loaded and converted once, before anything is timed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Artefact:
-    """What a runtime opens: a file or folder, the precision of what is in it, and what is known of the model."""
+    """What a runtime opens: a file or folder, the precision of its contents, and facts of the model."""
 
     path: Path
     precision: str
@@ -34,11 +34,11 @@ class Workshop:
     """Makes the files of a model when a runtime first needs them.
 
     Args:
-        model: what was given.
-        folder: to write to, of this model alone.
-        image_size: S in pixels; None takes the model's own.
-        arch: of a foreign checkpoint.
-        encoder_only: write no decoder where the format allows it, as nobody will ask for it.
+        model: as it was given.
+        folder: to write to; used for this model only.
+        image_size: S in pixels; None takes the model's own, or 1024 for random weights.
+        arch: architecture of a foreign checkpoint.
+        encoder_only: skip the decoder where the format allows it, as it will not be timed.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class Workshop:
         if self._sam is None:
             if self.model.source is None:
                 assert self.model.arch is not None
-                self._sam = untrained_subject(self.model.arch, image_size=self._image_size or IMAGE_SIZE)
+                size = IMAGE_SIZE if self._image_size is None else self._image_size
+                self._sam = untrained_subject(self.model.arch, image_size=size)
             else:
                 self._sam = load(self.model.source, arch=self._arch, image_size=self._image_size)
         return self._sam
@@ -103,7 +104,7 @@ class Workshop:
         )
 
     def _written(self, format_name: str) -> tuple[Path, str]:
-        """Folder and precision of a format's files, of the fused model."""
+        """Folder and precision of the fused model's files in a format."""
         made = find_format(format_name)
         precision, folder = made.precisions[0], self.folder / format_name
         if not folder.is_dir():
@@ -114,12 +115,12 @@ class Workshop:
         return folder, precision
 
     def forget(self) -> None:
-        """Let the model's memory go; its files stay."""
+        """Free the model's memory; its files stay."""
         self._sam = None
 
 
 def write_encoder_alone(fused: Sam, folder: Path, *, format_name: str) -> bool:
-    """Write the image encoder and no decoder, as the format would; False where it is not known how."""
+    """Write the image encoder without a decoder, as the format would; False if that is not implemented for the format."""
     image = torch.zeros(1, 3, fused.image_size, fused.image_size)
     encoder = exportable(fused.image_encoder)
     if format_name == "onnx":

@@ -1,4 +1,4 @@
-"""A block: subjects that are held at once and called in turn, so that what happens on the machine meets them all alike."""
+"""A block: subjects that are loaded together and called in turn, so that disturbances affect all of them alike."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,23 +8,24 @@ from eval_zeroshot.latency import host
 from eval_zeroshot.latency.figures import calls_of_round
 from eval_zeroshot.latency.process import Failed, Subject
 from eval_zeroshot.latency.subjects import Spec
-from eval_zeroshot.latency.worker import Start, Timing
+from eval_zeroshot.latency.worker import Memory, Start, Throughput, Timing
 
-FEWEST_ROUNDS = 2  # also of a subject whose seconds are up, so that there is an interval
-SLOW_SHARE = 4  # a first call of this part of a subject's seconds is its warm-up, too
+FEWEST_ROUNDS = 2  # even of a subject that has used up its seconds, so that there is an interval
+SLOW_SHARE = 4  # a first call that takes 1/4 of a subject's seconds replaces its warm-up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How long to go on.
+    """How long to measure.
 
     Attributes:
-        rounds: of calls; a short call is repeated within a round.
-        warm_up: rounds before them that do not count; the first call of all does not count either.
-        max_seconds: of calls of one subject; it then sits out the rounds that are left, two rounds apart. None is no limit.
+        rounds: number of timed rounds; a short call is repeated within a round.
+        warm_up: rounds before the timed ones, not counted; the very first call of a subject is not counted either.
+        max_seconds: a subject whose calls have taken this long skips the remaining rounds, but has at least two. None is no
+            limit.
 
     Raises:
-        InputError: no round, or no time.
+        InputError: a value is out of range.
     """
 
     rounds: int = 10
@@ -48,8 +49,8 @@ class Measured:
     start: Start
     load_average: float | None
     rounds: list[Timing] = field(default_factory=list)
-    throughput: dict[int, float] = field(default_factory=dict)
-    peak_mb: float | None = None
+    throughput: dict[int, Throughput] = field(default_factory=dict)
+    memory: Memory | None = None
     complete: bool = False
     note: str | None = None
 
@@ -74,7 +75,7 @@ class Block:
     """Starts subjects one after another, then calls them in turn.
 
     Args:
-        specs: in their order; start: makes the process of one; say: takes lines of progress.
+        specs: in the order of the first round; start: makes the process of a spec; say: receives lines of progress.
     """
 
     def __init__(
@@ -114,10 +115,10 @@ class Block:
                         measured.rounds.append(timing)
         for spec, measured in self._measured.items():
             measured.complete = True
-            measured.peak_mb = self._peak(spec)
+            measured.memory = self._memory(spec)
 
     def measure_throughput(self, batches: Sequence[int], *, seconds: float) -> None:
-        """Images a second by batch, of those that take several at once."""
+        """Images per second by batch size, of subjects that take several images at once."""
         for spec, measured in list(self._measured.items()):
             for batch in dict.fromkeys(batches):
                 self._say(f"throughput of {spec.title}, batch {batch}")
@@ -126,16 +127,16 @@ class Block:
                 except Failed as failed:
                     measured.note = f"batch {batch}: {failed.reason}"
                     break
-                if found is not None:
-                    measured.throughput[batch] = found
-                else:
-                    measured.note = "takes one image at a time: no throughput by batch"
+                if found is None:
+                    measured.note = "no throughput, as it takes one image at a time"
+                    break
+                measured.throughput[batch] = found
 
     def finish(self) -> list[Finished]:
-        """What there is, in the order of the specs; subjects without a round are left out, unless they failed."""
+        """The results so far, in the order of the specs. Subjects without a round are left out, unless they failed."""
         for spec, measured in self._measured.items():
-            if measured.peak_mb is None:
-                measured.peak_mb = self._peak(spec)
+            if measured.memory is None:
+                measured.memory = self._memory(spec)
         found: dict[Spec, Finished] = {stopped.spec: stopped for stopped in self._stopped}
         found |= {spec: measured for spec, measured in self._measured.items() if measured.rounds}
         return [found[spec] for spec in self._specs if spec in found]
@@ -145,9 +146,9 @@ class Block:
         for subject in self._subjects.values():
             subject.close()
 
-    def _peak(self, spec: Spec) -> float | None:
+    def _memory(self, spec: Spec) -> Memory | None:
         try:
-            return self._subjects[spec].peak_mb()
+            return self._subjects[spec].memory()
         except Failed:
             return None
 

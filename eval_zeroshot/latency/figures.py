@@ -1,4 +1,4 @@
-"""Numbers from times: percentiles, and ratios with intervals over rounds."""
+"""Statistics of times: percentiles, and ratios with intervals over rounds."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 RESAMPLES = 2000
 COVERAGE = 0.95
-ROUND_SECONDS = 0.05  # a short call is repeated in a round until so much is measured
+ROUND_SECONDS = 0.05  # a short call is repeated within a round until it has taken this long in total
 MAX_CALLS_OF_ROUND = 20
 
 
@@ -17,23 +17,24 @@ def percentiles(milliseconds: Sequence[float]) -> tuple[float, float, float]:
 
 
 def calls_of_round(milliseconds: float) -> int:
-    """How often a call of this length is repeated in a round: once from 50 ms on, at most 20 times."""
+    """How many times a call of this length is made in a round: once from 50 ms on, at most 20 times."""
     return int(np.clip(np.ceil(ROUND_SECONDS * 1000 / max(milliseconds, 1e-6)), 1, MAX_CALLS_OF_ROUND))
 
 
 def paired_ratio(
     mine: Sequence[float], theirs: Sequence[float], *, seed: int = 0
 ) -> tuple[float | None, float | None, float | None]:
-    """Median of one subject's rounds divided by that of another, with a 95 % bootstrap interval.
+    """Median of one subject's round medians divided by the median of another's, with a 95 % bootstrap interval.
 
-    Rounds are drawn together, since what disturbs the machine disturbs the neighbours in a round alike. Of two lists the
-    rounds that both have count, the first ones. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993: percentiles.)
+    Rounds are drawn in pairs, since a disturbance of the machine affects both subjects of a round alike. Only the rounds that
+    both have are used, which are the first ones. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993
+    (percentile interval).
 
     Args:
-        mine, theirs: milliseconds of each round, in its order.
+        mine, theirs: median milliseconds of each round, in order.
 
     Returns:
-        ratio, lower and upper end; all None without a common round, the ends None with a single one.
+        The ratio and the ends of its interval; all None without a common round, the ends None with a single one.
     """
     common = min(len(mine), len(theirs))
     if not common:

@@ -1,4 +1,4 @@
-"""What else the machine is doing, and what a process takes of it, as the operating system says."""
+"""Load of the machine and memory of a process, as the operating system reports them."""
 
 import os
 import sys
@@ -10,48 +10,48 @@ import psutil
 
 from encoders.errors import InputError
 
-LOADED = 0.15  # processors that others may keep busy; more makes times of this machine untrustworthy
+LOADED = 0.15  # processors that other programs may keep busy before timings are called unreliable
 LOOK_SECONDS = 1.0
-SHORT_SECONDS = 0.5  # the operating system counts in steps of 10 ms: over less time the others' share is mostly error
+SHORT_SECONDS = 0.5  # the operating system counts in steps of 10 ms, so over shorter times the others' share is mostly error
 
 
 def busy_seconds() -> float:
-    """Processor seconds since start-up that somebody used, on all processors together; another guest of the host included."""
+    """Busy processor seconds since start-up, over all processors and programs, other guests of the host included."""
     times = psutil.cpu_times()
     names = ("user", "nice", "system", "irq", "softirq", "steal")
     return float(sum(getattr(times, name, 0.0) for name in names))
 
 
 def other_cpu(*, busy: float, own: float, seconds: float) -> float | None:
-    """Processors that others kept busy.
+    """Number of processors that other programs kept busy.
 
     Args:
-        busy: seconds that all processors were busy meanwhile; own: those of the subject's own process; seconds: wall clock.
+        busy: processor seconds of all programs; own: those of the subject's process; seconds: wall clock.
 
     Returns:
-        None where too little time went by to tell.
+        None if the time was too short to measure it.
     """
     return None if seconds < SHORT_SECONDS else max(0.0, busy - own) / seconds
 
 
 def is_loaded(others: float | None) -> bool:
-    """Whether others take too much for a time to be trusted."""
+    """Whether other programs keep too many processors busy for a timing to be trusted."""
     return others is not None and others > LOADED
 
 
 def load_average() -> float | None:
-    """Of the last minute; None where the system has none."""
+    """The load average of the last minute; None if the system has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def check_idle(*, allow_loaded: bool, sleep: Callable[[float], None] = time.sleep) -> float:
-    """Look for a second at what the machine does before anything is measured.
+    """Watch the machine for a second before anything is measured.
 
     Returns:
-        Processors that are busy.
+        Number of processors that other programs keep busy.
 
     Raises:
-        InputError: more than `LOADED`, unless that is allowed.
+        InputError: it is more than `LOADED`, and that is not allowed.
     """
     busy, own, begin = busy_seconds(), time.process_time(), time.perf_counter()
     sleep(LOOK_SECONDS)
@@ -59,26 +59,26 @@ def check_idle(*, allow_loaded: bool, sleep: Callable[[float], None] = time.slee
     others = max(0.0, busy_seconds() - busy - (time.process_time() - own)) / max(seconds, LOOK_SECONDS)
     if is_loaded(others) and not allow_loaded:
         raise InputError(
-            f"other programs keep {others:.2f} processors of this machine busy (load average {load_average() or 0:.2f}), and "
-            f"above {LOADED} times are not to be trusted; wait until they are done, or say --allow-loaded: each row then tells"
+            f"other programs keep {others:.2f} processors of this machine busy (load average {load_average() or 0:.2f}); "
+            f"timings are unreliable above {LOADED}; wait, or pass --allow-loaded, which marks the affected rows"
         )
     return others
 
 
 def available_mb() -> float:
-    """Memory that can be had without swapping."""
+    """Memory that is available without swapping."""
     return float(psutil.virtual_memory().available) / 2**20
 
 
 def resident_mb() -> float:
-    """Resident memory of this process now."""
+    """Current resident memory of this process."""
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def peak_mb() -> float | None:
-    """The most resident memory that this process ever had, as the operating system kept it; None where it does not say.
+    """Maximum of this process's resident memory so far; None if the operating system does not report it.
 
-    Linux's `ru_maxrss` is that of the program that started this one where it was larger, so `VmHWM` is read there.
+    On Linux `ru_maxrss` can be that of the parent program, if that was larger, so `VmHWM` is read instead.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,8 +1,8 @@
 """Core ML on a Mac, by coremltools' own benchmark and compute plan.
 
 Nobody here has a Mac: written from coremltools 9 (`models/ml_program/experimental/perf_utils.py`, `models/compute_plan.py`) and
-tested with a pretended one. Its random inputs are not used: they raise for an image input ("Unsupported feature type"), since
-the kind is compared with the type itself.
+tested with a simulated package. The benchmark's random inputs are not used: for an image input they raise "Unsupported feature
+type", because it compares the kind with the type itself.
 """
 
 import asyncio
@@ -10,25 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from encoders.errors import InputError, MissingExtra
-from encoders.export.encoder_module import PAD_COLOUR
+from eval_zeroshot.latency.coreml_inputs import inputs_of
 from eval_zeroshot.latency.opening import NotRunHere, Opened
 from eval_zeroshot.latency.rows import Placement
 from eval_zeroshot.latency.subjects import Spec
 
 PROCESSORS = {"NeuralEngine": "Neural Engine", "GPU": "GPU", "CPU": "CPU"}
-INT32 = 131104  # `ArrayFeatureType.ArrayDataType` of Core ML's Model.proto
-FREE_SIDE = 1  # of an axis whose length is not fixed
 
 
 def open_coreml(spec: Spec) -> Opened:
-    """Encoder or decoder of a folder with mlpackages; calls are timed by Core ML itself.
+    """Open the encoder or decoder of a folder with mlpackages. Core ML itself times the calls.
 
     Raises:
-        NotRunHere: this is no Mac.
-        InputError: there is no such package, or everything mode is asked for.
+        NotRunHere: this is not a Mac.
+        InputError: there is no such package, it does not take that many prompts, or everything mode is asked for.
         MissingExtra: coremltools is not installed.
     """
     if sys.platform != "darwin":
@@ -42,20 +38,26 @@ def open_coreml(spec: Spec) -> Opened:
     model = coremltools.models.MLModel(str(package), compute_units=coremltools.ComputeUnit.ALL)
     return open_model(
         model,
+        spec=spec,
         coremltools=coremltools,
         name=f"Core ML, all, coremltools {coremltools.__version__}",
         precision=computed_in(spec.precision),
     )
 
 
-def open_model(model: Any, *, coremltools: Any, name: str, precision: str) -> Opened:
+def open_model(model: Any, *, spec: Spec, coremltools: Any, name: str, precision: str) -> Opened:
     """A loaded `MLModel`, ready to be timed.
 
     Args:
-        coremltools: the package; its benchmark is found under `models.ml_program.experimental.perf_utils`.
+        spec: its part, prompts and image size count.
+        coremltools: the package; its benchmark is at `models.ml_program.experimental.perf_utils`.
+
+    Raises:
+        InputError: the decoder does not take that many prompts, or an input is of an unknown kind.
     """
     benchmarker = coremltools.models.ml_program.experimental.perf_utils.MLModelBenchmarker(model)
-    inputs = inputs_of(model.get_spec().description)
+    prompts = spec.prompts if spec.part == "decoder" else None
+    inputs = inputs_of(model.get_spec().description, prompts=prompts, image_size=spec.image_size)
     asyncio.run(benchmarker.benchmark_load(iterations=1))
 
     def call() -> float:
@@ -67,13 +69,14 @@ def open_model(model: Any, *, coremltools: Any, name: str, precision: str) -> Op
         name=name,
         precision=precision,
         threads=None,
+        detail=lambda: dict(spec.asked),
         placement=lambda: placement(model, coremltools=coremltools),
         keep=[model, benchmarker],
     )
 
 
 def find_package(folder: Path, *, part: str) -> Path:
-    """The mlpackage of a part: the one whose name has the part in it.
+    """The mlpackage that has the part in its name.
 
     Raises:
         InputError: there is none, or there are several.
@@ -84,30 +87,8 @@ def find_package(folder: Path, *, part: str) -> Path:
     return found[0]
 
 
-def inputs_of(description: Any) -> dict[str, Any]:
-    """Inputs for a model's description: noise, ones where whole numbers are wanted, a picture of the padding colour.
-
-    Axes of any length have one entry.
-    """
-    from PIL import Image
-
-    found: dict[str, Any] = {}
-    for feature in description.input:
-        kind = feature.type.WhichOneof("Type")
-        if kind == "imageType":
-            size = (feature.type.imageType.width, feature.type.imageType.height)
-            found[feature.name] = Image.new("RGB", size, PAD_COLOUR)
-        elif kind == "multiArrayType":
-            shape = [side if side > 0 else FREE_SIDE for side in feature.type.multiArrayType.shape]
-            whole = feature.type.multiArrayType.dataType == INT32
-            found[feature.name] = np.ones(shape, np.int32) if whole else np.random.default_rng(0).random(shape, np.float32)
-        else:
-            raise InputError(f"input {feature.name!r} of the Core ML model is a {kind}; expected an image or an array")
-    return found
-
-
 def placement(model: Any, *, coremltools: Any) -> dict[str, Placement]:
-    """Operations and share of the estimated work by the processor that Core ML prefers for them."""
+    """Number of operations and share of the estimated work, by the processor that Core ML prefers for them."""
     plan = coremltools.models.compute_plan.MLComputePlan.load_from_path(
         path=model.get_compiled_model_path(), compute_units=model.compute_unit
     )

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, with its precision set and read back: by itself it takes bfloat16 on processors that have it."""
+"""OpenVINO on the CPU. Precision is set and read back, since by default OpenVINO uses bfloat16 on processors that have it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ HINTS = {"openvino": "f32", "openvino_bf16": "bf16"}
 
 
 def open_openvino(spec: Spec) -> Opened:
-    """An encoder, or encoder and decoder, of a folder in the OpenVINO format. The decoder stays in fp32.
+    """Open the encoder, or encoder and decoder, of a folder in the OpenVINO format. The decoder stays in fp32.
 
     Raises:
         MissingExtra: openvino is not installed.

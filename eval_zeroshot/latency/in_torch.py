@@ -1,4 +1,4 @@
-"""PyTorch: as it is, with the encoder fused, its memory format changed, compiled."""
+"""PyTorch: the plain model, with the encoder fused, with another memory format, or compiled."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,22 +13,22 @@ from encoders.errors import InputError
 from encoders.export.decoder_module import PromptDecoder
 from encoders.fusion import fuse
 from encoders.sam import Sam
-from eval_zeroshot.latency.opening import Call, Opened
+from eval_zeroshot.latency.opening import NO_CUDA, Call, Opened
 from eval_zeroshot.latency.parts import contract_image, everything, some_embedding, some_points
 from eval_zeroshot.latency.subjects import Spec
 from eval_zeroshot.latency.throughput import device_milliseconds
 
 
 def open_torch(spec: Spec) -> Opened:
-    """A model of ours in PyTorch.
+    """Open one of our models in PyTorch.
 
     Raises:
-        InputError: CUDA is asked for where there is none.
+        InputError: a CUDA device is requested but there is none.
     """
     torch.set_num_threads(spec.threads)
     device = torch.device(spec.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no CUDA device here; leave it out to time the processor")
+        raise InputError(NO_CUDA)
     sam = prepare(load(Path(spec.path)), runtime=spec.runtime, cache=spec.cache).to(device)
     batched = None
     detail: Callable[[], dict[str, int | str]] = dict
@@ -36,7 +36,7 @@ def open_torch(spec: Spec) -> Opened:
         batched = _encoder(sam, spec, device)
         call = batched(1)
     elif spec.part == "decoder":
-        call, detail = _decoder(sam, spec, device), lambda: {"prompts": spec.prompts}
+        call, detail = _decoder(sam, spec, device), lambda: dict(spec.asked)
     else:
         call, detail = everything(spec, sam)
     on_device = device.type == "cuda"
@@ -48,13 +48,14 @@ def open_torch(spec: Spec) -> Opened:
         batched=batched,
         synchronize=torch.cuda.synchronize if on_device else lambda: None,
         device=torch.cuda.get_device_name(device) if on_device else None,
+        device_peak_mb=lambda: torch.cuda.max_memory_allocated(device) / 2**20 if on_device else None,
         detail=detail,
         keep=[sam],
     )
 
 
 def prepare(sam: Sam, *, runtime: str, cache: str | None = None) -> Sam:
-    """The model as a runtime's name says: each of torch_fused, torch_fused_channels_last and torch_compiled is fused first."""
+    """The model prepared for a runtime; all runtimes but "torch" fuse the encoder first."""
     if runtime == "torch":
         return sam
     fused = fuse(sam)
@@ -86,7 +87,7 @@ def _encoder(sam: Sam, spec: Spec, device: torch.device) -> Callable[[int], Call
 
 
 def _decoder(sam: Sam, spec: Spec, device: torch.device) -> Call:
-    """All four mask tokens of P prompts: by `Sam.decode_all`, or, compiled, by the graph that is exported."""
+    """All four mask tokens of P prompts, by `Sam.decode_all`, or in torch_compiled by the graph that is also exported."""
     embedding = torch.from_numpy(some_embedding(spec.image_size)).to(device)
     coords, labels = (torch.from_numpy(array).to(device) for array in some_points(spec.prompts, image_size=spec.image_size))
     decode: Callable[[], Any]
@@ -112,12 +113,12 @@ def _decoder(sam: Sam, spec: Spec, device: torch.device) -> Call:
 
 
 def _by_events(call: Call) -> Call:
-    """The call, timed by the GPU itself."""
+    """The call, timed by events on the GPU."""
     return lambda: device_milliseconds(call, events=partial(torch.cuda.Event, enable_timing=True))
 
 
 def _precision(sam: Sam) -> str:
-    """Of the weights; nothing here runs under autocast."""
+    """Data type of the weights; autocast is not used."""
     names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     found = {parameter.dtype for parameter in sam.image_encoder.parameters()}
     return "+".join(sorted(names.get(dtype, str(dtype)) for dtype in found))

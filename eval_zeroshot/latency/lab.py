@@ -1,4 +1,4 @@
-"""The run: subjects started one by one, called in turn in rounds, each round in the other direction, and summed up."""
+"""The run: starts subjects one by one, calls them in turn in rounds of alternating direction, and makes rows of the times."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -6,14 +6,15 @@ from pathlib import Path
 
 from eval_zeroshot.latency import host
 from eval_zeroshot.latency.blocks import Block, Finished, Measured
+from eval_zeroshot.latency.needs import check_device, check_photo
 from eval_zeroshot.latency.planning import Say, blocks, plan
 from eval_zeroshot.latency.process import ProcessSubject, Subject
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.latency.settings import LabSettings
-from eval_zeroshot.latency.subjects import ModelFacts, Spec, check_baseline
+from eval_zeroshot.latency.subjects import ModelFacts, Spec, check_baseline, check_subjects
 from eval_zeroshot.latency.summing import Facts, failed_row, shared_facts, sum_up
 
-MB_OF_A_PROCESS = 1500  # that a subject is taken to need, when it is decided how many are held at once
+MB_OF_A_PROCESS = 1500  # assumed need of a subject, to decide how many are kept loaded
 SHARE_OF_MEMORY = 0.8
 
 
@@ -25,21 +26,25 @@ def run_lab(
     say: Say = lambda line: None,
     start: Callable[[Spec], Subject] = ProcessSubject,
 ) -> list[LatencyRow]:
-    """Time everything; rows are handed to `keep` as soon as they are finished, also when the run is interrupted.
+    """Time everything. Finished rows are passed to `keep` block by block, also when the run is interrupted.
 
     Args:
         models: see `name_models`.
-        keep: takes finished rows, e.g. to append them to a file.
-        say: takes lines of progress.
+        keep: receives finished rows, e.g. to append them to a file.
+        say: receives lines of progress.
         start: makes the process of a subject.
 
     Raises:
-        InputError: the machine is busy and that is not allowed, a model cannot be loaded, or the baseline is not among them.
+        InputError: the machine is busy and that is not allowed, there is nothing to time, a model, the photo or the GPU
+            cannot be used, or the baseline is not among the models.
     """
+    check_subjects(models, settings.runtimes, settings.parts)
     check_baseline(settings.baseline, models)
+    check_device(models, settings.device)
+    check_photo(settings)
     busy = host.check_idle(allow_loaded=settings.allow_loaded)
     if host.is_loaded(busy):
-        say(f"note: other programs keep {busy:.2f} processors busy; rows measured meanwhile are marked")
+        say(f"note: other programs keep {busy:.2f} processors busy; affected rows are marked")
     made: list[LatencyRow] = []
     with tempfile.TemporaryDirectory(prefix="repvit-sam-latency-") as folder:
         facts = shared_facts(baseline=settings.baseline, busy_before=busy)
@@ -62,7 +67,7 @@ def _time(
     keep: Callable[[list[LatencyRow]], None],
     say: Say,
 ) -> list[LatencyRow]:
-    """One block: its rows are kept also where it is interrupted."""
+    """Time one block. Its rows are kept even if it is interrupted."""
     block = Block(specs, pace=settings.pace, start=start, say=say)
     rows: list[LatencyRow] = []
     try:
@@ -89,5 +94,5 @@ def _rows(finished: Sequence[Finished], facts: Facts) -> list[LatencyRow]:
 
 
 def _fitting() -> int:
-    """How many subjects memory has room for."""
+    """Number of subjects that fit in memory."""
     return max(1, int(host.available_mb() * SHARE_OF_MEMORY / MB_OF_A_PROCESS))

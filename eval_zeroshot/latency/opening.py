@@ -1,4 +1,4 @@
-"""In the process that is timed: a runtime opened, and its parts as functions without arguments."""
+"""Runs in a subject's process: opens a runtime and makes one of its parts a function without arguments."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,10 @@ from encoders.errors import InputError
 from eval_zeroshot.latency.rows import Placement
 from eval_zeroshot.latency.subjects import TORCH_RUNTIMES, Spec
 
-Call = Callable[[], float | None]  # gives milliseconds where the runtime has a better clock than ours
+Call = Callable[[], float | None]  # returns milliseconds if the runtime measures them itself, else None
+
+NO_CUDA = "--device cuda: PyTorch finds no CUDA device here; leave it out to time the processor"
+PHOTO_NOTE = "includes conversion of the photo by this project's harness"
 
 
 @dataclass(kw_only=True)
@@ -18,13 +21,15 @@ class Opened:
     """A subject, ready to be called.
 
     Attributes:
-        call: one image through the part.
+        call: passes one image through the part.
         name: of the runtime, with its version; precision: what it really computes in.
-        threads: what the runtime says that it uses; None where it does not say.
-        batched: calls the part with B images at once, where the runtime can.
-        synchronize: waits until a device has finished; nothing on a CPU. device: its name, if there
-            is such a device.
-        detail, placement: see `LatencyRow`; asked after the first call.
+        threads: number that the runtime reports; None if it reports none.
+        batched: makes a call with B images at once; None if the runtime takes one image at a time.
+        synchronize: waits until a GPU has finished; does nothing on a CPU.
+        device: name of the GPU; None is the CPU. device_peak_mb: returns the maximum of the memory allocated on it.
+        detail, placement: see `LatencyRow`; evaluated after the first call.
+        note: remark on how the times come about.
+        keep: objects that must live as long as the call.
     """
 
     call: Call
@@ -34,19 +39,21 @@ class Opened:
     batched: Callable[[int], Call] | None = None
     synchronize: Callable[[], None] = lambda: None
     device: str | None = None
+    device_peak_mb: Callable[[], float | None] = lambda: None
     detail: Callable[[], dict[str, int | str]] = dict
     placement: Callable[[], dict[str, Placement]] = dict
+    note: str | None = None
     keep: list[Any] = field(default_factory=list)
 
 
 def open_subject(spec: Spec) -> Opened:
-    """Open what a spec names, in this process.
+    """Open the subject of a spec in this process.
 
     Raises:
-        InputError: a file is missing or damaged, or the runtime would not execute the model itself here.
+        InputError: a file is missing or damaged, or the runtime cannot execute the model on this system.
         MissingExtra: the runtime is not installed.
     """
-    if spec.facts.exported is not None and spec.facts.exported not in ("coreml",):
+    if spec.facts.exported is not None and spec.facts.exported != "coreml":
         return open_exported(spec)
     if spec.runtime in TORCH_RUNTIMES:
         from eval_zeroshot.latency.in_torch import open_torch
@@ -66,7 +73,7 @@ def open_subject(spec: Spec) -> Opened:
 
 
 def open_onnxruntime(spec: Spec) -> Opened:
-    """ONNX Runtime, the encoder's session alone where only that is asked for."""
+    """ONNX Runtime; only the encoder's session if only the encoder is timed."""
     from encoders.export.formats.onnx import ENCODER, OnnxFormat, open_session
 
     folder = Path(spec.path)
@@ -89,7 +96,7 @@ def open_onnxruntime(spec: Spec) -> Opened:
 
 
 def open_format(spec: Spec) -> Opened:
-    """A folder that a format of ours wrote a moment ago."""
+    """A folder that the lab has just written in one of this project's formats."""
     from encoders.export.formats import find_format
     from eval_zeroshot.latency.subjects import FORMAT_RUNTIMES
 
@@ -107,26 +114,40 @@ def open_exported(spec: Spec) -> Opened:
 
 
 def of_runtime(spec: Spec, runtime: Any, *, frame: tuple[int, int] | None = None) -> Opened:
-    """The part of an exported model; see `encoders.export.formats.base.Runtime`, and `ExportedSam` for its frame.
+    """A part of an exported model; see `encoders.export.formats.base.Runtime`, and `ExportedSam` for the frame.
 
     Raises:
-        InputError: it is interpreted, so that its time says nothing of the runtime's.
+        NotRunHere: the model is interpreted here, which says nothing about the runtime's own speed.
     """
     from encoders.export.opened import ExportedSam
     from eval_zeroshot.latency.parts import everything, of_encoder_decoder
 
     if runtime.how != "executed":
-        raise NotRunHere(f"{runtime.name} is {runtime.how} here, which takes another time than the runtime itself")
+        raise NotRunHere(f"{runtime.name} is {runtime.how} here, which says nothing about the runtime's own speed")
     part = everything if spec.part == "everything" else of_encoder_decoder
     call, detail = part(spec, ExportedSam(runtime, arch="", image_size=spec.image_size, frame=frame))
     threads = threads_of(getattr(runtime, "_encoder", None))
     return Opened(
-        call=call, name=runtime.name, precision=runtime.precision, threads=threads, detail=detail, keep=[runtime]
+        call=call,
+        name=runtime.name,
+        precision=runtime.precision,
+        threads=threads,
+        detail=detail,
+        note=PHOTO_NOTE if spec.part != "decoder" and spec.facts.tool and _takes_photos(runtime) else None,
+        keep=[runtime],
     )
 
 
+def _takes_photos(runtime: Any) -> bool:
+    """Whether a tool's encoder takes photos, so that its runtime converts the normalised image back to one in each call."""
+    from encoders.export.targets.python import SegmentRuntime
+    from encoders.export.targets.tool_runtime import PhotoToolRuntime
+
+    return isinstance(runtime, (PhotoToolRuntime, SegmentRuntime))
+
+
 def threads_of(session: Any) -> int | None:
-    """With how many threads a session of ONNX Runtime or a compiled model of OpenVINO says that it computes; None of others."""
+    """Number of threads that a session of ONNX Runtime or a compiled model of OpenVINO reports; None for anything else."""
     if hasattr(session, "get_session_options"):
         return int(session.get_session_options().intra_op_num_threads)
     if hasattr(session, "get_property"):
@@ -135,11 +156,11 @@ def threads_of(session: Any) -> int | None:
 
 
 class NotRunHere(InputError):
-    """The runtime exists on other systems only."""
+    """The runtime cannot run on this system, but on others."""
 
 
 def limit_threads(threads: int) -> None:
-    """What runtimes read from the environment when they are imported; before that."""
+    """Set the variables that runtimes read from the environment; must be called before they are imported."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
         os.environ[name] = str(threads)
 

@@ -1,4 +1,4 @@
-"""What a call of each part is: an image through the encoder, prompts through the decoder, a grid over a photo."""
+"""The call of each part: an image through the encoder, prompts through the decoder, a grid of points over a photo."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,24 +10,24 @@ from encoders.contract import EMBED_DIM, STRIDE
 from eval_zeroshot.latency.subjects import Spec
 
 SEED = 0
-SIDES = (2, 3)  # of the made-up photo, height to width
+SIDES = (2, 3)  # height and width of the synthetic photo, as a ratio
 Detail = Callable[[], dict[str, int | str]]
 
 
 def contract_image(image_size: int, *, batch: int = 1) -> np.ndarray:
-    """(B, 3, S, S) float32, noise of SAM's mean and deviation; latencies do not depend on what is seen."""
+    """(B, 3, S, S) float32 noise, normalised as SAM's input is; latencies do not depend on the content."""
     random = np.random.default_rng(SEED)
     return random.standard_normal((batch, 3, image_size, image_size), dtype=np.float32)
 
 
 def some_embedding(image_size: int) -> np.ndarray:
-    """(1, 256, S/16, S/16) float32."""
+    """(1, 256, S/16, S/16) float32 noise."""
     side = image_size // STRIDE
     return np.random.default_rng(SEED).standard_normal((1, EMBED_DIM, side, side), dtype=np.float32)
 
 
 def some_points(count: int, *, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """P prompts of one foreground point and the padding point that stands for "no box".
+    """P prompts, each of one foreground point and the padding point that stands for "no box".
 
     Returns:
         coords (P, 2, 2) float32 xy in the input frame, labels (P, 2) int64.
@@ -38,8 +38,8 @@ def some_points(count: int, *, image_size: int) -> tuple[np.ndarray, np.ndarray]
     return coords, np.tile(np.asarray([[1, -1]], np.int64), (count, 1))
 
 
-def made_up_photo(image_size: int) -> np.ndarray:
-    """(2/3 S, S, 3) uint8 RGB: a few coloured blobs with edges, so that masks have something to follow."""
+def synthetic_photo(image_size: int) -> np.ndarray:
+    """(2/3 S, S, 3) uint8 RGB: coloured blobs with sharp edges, so that masks have outlines to follow."""
     height, width = image_size * SIDES[0] // SIDES[1], image_size
     random = np.random.default_rng(SEED)
     rows, columns = np.mgrid[:height, :width]
@@ -52,9 +52,9 @@ def made_up_photo(image_size: int) -> np.ndarray:
 
 
 def photo_of(spec: Spec) -> np.ndarray:
-    """The photo that everything mode is asked about, (H, W, 3) uint8 RGB."""
+    """The photo of everything mode, (H, W, 3) uint8 RGB."""
     if spec.photo is None:
-        return made_up_photo(spec.image_size)
+        return synthetic_photo(spec.image_size)
     from encoders.image import read_image
 
     image: np.ndarray = read_image(Path(spec.photo))
@@ -70,15 +70,17 @@ def of_encoder_decoder(spec: Spec, model: Any) -> tuple[Callable[[], None], Deta
         return (lambda: _nothing(runtime.encode(image))), lambda: {"height": height, "width": width} if model.frame else {}
     embedding = some_embedding(spec.image_size)
     coords, labels = some_points(spec.prompts, image_size=spec.image_size)
-    return (lambda: _nothing(runtime.decode(embedding, coords, labels))), lambda: {"prompts": spec.prompts}
+    return (lambda: _nothing(runtime.decode(embedding, coords, labels))), lambda: dict(spec.asked)
 
 
 def everything(spec: Spec, model: Any) -> tuple[Callable[[], None], Detail]:
-    """Everything mode on one photo: encoder, a grid of points, filters and non-maximum suppression, by segment-anything's
-    settings but for the grid. How many masks pass depends on the weights, and so does a part of the time; the row tells.
+    """Everything mode on one photo: encoder, a grid of points, filters and non-maximum suppression.
+
+    All settings but the grid are segment-anything's. The number of masks that pass the filters depends on the weights, and so
+    does part of the time; the detail reports it.
 
     Args:
-        model: exported, or PyTorch's; what `encoders.Predictor` takes.
+        model: exported or PyTorch's, as `encoders.Predictor` takes it.
     """
     from encoders.predictor import Predictor
     from eval_zeroshot.everything import MaskGenerator, MaskSettings
@@ -89,7 +91,7 @@ def everything(spec: Spec, model: Any) -> tuple[Callable[[], None], Detail]:
     def call() -> None:
         found[0] = len(generator.generate(photo))
 
-    return call, lambda: {"points": spec.grid**2, "masks": found[0], "height": photo.shape[0], "width": photo.shape[1]}
+    return call, lambda: {**spec.asked, "masks": found[0], "height": photo.shape[0], "width": photo.shape[1]}
 
 
 def _nothing(_result: object) -> None:

@@ -1,4 +1,4 @@
-"""Which subjects there are, with their files made, and which of them are held together."""
+"""Lists the subjects, makes their files, and groups those that are loaded together."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from eval_zeroshot.latency.settings import LabSettings
 from eval_zeroshot.latency.subjects import ModelFacts, Spec, parts_of, runtimes_of
 from eval_zeroshot.latency.summing import Facts, failed_row
 
-ELSEWHERE = "Core ML runs on macOS only; run the same command there, and put both files into one table"
+ELSEWHERE = "Core ML runs on macOS only; run the same command there, and give both files to latency table"
 
 Say = Callable[[str], None]
 
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 def plan(
     models: Sequence[ModelFacts], settings: LabSettings, facts: Facts, *, folder: Path, say: Say
 ) -> tuple[list[Spec], list[LatencyRow]]:
-    """What to open, runtime by runtime, and rows of what cannot be converted."""
+    """The subjects to open, runtime by runtime, and rows for those that cannot be converted."""
     encoder_only = list(settings.parts) == ["encoder"]
     specs: dict[str, list[Spec]] = {}
     rows: list[LatencyRow] = []
@@ -49,7 +49,7 @@ def plan(
 
 
 def _make(shop: Workshop, runtime: str) -> tuple[Artefact | None, str | None]:
-    """The files of a runtime, or why there are none.
+    """The files of a runtime, or the reason why there are none.
 
     Raises:
         InputError: the model cannot be loaded, or was exported for another size; MissingExtra: a package is not installed.
@@ -66,7 +66,7 @@ def _make(shop: Workshop, runtime: str) -> tuple[Artefact | None, str | None]:
 
 
 def settings_order(found: dict[str, list[Spec]], settings: LabSettings) -> list[str]:
-    """Runtimes as they were asked for, those of exported folders behind."""
+    """The requested runtimes in the order given, then those of exported folders."""
     asked = [runtime for runtime in settings.runtimes if runtime in found]
     return asked + [runtime for runtime in found if runtime not in asked]
 
@@ -85,7 +85,6 @@ def _specs(
                 image_size=artefact.image_size if artefact else settings.image_size or 0,
                 path=str(artefact.path) if artefact else "",
                 precision=artefact.precision if artefact else "fp32",
-                tool=model.tool,
                 device=settings.device,
                 prompts=settings.prompts,
                 grid=settings.grid,
@@ -97,9 +96,10 @@ def _specs(
 
 
 def blocks(specs: Sequence[Spec], *, at_once: int) -> Iterator[list[Spec]]:
-    """Subjects that are held, and called in turn, together: of one part and number of threads, as many whole runtimes as fit.
+    """Groups of subjects that are loaded together and called in turn: of one part and number of threads.
 
-    A runtime is never split, so that each model meets the baseline in every round.
+    A group takes as many whole runtimes as fit into `at_once`. A runtime is never split, even if it has more subjects than
+    that, so that each model takes turns with the baseline in every round.
     """
     groups: dict[tuple[str, int], dict[str, list[Spec]]] = {}
     for spec in specs:

@@ -1,7 +1,7 @@
-"""A process of its own for each subject: what it takes to start there, and its calls, one command at a time.
+"""A separate process for each subject, which starts it and calls it, one command at a time.
 
-Processes are forked from a server that has imported the libraries and nothing else, where the system can do that, so that each
-begins alike and small. While one is timed the others wait for a command and use no processor.
+Where the system allows it, processes are forked from a server that has imported the libraries and nothing else, so that all of
+them begin alike and small. While one is timed the others wait for a command and use no processor.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from eval_zeroshot.latency import host, worker
+from eval_zeroshot.latency import worker
 from eval_zeroshot.latency.subjects import Spec
-from eval_zeroshot.latency.worker import Start, Timing
+from eval_zeroshot.latency.worker import Memory, Start, Throughput, Timing
 
 PRELOADED = ["eval_zeroshot.latency.worker", "eval_zeroshot.latency.in_torch", "eval_zeroshot.latency.parts"]
 
@@ -23,7 +23,7 @@ class Failed(Exception):
 
     Args:
         reason: in words.
-        not_here: it can elsewhere.
+        not_here: whether it could be timed on another system.
     """
 
     def __init__(self, reason: str, *, not_here: bool = False) -> None:
@@ -33,15 +33,15 @@ class Failed(Exception):
 
 
 class Subject(Protocol):
-    """A subject in a process of its own."""
+    """A subject in its own process."""
 
     def start(self) -> Start: ...
 
     def call(self, times: int) -> Timing: ...
 
-    def throughput(self, batch: int, seconds: float) -> float | None: ...
+    def throughput(self, batch: int, seconds: float) -> Throughput | None: ...
 
-    def peak_mb(self) -> float | None: ...
+    def memory(self) -> Memory: ...
 
     def close(self) -> None: ...
 
@@ -50,7 +50,7 @@ class ProcessSubject:
     """See `Subject`.
 
     Raises:
-        Failed: by each method, where the process cannot do what it is asked, or ended.
+        Failed: by each method, if the process cannot do what it is asked, or has ended.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -63,18 +63,18 @@ class ProcessSubject:
         return found
 
     def call(self, times: int) -> Timing:
-        """Call it a few times in a row."""
+        """Call it several times in a row."""
         found: Timing = self._ask(worker.call, times)
         return found
 
-    def throughput(self, batch: int, seconds: float) -> float | None:
-        """Images a second in batches of B, of at least so many seconds after a batch to warm up; None where it takes one."""
-        found: float | None = self._ask(worker.throughput, batch, seconds)
+    def throughput(self, batch: int, seconds: float) -> Throughput | None:
+        """Images per second in batches of B, over at least `seconds`, after a warm-up; None if it takes one image at a time."""
+        found: Throughput | None = self._ask(worker.throughput, batch, seconds)
         return found
 
-    def peak_mb(self) -> float | None:
-        """The most memory that it ever had."""
-        found: float | None = self._ask(host.peak_mb)
+    def memory(self) -> Memory:
+        """The maximum of its memory so far."""
+        found: Memory = self._ask(worker.memory)
         return found
 
     def close(self) -> None:
@@ -86,14 +86,14 @@ class ProcessSubject:
         try:
             answer = self._pool.submit(worker.guarded, function, *arguments).result()
         except BrokenProcessPool as error:
-            raise Failed("its process was ended by the system, as happens where memory is short") from error
+            raise Failed("the system ended its process, probably because memory ran out") from error
         if isinstance(answer, worker.Reason):
             raise Failed(answer.text, not_here=answer.not_here)
         return answer
 
 
 def _leave_interrupts() -> None:
-    """An interrupt from the keyboard reaches all processes; the one that started us ends this one when it has the results."""
+    """Ignore interrupts from the keyboard, which reach all processes: the parent collects the results, then ends this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,33 +1,24 @@
-"""One latency with all that is needed to trust it, and files of such rows, one JSON line each."""
+"""The row of one latency: the times, and everything needed to judge them."""
 
 import json
-import os
-import warnings
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from encoders.errors import InputError, InputWarning
-from encoders.files import read_bounded
-from eval_zeroshot.results import drop_torn_line
-
-MAX_BYTES = 2**26  # of a file of rows
-VERSION = 1
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 How = Literal["measured", "xcode report", "failed", "not run here"]
 Part = Literal["encoder", "decoder", "everything"]
 PARTS: tuple[Part, ...] = ("encoder", "decoder", "everything")
 Number = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+OUTCOMES = ("masks",)  # of `detail`: what a call found
+ORIGINS = ("file", "compute units")  # of `detail`: what a report of Xcode is about; the rest is what a call is asked
 
 
 class Placement(BaseModel):
-    """What a processor of the device takes of a model.
+    """What one processor of a device does of a model.
 
     Attributes:
-        operations: that prefer it.
-        cost: share of the estimated work, 0 to 1.
+        operations: how many operations prefer this processor.
+        cost: their share of the estimated work, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,26 +30,35 @@ class LatencyRow(BaseModel):
     """How long one part of one model takes in one runtime.
 
     Attributes:
-        model: name under which it was given; arch: of its image encoder; trained: None where it is not known.
+        model: name in tables; arch: of its image encoder; trained: None where it is not known.
         runtime: as in `--runtime`; runtime_name: with its version.
-        threads: asked for, None where nobody chose; threads_effective: what the runtime said of itself afterwards.
-        precision: what it really computed in.
-        image_size: S in pixels; device: what it ran on, in words.
-        how: "failed" and "not run here" have no times, and a `note` that says why.
-        p50_ms, p90_ms, p99_ms: of `calls` warm calls of one image, wall clock. Of fewer than a hundred calls the last is close
-            to the slowest of them.
+        threads: number asked for, None if none was; threads_effective: number that the runtime reported afterwards, None if it
+            reports none.
+        precision: what the runtime really computed in.
+        image_size: S in pixels; device: description of the processor or GPU.
+        how: rows that are "failed" or "not run here" have no times; their `note` gives the reason.
+        p50_ms, p90_ms, p99_ms: percentiles of `calls` warm calls with one image, wall clock. With fewer than a hundred calls
+            p99 is close to the slowest of them.
         cpu_ms: median processor time of a call, over all threads of the process.
-        round_ms, round_cpu_ms: median of each round, in its order.
-        load_ms: opening the model in a fresh process, first_call_ms: its first call.
-        start_mb, peak_mb: resident memory of that process before the model was opened, and at most, by the operating system.
-        throughput: images a second by batch.
-        ratio_to_baseline: p50 divided by that of the model `baseline` in the same runtime, part and threads; its 95 % bootstrap
-            interval over rounds; cpu_ratio_to_baseline: the same of the processor time.
-        other_cpu: processors that other programs kept busy meanwhile; loaded: whether that is too much to be trusted.
-        load_average: of the last minute, when the row began.
-        detail: prompts, points or masks that a call is about.
-        placement: Neural Engine, GPU and CPU, of Core ML.
+        round_ms, round_cpu_ms: median of each round, in order.
+        load_ms: opening the model in a fresh process; first_call_ms: its first call.
+        start_mb: resident memory of that process before the model was opened; peak_mb: its maximum, as the operating system
+            reports it; device_peak_mb: maximum of the memory that PyTorch allocated on the GPU.
+        throughput: images per second by batch size.
+        throughput_other_cpu: processors that other programs kept busy meanwhile, by batch size; throughput_loaded: whether
+            that was too much for one of the throughputs to be trusted.
+        ratio_to_baseline: median of this model's round medians divided by the median of the baseline's, over the rounds that
+            both have; the baseline is the model `baseline` in the same runtime, part and threads. It can differ slightly from
+            the quotient of the two p50_ms.
+        ratio_low, ratio_high: its 95 % bootstrap interval over rounds; cpu_ratio_to_baseline: the same ratio of processor
+            times.
+        other_cpu: processors that other programs kept busy during the timed calls; loaded: whether that was too much for the
+            times to be trusted.
+        load_average: of the last minute, when the subject was started.
+        detail: what a call consists of: prompts, points, masks, height and width of the photo.
+        placement: distribution over Neural Engine, GPU and CPU, of Core ML.
         complete: False where the run was interrupted before its last round.
+        note: reason of a failure, or a remark on how the times came about.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +87,10 @@ class LatencyRow(BaseModel):
     first_call_ms: Number | None = None
     start_mb: Number | None = None
     peak_mb: Number | None = None
+    device_peak_mb: Number | None = None
     throughput: dict[int, Number] = Field(default_factory=dict)
+    throughput_other_cpu: dict[int, Number] = Field(default_factory=dict)
+    throughput_loaded: bool = False
     baseline: str | None = None
     ratio_to_baseline: Number | None = None
     ratio_low: Number | None = None
@@ -111,65 +114,26 @@ class LatencyRow(BaseModel):
         return self
 
     @property
-    def key(self) -> tuple[str, str, str, int | None, int | None, str]:
-        """What a later row of the same measurement replaces."""
-        return self.model, self.runtime, self.part, self.threads, self.image_size, self.device
+    def asked(self) -> dict[str, int | str]:
+        """`detail` without what a call found: the same in every row of one measurement."""
+        return {name: value for name, value in self.detail.items() if name not in OUTCOMES}
+
+    @property
+    def call(self) -> str:
+        """What a call is asked, e.g. "prompts 64"; empty where the row does not say."""
+        return ", ".join(f"{name} {value}" for name, value in self.asked.items() if name not in ORIGINS)
+
+    @property
+    def subject(self) -> tuple[Any, ...]:
+        """Model, runtime, part, threads and device: what a row without a time still knows, besides the image size."""
+        return self.model, self.runtime, self.part, self.threads, self.device
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Identity of the measurement: a later row with the same key replaces an earlier one, see `latest`."""
+        asked = tuple(sorted(self.asked.items()))
+        return *self.subject, self.image_size, self.precision, self.runtime_name, asked
 
     def to_line(self) -> str:
         """The JSON line of this row, newline included."""
         return json.dumps(self.model_dump(mode="json"), allow_nan=False) + "\n"
-
-
-def append_rows(path: Path, rows: Iterable[LatencyRow]) -> None:
-    """Add finished rows to a file and make sure that they are on disk; what a killed writer began is cut off."""
-    drop_torn_line(path)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.writelines(row.to_line() for row in rows)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def read_rows(path: Path) -> list[LatencyRow]:
-    """The rows of a file that `repvit-sam latency` wrote, here or on another machine, in its order.
-
-    Raises:
-        InputError: the file is missing, or a line is no row (it names the line and the field).
-    """
-    rows = []
-    lines = read_bounded(path, max_bytes=MAX_BYTES, name=str(path)).splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            if line.strip():
-                rows.append(parse(LatencyRow, line, where=f"{path}, line {number}: no row of repvit-sam latency"))
-        except InputError:
-            if line.endswith(b"\n"):
-                raise
-            warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
-    if not rows:
-        raise InputError(f"{path} has no row; expected JSON lines that repvit-sam latency wrote")
-    return rows
-
-
-def parse(kind: type[Any], content: str | bytes, *, where: str) -> Any:
-    """A pydantic object from JSON.
-
-    Args:
-        where: what an error begins with: the file, and what it was taken for.
-
-    Raises:
-        InputError: the content is none; it names the first field that is wrong.
-    """
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{where} ({field}: {first['msg']})") from error
-
-
-def latest(rows: Iterable[LatencyRow]) -> list[LatencyRow]:
-    """Of several rows of one measurement the last, in the place of the first."""
-    found: dict[tuple[Any, ...], LatencyRow] = {}
-    for row in rows:
-        found[row.key] = row
-    return list(found.values())

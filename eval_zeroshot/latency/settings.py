@@ -1,9 +1,11 @@
-"""What the lab is asked for."""
+"""Settings of a run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from encoders.contract import check_image_size
 from encoders.errors import InputError
 from eval_zeroshot.latency.blocks import Pace
 from eval_zeroshot.latency.rows import Part
@@ -15,19 +17,19 @@ class LabSettings:
     """How to time.
 
     Attributes:
-        runtimes, parts, threads: each combination is a row, where it makes sense.
+        runtimes, parts, threads: each meaningful combination becomes a row.
         pace: rounds and their limits.
         image_size: None takes each model's own, 1024 for random weights.
-        batches: throughput is measured for these; seconds: each for so long.
-        baseline: a model's name that ratios are taken to.
-        at_once: subjects held at once, whole runtimes of them; None as memory allows.
+        batches: batch sizes of which throughput is measured; seconds: duration for each of them.
+        baseline: name of the model that the others are compared with.
+        at_once: maximum number of subjects kept loaded, except that a runtime is never split; None lets memory decide.
         device: of torch, "cpu" or "cuda".
         prompts, grid, photo: of decoder calls and of everything mode, see `Spec`.
         allow_loaded: measure although other programs are busy.
-        arch: of foreign checkpoints.
+        arch: architecture of foreign checkpoints.
 
     Raises:
-        InputError: a number that cannot be meant.
+        InputError: a value is out of range.
     """
 
     runtimes: Sequence[str] = ("torch", "torch_fused")
@@ -56,8 +58,12 @@ class LabSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
+        if self.image_size is not None:
+            check_image_size(self.image_size)
+        if not (self.seconds > 0 and math.isfinite(self.seconds)):
+            raise InputError(f"--batch-seconds {self.seconds}: expected more than 0")
         if self.device not in ("cpu", "cuda"):
             raise InputError(f"--device {self.device!r}: expected cpu or cuda")
         others = [name for name in self.runtimes if name not in TORCH_RUNTIMES]
         if self.device == "cuda" and others:
-            raise InputError(f"--device cuda is for PyTorch's runtimes; leave out --runtime {others[0]}, or the device")
+            raise InputError(f"--device cuda is for PyTorch's runtimes; leave out --runtime {others[0]}, or --device cuda")

@@ -1,4 +1,4 @@
-"""What is timed: a part of a model in a runtime with a number of threads."""
+"""Subjects: one part of one model in one runtime with a number of threads."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,19 +18,20 @@ FORMAT_RUNTIMES = {  # runtime -> format that is written for it
     "coreml": "coreml",
     "coreai": "coreai",
 }
-EXPORT_RUNTIMES = {"onnx": "onnxruntime"}  # of an exported folder; the other formats are called as their runtimes
+EXPORT_RUNTIMES = {"onnx": "onnxruntime"}  # format of an exported folder -> runtime, where the two names differ
 RUNTIMES = (*TORCH_RUNTIMES, *FORMAT_RUNTIMES)
-ENCODER_ONLY = ("torch_fused", "torch_fused_channels_last")  # what differs from torch there is the image encoder alone
+ENCODER_ONLY = ("torch_fused", "torch_fused_channels_last")  # differ from torch in the image encoder alone
+ONE_GRAPH = ("apple-segmenter",)  # tools whose folder has encoder and decoder in one graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """A model as the lab was given it.
+    """A model as it was given to the lab.
 
     Attributes:
-        name: in the table; source: run folder, weights, registry name or exported folder, None for random weights.
-        arch: registry name, where it is known before the model is opened; exported: its format where it is an exported folder.
-        tool: that the exported folder is for.
+        name: in tables; source: run folder, weights, registry name or exported folder, None for random weights.
+        arch: registry name, if it is known before the model is opened.
+        exported: format, if the source is an exported folder; tool: that the folder was exported for, if any.
     """
 
     name: str
@@ -42,14 +43,13 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a process of its own is asked to open.
+    """What a subject's process opens.
 
     Attributes:
-        path: weights of ours (torch), or the folder with the runtime's files.
+        path: our weights (torch), or the folder with the runtime's files.
         precision: of the files in the folder.
-        tool: that the folder's files are for.
         device: of torch, "cpu" or "cuda".
-        prompts: points that a decoder call answers; grid: points of a side in everything mode; photo: for that, a file.
+        prompts: number of points in a decoder call; grid: points per side in everything mode; photo: file for everything mode.
         cache: folder for compiled code.
     """
 
@@ -60,7 +60,6 @@ class Spec:
     image_size: int
     path: str
     precision: str = "fp32"
-    tool: str | None = None
     device: str = "cpu"
     prompts: int = 1
     grid: int = 8
@@ -71,8 +70,15 @@ class Spec:
 
     @property
     def title(self) -> str:
-        """For a line of progress."""
+        """Description for a line of progress."""
         return f"{self.model} {self.runtime} {self.part}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    @property
+    def asked(self) -> dict[str, int | str]:
+        """What a call is asked, as far as it is known before the model is opened; see `LatencyRow.detail`."""
+        if self.part == "decoder":
+            return {"prompts": self.prompts}
+        return {"points": self.grid**2} if self.part == "everything" else {}
 
 
 def check_runtimes(runtimes: Sequence[str]) -> list[str]:
@@ -103,7 +109,8 @@ def name_models(models: Iterable[str], untrained: Iterable[str]) -> list[ModelFa
     """Models as they are given on the command line: NAME=MODEL, MODEL, and architectures with random weights.
 
     Raises:
-        InputError: none is given, a name comes twice, an architecture is unknown, or an exported folder is damaged.
+        InputError: none is given, two have the same name, an architecture is unknown, or an exported folder is damaged or has
+            encoder and decoder in one graph.
     """
     from encoders.registry import BUILDERS, unknown_model
 
@@ -123,7 +130,7 @@ def name_models(models: Iterable[str], untrained: Iterable[str]) -> list[ModelFa
 
 def _named(text: str) -> ModelFacts:
     name, equals, source = text.partition("=")
-    if not equals:
+    if not equals or Path(text).exists():
         name, source = Path(text).name or text, text
     if not name or not source:
         raise InputError(f"-m {text!r}: expected MODEL or NAME=MODEL")
@@ -131,21 +138,38 @@ def _named(text: str) -> ModelFacts:
     if not is_export(folder):
         return ModelFacts(name=name, source=source)
     certificate = read_certificate(folder)
+    if certificate.target in ONE_GRAPH:
+        raise InputError(
+            f"{folder} was exported for {certificate.target}: encoder and decoder are one graph there, so neither can be timed "
+            f"alone; export the model with --format {certificate.format} and time that folder"
+        )
     return ModelFacts(
         name=name, source=source, arch=certificate.model.arch, exported=certificate.format, tool=certificate.target
     )
 
 
 def runtimes_of(model: ModelFacts, runtimes: Sequence[str]) -> list[str]:
-    """The runtimes that a model is timed in: those asked for, or the one that its exported folder is for."""
+    """The runtimes in which a model is timed: the requested ones, or the one of an exported folder."""
     if model.exported is None:
         return list(runtimes)
     return [EXPORT_RUNTIMES.get(model.exported, model.exported)]
 
 
 def parts_of(runtime: str, parts: Sequence[Part]) -> list[Part]:
-    """The parts that are timed in a runtime: the decoder of a fused model is the model's own, which `torch` has."""
+    """The parts that are timed in a runtime. Fusing changes the encoder alone, so the decoder is timed in `torch` only."""
     return [part for part in parts if not (part == "decoder" and runtime in ENCODER_ONLY)]
+
+
+def check_subjects(models: Sequence[ModelFacts], runtimes: Sequence[str], parts: Sequence[Part]) -> None:
+    """Refuse a run in which there is nothing to time.
+
+    Raises:
+        InputError: none of the runtimes has any of the parts.
+    """
+    found = list(dict.fromkeys(runtime for model in models for runtime in runtimes_of(model, runtimes)))
+    if not any(parts_of(runtime, parts) for runtime in found):
+        own = "has no decoder of its own" if len(found) == 1 else "have no decoders of their own"
+        raise InputError(f"{' and '.join(found)} {own}; add --runtime torch")
 
 
 def check_baseline(baseline: str | None, models: Sequence[ModelFacts]) -> None:

@@ -1,4 +1,4 @@
-"""From what was measured to rows."""
+"""Makes rows of what was measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from eval_zeroshot.latency.blocks import Measured
 from eval_zeroshot.latency.figures import paired_ratio, percentiles
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.worker import Memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What all rows of a run share; busy_before: processors that others kept busy before it began."""
+    """Facts that all rows of a run share; busy_before: processors that other programs kept busy before it began."""
 
     versions: dict[str, str]
     host: dict[str, str | int | float]
@@ -24,7 +25,7 @@ class Facts:
 
 
 def shared_facts(*, baseline: str | None, busy_before: float | None) -> Facts:
-    """Versions of the packages involved, and the machine in words that name nobody."""
+    """Versions of the packages involved, and a description of the machine without personal data."""
     return Facts(versions=package_versions(), host=host_facts(), baseline=baseline, busy_before=busy_before)
 
 
@@ -32,7 +33,7 @@ def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> L
     """The row of one subject.
 
     Args:
-        others: of the same block, among them its baseline.
+        others: the subjects of the same block, its baseline among them.
     """
     spec, start = measured.spec, measured.start
     wall = [value for timing in measured.rounds for value in timing.wall_ms]
@@ -40,10 +41,11 @@ def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> L
     round_ms, round_cpu_ms = rounds_of(measured)
     p50, p90, p99 = percentiles(wall)
     busy = _other_cpu([measured])
-    if busy is None:  # too short to tell by itself
+    if busy is None:  # its own calls were too short to measure it
         busy = _other_cpu(others)
     if busy is None:
         busy = facts.busy_before
+    memory, meanwhile = measured.memory or Memory(), _other_cpu_by_batch(measured, before=busy)
     ratio, low, high, cpu_ratio = _ratios(measured, facts, others)
     return LatencyRow(
         **(_common(spec, facts) | ({"device": start.device} if start.device else {})),
@@ -60,8 +62,11 @@ def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> L
         load_ms=start.load_ms,
         first_call_ms=start.first_call_ms,
         start_mb=start.start_mb,
-        peak_mb=measured.peak_mb,
-        throughput=measured.throughput,
+        peak_mb=memory.peak_mb,
+        device_peak_mb=memory.device_peak_mb,
+        throughput={batch: one.images_per_second for batch, one in measured.throughput.items()},
+        throughput_other_cpu=meanwhile,
+        throughput_loaded=any(host.is_loaded(value) for value in meanwhile.values()),
         ratio_to_baseline=ratio,
         ratio_low=low,
         ratio_high=high,
@@ -72,22 +77,23 @@ def sum_up(measured: Measured, facts: Facts, *, others: Sequence[Measured]) -> L
         detail=start.detail,
         placement=start.placement,
         complete=measured.complete,
-        note=measured.note,
+        note="; ".join(note for note in (start.note, measured.note) if note) or None,
     )
 
 
 def failed_row(spec: Spec, reason: str, facts: Facts, *, not_here: bool = False) -> LatencyRow:
     """The row of a subject that could not be timed."""
-    return LatencyRow(**_common(spec, facts), how="not run here" if not_here else "failed", note=reason)
+    common = _common(spec, facts) | ({"device": "CUDA device"} if spec.device == "cuda" else {})
+    return LatencyRow(**common, how="not run here" if not_here else "failed", note=reason, detail=dict(spec.asked))
 
 
 def rounds_of(measured: Measured) -> tuple[list[float], list[float]]:
-    """Median of each round, by the wall clock and of the processors."""
+    """Median of each round: wall clock, and processor time."""
     return [median(timing.wall_ms) for timing in measured.rounds], [median(timing.cpu_ms) for timing in measured.rounds]
 
 
 def _other_cpu(measured: Sequence[Measured]) -> float | None:
-    """Processors that others kept busy during all calls of these subjects."""
+    """Processors that other programs kept busy during all timed calls of these subjects."""
     timings = [timing for one in measured for timing in one.rounds]
     return host.other_cpu(
         busy=sum(timing.busy_seconds for timing in timings),
@@ -96,10 +102,23 @@ def _other_cpu(measured: Sequence[Measured]) -> float | None:
     )
 
 
+def _other_cpu_by_batch(measured: Measured, *, before: float | None) -> dict[int, float]:
+    """Processors that other programs kept busy during the throughput of each batch size.
+
+    Args:
+        before: taken for those that were too short to measure it.
+    """
+    found = {
+        batch: host.other_cpu(busy=one.busy_seconds, own=one.own_seconds, seconds=one.seconds)
+        for batch, one in measured.throughput.items()
+    }
+    return {batch: value for batch, one in found.items() if (value := before if one is None else one) is not None}
+
+
 def _ratios(
     measured: Measured, facts: Facts, others: Sequence[Measured]
 ) -> tuple[float | None, float | None, float | None, float | None]:
-    """Ratio to the baseline in the same runtime with its interval, and that of the processor time."""
+    """Ratio to the baseline in the same runtime with its interval, and the ratio of processor times."""
     spec = measured.spec
     for other in others:
         theirs = other.spec
@@ -132,5 +151,5 @@ def _common(spec: Spec, facts: Facts) -> dict[str, Any]:
 
 
 def device_name(facts: dict[str, str | int | float]) -> str:
-    """What a table calls a machine."""
+    """Name of a machine in tables."""
     return str(facts.get("processor") or f"{facts.get('system', '')} {facts.get('machine', '')}".strip())

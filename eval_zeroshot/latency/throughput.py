@@ -1,15 +1,15 @@
-"""Images a second, as the original's `speed_gpu.py` measures them.
+"""Images per second, measured as the original's `speed_gpu.py` does.
 
 Source: THU-MIG/RepViT, `speed_gpu.py`: the fused model, 5 seconds to warm up, 10 seconds timed, synchronised at both ends. Here
-the timed seconds are an argument, and CUDA events time single calls where there is a GPU. No GPU was at hand: that way is
-tested with a pretended device only.
+the timed seconds are an argument, and single calls on a GPU are timed by CUDA events. No GPU was available for this: it is
+tested with a simulated device only.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-WARM_UP_SECONDS, TIMED_SECONDS = 5.0, 10.0  # of the original, for a GPU
+WARM_UP_SECONDS, TIMED_SECONDS = 5.0, 10.0  # in the original, for a GPU
 
 
 def images_per_second(
@@ -21,12 +21,12 @@ def images_per_second(
     synchronize: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Call until the time is over, and count.
+    """Call the model until the time is over, and count the images.
 
     Args:
-        call: B images through the model; may return before a device has finished.
-        seconds: timed at least, one call at least.
-        warm_up_seconds: called for so long before, at least once.
+        call: passes B images through the model; may return before a device has finished.
+        seconds: timed duration, at least one call.
+        warm_up_seconds: duration of the calls before that, at least one call.
         synchronize: waits for the device.
     """
     _call_for(call, seconds=warm_up_seconds, synchronize=synchronize, clock=clock)
@@ -37,7 +37,7 @@ def images_per_second(
 def _call_for(
     call: Callable[[], object], *, seconds: float, synchronize: Callable[[], None], clock: Callable[[], float]
 ) -> tuple[int, float]:
-    """Calls made, and the seconds until the device had finished them all."""
+    """Number of calls, and the seconds until the device had finished all of them."""
     synchronize()
     begin, calls = clock(), 0
     while not calls or clock() - begin < seconds:
@@ -48,10 +48,10 @@ def _call_for(
 
 
 def device_milliseconds(call: Callable[[], object], *, events: Callable[[], Any]) -> float:
-    """Milliseconds of one call between two events of the device itself, e.g. `torch.cuda.Event(enable_timing=True)`.
+    """Milliseconds of one call between two events recorded by the device, e.g. `torch.cuda.Event(enable_timing=True)`.
 
     Args:
-        events: makes an event with `record`, `synchronize` and `elapsed_time`.
+        events: makes an event, which has `record`, `synchronize` and `elapsed_time`.
     """
     before, after = events(), events()
     before.record()

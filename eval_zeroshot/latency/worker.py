@@ -1,4 +1,4 @@
-"""Inside the process of a subject: opened, called, its memory told. Only plain values come back from here."""
+"""Runs in a subject's process: opens it, calls it, reports its memory. Only plain values are returned to the parent."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from eval_zeroshot.latency.subjects import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What opening a subject took, and what it then says of itself; see `LatencyRow`. device: None is the processor."""
+    """Time and memory that opening a subject took, and what its runtime reports; see `LatencyRow` and `Opened`."""
 
     load_ms: float
     first_call_ms: float
@@ -24,26 +24,48 @@ class Start:
     detail: dict[str, int | str]
     placement: dict[str, Placement]
     device: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Calls in a row: milliseconds by the wall clock and of the process's processors, and what all processors did meanwhile.
+class Usage:
+    """Use of the processors during some work.
 
     Attributes:
-        busy_seconds: that all processors of the machine were in use; own_seconds: by this process; seconds: that went by.
+        busy_seconds: processor seconds of all programs; own_seconds: of this process; seconds: wall clock.
     """
 
-    wall_ms: list[float]
-    cpu_ms: list[float]
     busy_seconds: float = 0.0
     own_seconds: float = 0.0
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Timing(Usage):
+    """Milliseconds of several calls in a row, by the wall clock and as processor time of the process."""
+
+    wall_ms: list[float]
+    cpu_ms: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput(Usage):
+    """Images per second at one batch size."""
+
+    images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Maximum memory of a process: resident, and allocated on its GPU; None where it is not known."""
+
+    peak_mb: float | None = None
+    device_peak_mb: float | None = None
+
+
 @dataclass(frozen=True)
 class Reason:
-    """Why something could not be done, in words that can travel; not_here: it can elsewhere."""
+    """Why something failed, as plain text for the parent; not_here: it would work on another system."""
 
     text: str
     not_here: bool = False
@@ -53,7 +75,7 @@ _opened: list[Opened] = []
 
 
 def guarded(function: Any, *arguments: Any) -> Any:
-    """What the function gives, or a reason in words: exceptions of runtimes often cannot travel between processes."""
+    """The function's result, or a `Reason`: exceptions of runtimes often cannot be sent between processes."""
     try:
         return function(*arguments)
     except NotRunHere as error:
@@ -87,23 +109,24 @@ def start(spec: Spec) -> Start:
         detail=opened.detail(),
         placement=opened.placement(),
         device=opened.device,
+        note=opened.note,
     )
 
 
 def call(times: int) -> Timing:
-    """Call the subject that this process holds a few times in a row."""
+    """Call the subject that this process holds several times in a row."""
     (opened,) = _opened
     return time_calls(opened, times=times)
 
 
 def time_calls(opened: Opened, *, times: int, clock: Any = time, busy: Any = host.busy_seconds) -> Timing:
-    """Call a subject a few times in a row.
+    """Call a subject several times in a row.
 
     Args:
-        clock: with `perf_counter` and `process_time`; busy: seconds that all processors were in use.
+        clock: has `perf_counter` and `process_time`; busy: returns the processor seconds of all programs.
     """
     wall_ms, cpu_ms = [], []
-    busy_before, own_before, begin = busy(), clock.process_time(), clock.perf_counter()
+    watch = _Watch(clock=clock, busy=busy)
     for _ in range(times):
         opened.synchronize()
         cpu, wall = clock.process_time(), clock.perf_counter()
@@ -112,27 +135,53 @@ def time_calls(opened: Opened, *, times: int, clock: Any = time, busy: Any = hos
         ended = clock.perf_counter()
         wall_ms.append(own if own is not None else (ended - wall) * 1000)
         cpu_ms.append((clock.process_time() - cpu) * 1000)
-    seconds = clock.perf_counter() - begin
-    return Timing(
-        wall_ms=wall_ms,
-        cpu_ms=cpu_ms,
-        busy_seconds=busy() - busy_before,
-        own_seconds=clock.process_time() - own_before,
-        seconds=seconds,
-    )
+    return Timing(wall_ms=wall_ms, cpu_ms=cpu_ms, **watch.stop())
 
 
-def throughput(batch: int, seconds: float) -> float | None:
-    """Images a second in batches of B; None where the subject takes one image at a time."""
+def throughput(batch: int, seconds: float) -> Throughput | None:
+    """Images per second in batches of B; None if the subject takes one image at a time."""
+    (opened,) = _opened
+    return time_batches(opened, batch=batch, seconds=seconds)
+
+
+def time_batches(
+    opened: Opened, *, batch: int, seconds: float, clock: Any = time, busy: Any = host.busy_seconds
+) -> Throughput | None:
+    """Images per second of a subject in batches of B, and the use of the processors meanwhile, warm-up included.
+
+    Args:
+        clock, busy: as for `time_calls`.
+    """
     from eval_zeroshot.latency.throughput import WARM_UP_SECONDS, images_per_second
 
-    (opened,) = _opened
     if opened.batched is None:
         return None
-    return images_per_second(
+    watch = _Watch(clock=clock, busy=busy)
+    found = images_per_second(
         opened.batched(batch),
         batch=batch,
         seconds=seconds,
         warm_up_seconds=WARM_UP_SECONDS if opened.device else 0.0,
         synchronize=opened.synchronize,
+        clock=clock.perf_counter,
     )
+    return Throughput(images_per_second=found, **watch.stop())
+
+
+def memory() -> Memory:
+    """The maximum of this process's memory so far."""
+    return Memory(peak_mb=host.peak_mb(), device_peak_mb=_opened[0].device_peak_mb() if _opened else None)
+
+
+class _Watch:
+    """Measures `Usage` from its making until `stop`."""
+
+    def __init__(self, *, clock: Any, busy: Any) -> None:
+        self._clock, self._busy = clock, busy
+        self._before = busy(), clock.process_time(), clock.perf_counter()
+
+    def stop(self) -> dict[str, float]:
+        """The fields of `Usage`."""
+        busy, own, begin = self._before
+        seconds = self._clock.perf_counter() - begin
+        return {"busy_seconds": self._busy() - busy, "own_seconds": self._clock.process_time() - own, "seconds": seconds}

@@ -1,4 +1,4 @@
-"""Tables to a terminal or a file, in several formats."""
+"""Writes tables to a terminal or a file, in several formats."""
 
 import csv
 import json
@@ -12,11 +12,12 @@ from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.render import Grid, grid_to_markdown, print_grid
 
 FORMATS = ("terminal", "markdown", "csv", "json")
-FILE_WIDTH = 120  # characters of a line of a terminal table in a file
+FILE_WIDTH = 120  # characters per line of a terminal table that is written to a file
 COLUMNS = (
     "model", "arch", "runtime", "runtime_name", "part", "threads", "threads_effective", "precision", "image_size", "device",
-    "how", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "calls", "baseline", "ratio_to_baseline", "ratio_low", "ratio_high",
-    "cpu_ratio_to_baseline", "load_ms", "first_call_ms", "start_mb", "peak_mb", "loaded", "other_cpu", "complete", "note",
+    "call", "how", "p50_ms", "p90_ms", "p99_ms", "cpu_ms", "calls", "baseline", "ratio_to_baseline", "ratio_low", "ratio_high",
+    "cpu_ratio_to_baseline", "load_ms", "first_call_ms", "start_mb", "peak_mb", "device_peak_mb", "loaded",
+    "other_cpu", "throughput_loaded", "complete", "note",
 )  # fmt: skip
 
 
@@ -24,14 +25,14 @@ def write_table(grids: Sequence[Grid], *, kind: str, rows: Sequence[LatencyRow],
     """Write to stdout, or to a stream.
 
     Args:
-        kind: "terminal" or "markdown" show the grids; "csv" has one line a row, "json" is a list of whole rows.
+        kind: "terminal" and "markdown" show the grids; "csv" has one line per row; "json" is a list of complete rows.
     """
     if kind == "json":
         print(json.dumps([row.model_dump(mode="json") for row in rows], allow_nan=False), file=stream or sys.stdout)
     elif kind == "csv":
         writer = csv.DictWriter(stream or sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row.model_dump(mode="json") for row in rows)
+        writer.writerows(row.model_dump(mode="json") | {"call": row.call} for row in rows)
     elif kind == "markdown":
         print("\n\n".join(grid_to_markdown(grid) for grid in grids), file=stream or sys.stdout)
     else:

@@ -1,10 +1,10 @@
 """Performance reports of Xcode: `NAME.mlperf`, a folder with `report.json`, or that file by itself.
 
-Apple does not document the format. What is read here was seen in a report of Xcode for an iPad (jsonVersion 1,
-deviceResultVersion 4) and agrees with two public programs that read such reports: seconds of each compilation, load and
-prediction, the processors that were allowed (`computeUnit`, MLComputeUnits), and for each operation the processor that it
-prefers and its share of the estimated work. The report also holds the device's serial number, its identifier and its owner's
-name for it, and paths of the Mac: none of these is taken over.
+Apple does not document the format. The fields read here were found in a report of Xcode for an iPad (jsonVersion 1,
+deviceResultVersion 4) and agree with two public programs that read such reports: seconds of each compilation, load and
+prediction, the allowed processors (`computeUnit`, MLComputeUnits), and for each operation its preferred processor and its share
+of the estimated work. The report also contains the device's serial number, identifier and name, and paths on the Mac; none of
+these is copied.
 """
 
 import re
@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from encoders.errors import InputError
 from encoders.files import read_bounded
 from eval_zeroshot.latency.figures import percentiles
-from eval_zeroshot.latency.rows import LatencyRow, Number, Part, Placement, parse
+from eval_zeroshot.latency.row_files import parse
+from eval_zeroshot.latency.rows import LatencyRow, Number, Part, Placement
 
 REPORT = "report.json"
 MAX_BYTES = 2**28
@@ -25,7 +26,7 @@ PROCESSORS = {"neuralEngine": "Neural Engine", "gpu": "GPU", "cpu": "CPU"}
 
 
 class _Loose(BaseModel):
-    """Fields that are not named are of no concern."""
+    """Other fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -44,7 +45,7 @@ class _Metadata(_Loose):
 
 
 class _Config(_Loose):
-    predictionCount: int | None = None  # of each experiment, which begins with a load
+    predictionCount: int | None = None  # per experiment; an experiment begins with a load
 
 
 class _Results(_Loose):
@@ -63,28 +64,28 @@ class _Report(_Loose):
 
 
 def is_report(path: Path) -> bool:
-    """Whether a path is a report by its name: a .mlperf folder, or a .json file."""
+    """Whether a path has the name of a report: a .mlperf folder, or a .json file."""
     return path.suffix == ".mlperf" or path.suffix == ".json"
 
 
 def read_report(path: Path, *, model: str | None = None, part: Part | None = None) -> LatencyRow:
     """The row of a report.
 
-    The first prediction after each load is cold and is left out, as it is in `repvit-sam latency`.
+    The first prediction after each load is cold and is left out, as in `repvit-sam latency`.
 
     Args:
-        model: name in the table; None takes the model file's, without what says which part it is.
-        part: None takes it from the model file's name: "decoder" where that is in it, else "encoder".
+        model: name in the table; by default the name of the model file, without a trailing "encoder" or "decoder".
+        part: by default "decoder" if the name of the model file contains that word, else "encoder".
 
     Raises:
-        InputError: there is no such file, or it is no report.
+        InputError: the file does not exist, or is not a report.
     """
     file = path / REPORT if path.is_dir() else path
     content = read_bounded(file, max_bytes=MAX_BYTES, name=str(file))
-    report: _Report = parse(_Report, content, where=f"{file}: no performance report of Xcode")
+    report: _Report = parse(_Report, content, where=f"{file}: not a performance report of Xcode")
     results = report.deviceResults
     if not results.predict.samples:
-        raise InputError(f"{file}: no performance report of Xcode (deviceResults.predict.samples: there is no prediction)")
+        raise InputError(f"{file}: not a performance report of Xcode (deviceResults.predict.samples: there is no prediction)")
     cold, warm = _split(results.predict.samples, every=results.perfRunConfig.predictionCount)
     p50, p90, p99 = percentiles(warm)
     system = report.deviceInfo.osNameAndVersionWithoutBuildNumber
@@ -109,7 +110,7 @@ def read_report(path: Path, *, model: str | None = None, part: Part | None = Non
 
 
 def _split(seconds: list[float], *, every: int | None) -> tuple[float, list[float]]:
-    """Milliseconds of the very first prediction, and of those that are not the first after a load."""
+    """Milliseconds of the very first prediction, and of all predictions but the first after each load."""
     every = every if every and every > 1 else len(seconds)
     warm = [value * 1000 for index, value in enumerate(seconds) if index % every]
     return seconds[0] * 1000, warm or [value * 1000 for value in seconds]
@@ -121,7 +122,7 @@ def _model_of(name: str) -> str:
 
 
 def _placement(structure: dict[str, Any]) -> dict[str, Placement]:
-    """Operations and share of the work by processor, of a model's main function; nothing where the report does not say."""
+    """Number of operations and share of the work by processor; empty if the report has no model structure."""
     counted: dict[str, list[float]] = {}
     for operation in _operations(structure):
         preferred = _at(operation, "deviceUsage", "preferred", "deviceType")

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import encoders
+from distill import export_photos
 from distill.cli import main
 from distill.commands_export import licences_of_run
+from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.export.fusion_check import randomize_batchnorm
 from encoders.repvit import build_classifier
@@ -79,6 +81,14 @@ def test_an_export_is_evaluated_like_any_model(exported, command, tmp_path):
         (["--untrained", "repvit_m0_8", "--format", "onnx"], "unknown model 'repvit_m0_8'"),
         (["-m", "sam_demo", "--format", "onnx", "--photos", "nowhere.json"], "nowhere.json"),
         (["-m", "no_such_run", "--format", "onnx"], "no_such_run does not exist"),
+        (["-m", "sam_demo", "--format", "onnx", "--points", "3"], "onnx takes no --prompts or --points"),
+        (["-m", "sam_demo", "--format", "coreml", "--points", "1"], "takes 2; expected 2 or more among them"),
+        (["-m", "sam_demo", "--format", "coreml", "--points", "x"], "'x' is not a valid count"),
+        (["-m", "sam_demo", "--format", "coreml", "--prompts", "999999"], "expected at most 1024"),
+        (["-m", "sam_demo", "--format", "onnx", "--aspect", "wide"], "'wide' is not an aspect ratio"),
+        (["-m", "sam_demo", "--format", "onnx", "--aspect", "99:1"], "none of the photos of sample:val can be used"),
+        (["-m", "sam_demo", "--format", "onnx", "--aspect", "3:2"], "cannot run without padding"),
+        (["-m", "sam_demo", "--format", "onnx", "--precise-bn", "no_cache"], "no_cache"),
     ],
 )
 def test_what_does_not_fit_is_said_and_nothing_is_written(command, tmp_path, arguments, said):
@@ -92,6 +102,28 @@ def test_an_untrained_checkpoint_is_refused(command, tmp_path):
     arguments = ("export", "-m", tmp_path / "fresh.safetensors", "--format", "onnx", "--num-photos", 1)
     code, _, err = command(*arguments, "--out", tmp_path / "out")
     assert code == 2 and "looks untrained" in err and not (tmp_path / "out").exists()
+
+
+def test_photos_are_found_by_name_and_not_all_of_them_are_read(tmp_path, monkeypatch):
+    read = []
+    real = export_photos.iterate_photos
+    monkeypatch.setattr(export_photos, "iterate_photos", lambda *a, **k: (read.append(s.key) or s for s in real(*a, **k)))
+    first = export_photos.first_photos("sample:val", limit=3)
+    assert len(first) == len(read) == 3
+    assert [s.key for s in export_photos.named_photos("sample:val", keys={first[1].key})] == [first[1].key] and len(read) == 5
+
+
+def test_a_folder_of_photos_with_annotations_is_a_data_set_and_one_without_is_photos_alone(tmp_path):
+    val = resolve_data("sample:val").parent
+    (sample,) = export_photos.first_photos(str(val), limit=1)
+    assert len(sample.boxes)
+    photo = next((val / "images").iterdir())
+    shutil.copy(photo, tmp_path)
+    (bare,) = export_photos.first_photos(str(tmp_path), limit=9)
+    assert not len(bare.boxes)
+    moved = shutil.copy(val / "instances.json", tmp_path / "elsewhere.json")
+    (found,) = export_photos.first_photos(str(moved), images=val / "images", limit=1)
+    assert found.key == sample.key and len(found.boxes) == len(sample.boxes)
 
 
 def test_verify_of_what_is_no_export_is_said(command, tmp_path):

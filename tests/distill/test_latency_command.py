@@ -1,10 +1,13 @@
-"""`repvit-sam latency`: a small real run, tables and plots of files, and what cannot be meant."""
+"""`repvit-sam latency`: a small real run, tables and plots of files, and input that is refused."""
 
+import errno
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from functools import partial
+from itertools import islice
 
 import pytest
 from PIL import Image
@@ -60,6 +63,9 @@ def test_a_small_model_in_every_runtime_that_is_here(command, tmp_path):
         assert one["ratio_to_baseline"] == 1.0 and one["trained"] is False and one["complete"]
         assert set(one["throughput"]) == ({"3"} if one["runtime"] in TORCH else set())
     assert [one.model_dump(mode="json") for one in read_rows(out)] == rows
+    (tmp_path / "printed.json").write_text(printed)
+    code, again, _ = command("table", tmp_path / "printed.json", "--json")
+    assert code == 0 and json.loads(again) == rows
     assert "round 2 of 2" in err
 
 
@@ -85,11 +91,12 @@ def test_all_parts_and_the_compiled_model_and_two_threads(command, tmp_path):
 @pytest.mark.slow  # about 20 s on an idle core: a model is exported and certified first
 def test_an_exported_folder_is_timed_in_its_own_runtime(command, tmp_path):
     pytest.importorskip("onnxscript")
-    from distill.commands_export import open_photos
+    from distill.sample_data import resolve_data
     from encoders import load
     from encoders.export import ExportRequest, export_model
+    from eval_zeroshot import open_dataset
 
-    photos, sam = open_photos("sample:val", limit=1), load("sam_demo", image_size=128)
+    photos, sam = list(islice(open_dataset(resolve_data("sample:val")), 1)), load("sam_demo", image_size=128)
     export_model(ExportRequest(sam=sam, out=tmp_path / "onnx", format="onnx", samples=photos, weights="sam_demo"))
     words = ["-m", f"shipped={tmp_path / 'onnx'}", "--rounds", 1, "--allow-loaded", "--out", tmp_path / "l.jsonl", "--json"]
     code, out, err = command(*words, *options("--part", ["encoder", "decoder"]))
@@ -114,13 +121,43 @@ def test_an_exported_folder_is_timed_in_its_own_runtime(command, tmp_path):
         (["--untrained", "repvit_m0_6", "--threads", 0], "--threads 0"),
         (["--untrained", "repvit_m0_6", "--baseline", "repvit_m0_9"], "--baseline 'repvit_m0_9' is not among the models"),
         (["--untrained", "repvit_m0_6", "--image-size", 100, "--allow-loaded"], "100"),
+        (["--untrained", "repvit_m0_6", "--image-size", 0], "image size 0 is not a positive multiple of 64"),
+        (["--untrained", "repvit_m0_6", "--batch", 2, "--batch-seconds", -1], "--batch-seconds -1.0: expected more than 0"),
+        ([*SMALL, "--runtime", "torch_fused", "--part", "decoder"], "torch_fused has no decoder of its own; add --runtime"),
+        ([*SMALL, "--part", "everything", "--photo", "missing.jpg"], "missing.jpg does not exist"),
+        ([*SMALL, "--device", "cuda"], "PyTorch finds no CUDA device here"),
         (["--rounds", 3], "nothing to time"),
     ],
 )
-def test_what_cannot_be_meant_is_told(command, tmp_path, words, message):
-    code, out, err = command(*words, "--out", tmp_path / "latency.jsonl")
+def test_wrong_input_is_refused_and_nothing_written(command, tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, out, err = command(*words, "--json", "--out", tmp_path / "latency.jsonl")
     assert code == 2 and message in err and out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_with_other_content_is_refused_before_the_run(command, tmp_path):
+    out = tmp_path / "notes.txt"
+    out.write_text("the end of my notes")
+    code, _, err = command(*SMALL, "--out", out)
+    assert code == 2 and "a file with other content is there" in err and "round" not in err
+    assert out.read_text() == "the end of my notes"
+    code, _, err = command(*SMALL, "--out", "/dev/null")
+    assert code == 2 and "/dev/null is a device or socket" in err
+
+
+def test_a_full_disk_is_reported_with_its_free_space(command, tmp_path, monkeypatch):
+    def full(path, flags):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "rows.jsonl").write_text(row().to_line())
+    monkeypatch.setattr("encoders.files._fsync", full)
+    code, _, err = command("table", tmp_path / "rows.jsonl", "--out", tmp_path / "table.txt")
+    assert code == 2 and "table.txt cannot be written (No space left on device, " in err and "MiB free)" in err
+    monkeypatch.setattr(os, "fsync", lambda descriptor: full(None, None))
+    monkeypatch.setattr(commands_latency, "run_lab", lambda models, settings, *, keep, say: keep([row()]))
+    code, _, err = command(*SMALL, "--out", tmp_path / "latency.jsonl")
+    assert code == 2 and "latency.jsonl cannot be written (No space left on device, " in err
 
 
 def test_a_runtime_that_is_not_installed_names_its_extra(command, tmp_path, monkeypatch):
@@ -136,7 +173,7 @@ def test_a_busy_machine_is_refused(command, tmp_path, monkeypatch):
     assert code == 2 and "--allow-loaded" in err
 
 
-def test_what_could_not_be_timed_makes_the_command_fail_after_all_rows(command, tmp_path, monkeypatch):
+def test_a_failed_row_makes_the_command_fail_after_all_rows(command, tmp_path, monkeypatch):
     rows = [row(), row(model="big", how="failed", p50_ms=None, note="out of memory")]
     monkeypatch.setattr(commands_latency, "run_lab", lambda *given, **more: rows)
     code, out, _ = command(*SMALL, "--out", tmp_path / "latency.jsonl")
@@ -191,7 +228,7 @@ def test_one_table_holds_the_server_and_the_mac(command, files, tmp_path):
     assert [one["p50_ms"] for one in json.loads(out)] == [412.0, 910.0, 44.8]
 
 
-def test_tables_of_what_is_none(command, files, tmp_path):
+def test_tables_of_wrong_files(command, files, tmp_path):
     server, *_ = files
     code, out, err = command("table", tmp_path / "nothing.jsonl")
     assert code == 2 and "nothing.jsonl does not exist" in err and out == ""
@@ -212,6 +249,15 @@ def test_a_plot_of_accuracy_against_latency(command, files, tmp_path):
     assert code == 0 and "left out, as only one of accuracy and latency is known: tiny" in err
     code, _, err = command(*words, "--part", "decoder")
     assert code == 2 and "no latency of the part 'decoder'" in err
+    code, _, err = command(*words, "--image-size", 512)
+    assert code == 0 and err == ""  # neither file says its image size
+    code, _, err = command(*words, "--no-padding")
+    assert code == 2 and "all results are with padding" in err
+    for option, message in (("--suite-version", "versions of suite 'box' 1"), ("--protocol", "protocols of suite 'box' p")):
+        code, _, err = command(*words, option, "other")
+        assert code == 2 and message in err
+    code, _, err = command(*words, "--call", "prompts 64")
+    assert code == 2 and "--call prompts 64" in err
 
 
 def test_matplotlib_is_asked_for_when_a_plot_is(command, files, tmp_path, monkeypatch):

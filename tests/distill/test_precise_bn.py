@@ -1,5 +1,7 @@
 """BatchNorm statistics from the photos of a cache."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -31,8 +33,17 @@ def test_a_small_cache_gives_its_whole_batches_once(sam, tiny_cache):
     assert all(torch.equal(some[key], every[key]) for key in some)
 
 
+def test_progress_is_reported_on_stderr(sam, tiny_cache, capsys, monkeypatch):
+    precise_from_cache(sam, tiny_cache, photos=11, batch_size=4)
+    assert capsys.readouterr().err.endswith("BatchNorm statistics: photo 8/8\n")
+    monkeypatch.setattr("time.monotonic", itertools.count(step=10).__next__)
+    precise_from_cache(sam, tiny_cache, photos=12, batch_size=4)
+    out, err = capsys.readouterr()
+    assert out == "" and [line.rsplit(" ")[-1] for line in err.splitlines()] == ["4/12", "8/12", "12/12"]
+
+
 def test_a_cache_of_another_size_and_too_few_photos_are_refused(tiny_cache, sam):
-    with pytest.raises(InputError, match="64 px, the model takes 128"):
+    with pytest.raises(InputError, match="64 px, but the model takes 128"):
         precise_from_cache(encoders.build_sam("repvit_m0_6", image_size=128), tiny_cache)
     with pytest.raises(InputError, match="3 photos are fewer than one batch of 4"):
         precise_from_cache(sam, tiny_cache, photos=3, batch_size=4)

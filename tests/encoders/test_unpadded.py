@@ -165,7 +165,12 @@ def test_an_encoder_that_cannot_is_refused_by_the_name_of_its_part(name, part):
 
 
 def test_wrong_parts_and_images_are_refused(sam):
-    for conv in (nn.Conv2d(3, 3, 5, padding=2), nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")):
+    for conv in (
+        nn.Conv2d(3, 3, 5, padding=2),
+        nn.Conv2d(3, 3, 3),
+        nn.Conv2d(3, 3, (1, 3), padding=(0, 1)),
+        nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"),
+    ):
         with pytest.raises(InputError, match="1 x 1 or 3 x 3"):
             UnpaddedEncoder(nn.Sequential(conv), image_size=SIZE)
     with pytest.raises(InputError, match="margin of 0"):
@@ -174,6 +179,18 @@ def test_wrong_parts_and_images_are_refused(sam):
     for sides in [(112, 240), (100, 256), (256, 272)]:
         with pytest.raises(InputError, match="expected one side of 256"):
             encoder(torch.zeros(1, 3, *sides))
+
+
+def test_the_shared_encoder_keeps_the_mode_of_each_of_its_parts(sam):
+    encoder = sam.image_encoder
+    encoder.stages[1].train()
+    try:
+        before = {name: part.training for name, part in encoder.named_modules()}
+        unpadded = UnpaddedEncoder(encoder, image_size=SIZE)
+        assert {name: part.training for name, part in encoder.named_modules()} == before
+        assert not unpadded.training and unpadded.encoder is encoder
+    finally:
+        encoder.eval()
 
 
 def test_train_mode_is_refused(sam):

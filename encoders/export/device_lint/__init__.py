@@ -1,8 +1,7 @@
-"""What can be said of a Core ML program on a phone without the phone: operations, cited rules, bytes.
+"""Check a saved Core ML program against published rules for phones, and count its operations and bytes; no phone is needed.
 
-Counts and rules are read off the saved program. They say which operations published rules name, and how many bytes of
-parameters and activations the program declares; they do not say what Core ML fuses, where it runs an operation, how long that
-takes, or why a model runs out of memory on a device.
+The report says which operations the rules name, and how many bytes of parameters and activations the program declares. It does
+not say what Core ML fuses, where it runs an operation, how long that takes, or why a model runs out of memory on a device.
 """
 
 from encoders.export.device_lint.report import SAYS, Finding, LintReport, lint_program

@@ -1,4 +1,4 @@
-"""A model as the Core ML program that the lint reads."""
+"""Lint a saved package, or a model as the Core ML export would save it."""
 
 import tempfile
 from pathlib import Path
@@ -15,26 +15,28 @@ PARTS: tuple[Part, ...] = ("encoder", "decoder")
 
 
 def lint_package(path: Path, *, name: str | None = None) -> LintReport:
-    """The lint of a saved package.
+    """Return the report on a saved package.
 
     Args:
-        name: for the report; the package's own.
+        name: name of the model in the report; by default the file name of the package.
 
     Raises:
-        InputError: no package is there, it is damaged, or it holds something else than one ML program.
+        InputError: there is no package, it is damaged, or it holds something other than one plain ML program.
         MissingExtra: coremltools is not installed.
     """
     return lint_program(read_package(path), name=name or path.name)
 
 
 def lint_model(sam: Sam, *, name: str, part: str = "encoder") -> LintReport:
-    """The lint of a model as the Core ML export writes it in fp16: fused, from pixels, normalisation inside.
+    """Return the report on a model as the Core ML export saves it in fp16: fused, with pixels as input.
 
     Args:
-        part: "encoder", or "decoder" for one box alone, so that every size is known; an exported one takes lists or ranges.
+        name: name of the model in the report.
+        part: "encoder" or "decoder". The decoder is converted for a single box, so that every size is known; an exported one
+            accepts several numbers of prompts and points.
 
     Raises:
-        InputError: there is no such part, or the model cannot be converted.
+        InputError: `part` is unknown, or the model cannot be converted.
         MissingExtra: coremltools is not installed.
     """
     from encoders.export.formats import coreml
@@ -42,7 +44,7 @@ def lint_model(sam: Sam, *, name: str, part: str = "encoder") -> LintReport:
     from encoders.export.formats.coreml_options import CoreMlOptions, Counts
 
     if part not in PARTS:
-        raise InputError(f"no part {part!r}; expected one of {', '.join(PARTS)}")
+        raise InputError(f"unknown part {part!r}; expected one of {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "Model.mlpackage"
         if part == "encoder":

@@ -1,4 +1,4 @@
-"""A program with the look-ups that rules need."""
+"""Look up what the rules need to know about a program."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,15 @@ from encoders.export.mil.program import Operation, Program, TensorType
 
 
 class Graph:
-    """Types, producers and constant parameters by name."""
+    """A program with the types, producers and constant parameters of its operations.
+
+    Attributes:
+        program: the program itself.
+        types: name of an input, constant or result -> type.
+        producers: name of a result -> the operation that computes it.
+        inputs: name -> input of the program.
+        enumerated: whether the program lists the shapes of an input.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -23,27 +31,27 @@ class Graph:
         self.inputs = {entry.name: entry for entry in program.inputs}
 
     def type_of(self, operation: Operation, parameter: str = "x") -> TensorType | None:
-        """Of a parameter's first value."""
+        """Return the type of a parameter's first value, None if the operation does not set it."""
         names = operation.inputs.get(parameter)
         return self.types[names[0]] if names else None
 
     def producer(self, operation: Operation, parameter: str = "x") -> Operation | None:
-        """What computes a parameter's first value; None for an input or a constant."""
+        """Return the operation that computes a parameter's first value, None if none does."""
         names = operation.inputs.get(parameter)
         return self.producers.get(names[0]) if names else None
 
     def constant(self, operation: Operation, parameter: str) -> bool:
-        """Whether a parameter stands in the program, packed or not."""
+        """Return whether a parameter is a constant of the program, compressed or not."""
         name = operation.inputs[parameter][0]
         producer = self.producers.get(name)
-        return name in self.program.constants or (producer is not None and producer.compresses)
+        return name in self.program.constants or (producer is not None and producer.unpacks)
 
     def ints(self, operation: Operation, parameter: str, default: Sequence[int] = ()) -> list[int]:
-        """A constant parameter's integers; the default where it is not given or computed."""
+        """Return the integers of a constant parameter, or the default if it is not set or not constant."""
         return [int(number) for number in self.numbers(operation, parameter, default)]
 
     def numbers(self, operation: Operation, parameter: str, default: Sequence[float] = ()) -> list[float]:
-        """A constant parameter's numbers; the default where it is not given or computed."""
+        """Return the numbers of a constant parameter, or the default if it is not set or not constant."""
         names = operation.inputs.get(parameter)
         constant = self.program.constants.get(names[0]) if names else None
         value = constant.value() if constant is not None else None

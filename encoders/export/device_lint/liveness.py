@@ -1,4 +1,4 @@
-"""Bytes of activations while a program runs in its own order; each operation writes a new tensor, nothing is fused."""
+"""Activation memory of a program that runs in its own order, writes a new tensor in each operation and fuses nothing."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from encoders.export.mil.program import Operation, Program
 
 @dataclass(frozen=True)
 class Activations:
-    """In bytes, by the declared types.
+    """Activation memory in bytes, according to the declared types.
 
     Attributes:
-        peak: the most that is alive at once: what an operation reads and writes, and what a later one still reads.
-        at: where.
-        written: by all operations together.
-        unknown_sizes: whether a size is known only when it runs, and counted as 1.
+        peak: the largest total that is alive at once: what an operation reads and writes, and what later ones still read.
+        at: the operation where the peak occurs; None if the inputs alone are the peak.
+        written: total written by all operations.
+        unknown_sizes: whether some sizes are known only at run time; these count as 1.
     """
 
     peak: int
@@ -23,11 +23,11 @@ class Activations:
 
 
 def activations(program: Program) -> Activations:
-    """Count them. Inputs are alive from the start to their last use, outputs to the end."""
+    """Compute peak and total activation bytes. Inputs are alive from the start to their last use, outputs to the end."""
     last: dict[str, int] = {}
     operations = program.computing
     for place, operation in enumerate(operations):
-        last.update({name: place for names in operation.inputs.values() for name in names})
+        last.update(dict.fromkeys(operation.arguments, place))
         last.update({variable.name: max(place, last.get(variable.name, 0)) for variable in operation.outputs})
     last.update({name: len(operations) for name in program.outputs})
     alive = {entry.name: entry.type.bytes for entry in program.inputs}

@@ -1,4 +1,4 @@
-"""When a rule names an operation. Each takes the operation and its graph."""
+"""The conditions of the rules. Each function returns whether its rule names an operation of a graph."""
 
 from encoders.export.device_lint.graph import Graph
 from encoders.export.mil.program import Operation
@@ -14,12 +14,12 @@ MAX_RANK = 5
 
 
 def rank_above_5(operation: Operation, graph: Graph) -> bool:
-    """A result of more than five axes."""
+    """A result has more than five axes."""
     return any(len(variable.type.shape) > MAX_RANK for variable in operation.outputs)
 
 
 def palette_rank(operation: Operation, graph: Graph) -> bool:
-    """Weights from a look-up table of more than five axes, with scales of its own."""
+    """The weights come from a look-up table of more than five axes and are scaled afterwards."""
     scaled = graph.producer(operation, "weight")
     if scaled is None or scaled.type != "constexpr_blockwise_shift_scale":
         return False
@@ -29,59 +29,59 @@ def palette_rank(operation: Operation, graph: Graph) -> bool:
 
 
 def float32(operation: Operation, graph: Graph) -> bool:
-    """A result in fp32."""
+    """A result is fp32."""
     return any(variable.type.dtype == "fp32" for variable in operation.outputs)
 
 
 def other_types(operation: Operation, graph: Graph) -> bool:
-    """A result that is neither fp32 nor of a supported type."""
+    """A result is neither fp32 nor of a supported type."""
     return any(variable.type.dtype not in (*SUPPORTED, "fp32") for variable in operation.outputs)
 
 
 def dynamic_shape(operation: Operation, graph: Graph) -> bool:
-    """A result whose size is known only when it runs, in a program without a list of shapes."""
+    """A result has a size that is known only at run time, in a program without enumerated shapes."""
     return not graph.enumerated and any(not variable.type.static for variable in operation.outputs)
 
 
 def dynamic_operation(operation: Operation, graph: Graph) -> bool:
-    """A shape that is computed."""
+    """The operation computes a shape, or takes one that is not constant."""
     return operation.type == "shape" or (operation.type in ("reshape", "fill") and not graph.constant(operation, "shape"))
 
 
 def gather(operation: Operation, graph: Graph) -> bool:
-    """Any kind of gather."""
+    """The operation is any kind of gather."""
     return operation.type.startswith("gather")
 
 
 def recurrent(operation: Operation, graph: Graph) -> bool:
-    """LSTM, GRU or RNN."""
+    """The operation is an LSTM, GRU or RNN."""
     return operation.type in ("lstm", "gru", "rnn")
 
 
 def dilated(operation: Operation, graph: Graph) -> bool:
-    """A dilation above 1."""
+    """A convolution has a dilation above 1."""
     return operation.type in ("conv", "conv_transpose") and max(graph.ints(operation, "dilations", [1])) > 1
 
 
 def strongly_dilated(operation: Operation, graph: Graph) -> bool:
-    """A dilation above 3."""
+    """A convolution has a dilation above 3."""
     return operation.type in ("conv", "conv_transpose") and max(graph.ints(operation, "dilations", [1])) > 3
 
 
 def large_pool(operation: Operation, graph: Graph) -> bool:
-    """A window above 13, or a stride above 2."""
+    """A pooling has a kernel above 13 or a stride above 2."""
     if operation.type not in POOLS:
         return False
     return max(graph.ints(operation, "kernel_sizes", [1])) > 13 or max(graph.ints(operation, "strides", [1])) > 2
 
 
 def pool_stride(operation: Operation, graph: Graph) -> bool:
-    """A stride other than 1, 2 and 4."""
+    """A pooling has a stride other than 1, 2 and 4."""
     return operation.type in POOLS and any(stride not in (1, 2, 4) for stride in graph.ints(operation, "strides", [1]))
 
 
 def large_upsampling(operation: Operation, graph: Graph) -> bool:
-    """A factor above 2."""
+    """Height or width grows by more than a factor of 2."""
     before = graph.type_of(operation) if operation.type in RESIZES else None
     if before is None:
         return False
@@ -90,7 +90,7 @@ def large_upsampling(operation: Operation, graph: Graph) -> bool:
 
 
 def channel_broadcast(operation: Operation, graph: Graph) -> bool:
-    """A product of C x H x W and C x 1 x 1, both computed."""
+    """The operation multiplies C x H x W by C x 1 x 1, neither of them constant."""
     if operation.type != "mul" or any(graph.constant(operation, name) for name in ("x", "y")):
         return False
     x, y = graph.type_of(operation, "x"), graph.type_of(operation, "y")
@@ -100,16 +100,15 @@ def channel_broadcast(operation: Operation, graph: Graph) -> bool:
 
 
 def linear(operation: Operation, graph: Graph) -> bool:
-    """A linear layer: `linear`, or a product with a constant matrix."""
+    """The operation is a linear layer: `linear`, or `matmul` with a constant matrix."""
     return operation.type == "linear" or (operation.type == "matmul" and any(graph.constant(operation, n) for n in "xy"))
 
 
 def split_layer_norm(operation: Operation, graph: Graph) -> bool:
-    """The end of a normalisation that is written as mean, difference, square, root and quotient."""
+    """The operation is the final division of a normalisation that is written as mean, difference, square and square root."""
     if operation.type not in ("real_div", "mul"):
         return False
-    names = {name for parameter in ("x", "y") for name in operation.inputs[parameter]}
-    made_by = [graph.producers[name] for name in names if name in graph.producers]
+    made_by = [graph.producers[name] for name in operation.arguments if name in graph.producers]
     rooted = any(one.type in ("sqrt", "rsqrt") for one in made_by)
     return rooted and any(one.type == "sub" and _mean(graph, one) for one in made_by)
 
@@ -120,7 +119,7 @@ def _mean(graph: Graph, operation: Operation) -> bool:
 
 
 def softmax_over_space(operation: Operation, graph: Graph) -> bool:
-    """A softmax of a tensor of four axes or more that is not over the second, the channels."""
+    """A softmax of a tensor of at least four axes runs over another axis than the second, the channels."""
     shape = graph.type_of(operation)
     if operation.type != "softmax" or shape is None or len(shape.shape) < 4:
         return False
@@ -128,7 +127,7 @@ def softmax_over_space(operation: Operation, graph: Graph) -> bool:
 
 
 def conv_stride(operation: Operation, graph: Graph) -> bool:
-    """A stride that is not one of those the source lists."""
+    """A convolution has strides other than those that the source lists."""
     strides = graph.ints(operation, "strides", [1]) if operation.type == "conv" else [1]
     if len(set(strides)) == 1:
         return strides[0] not in EQUAL_STRIDES
@@ -136,32 +135,32 @@ def conv_stride(operation: Operation, graph: Graph) -> bool:
 
 
 def palette_stride(operation: Operation, graph: Graph) -> bool:
-    """A stride above 2 with weights from a look-up table."""
+    """A convolution with weights from a look-up table has a stride above 2."""
     producer = graph.producer(operation, "weight") if operation.type == "conv" else None
     packed = producer is not None and producer.type.startswith("constexpr_lut")
     return packed and max(graph.ints(operation, "strides", [1])) > 2
 
 
 def large_kernel(operation: Operation, graph: Graph) -> bool:
-    """A kernel of 9 or more along a side."""
+    """A convolution kernel is 9 or larger along an axis."""
     weight = graph.type_of(operation, "weight") if operation.type in ("conv", "conv_transpose") else None
     return weight is not None and any((size or 0) >= LARGE_KERNEL for size in weight.shape[2:])
 
 
 def singleton_last_axis(operation: Operation, graph: Graph) -> bool:
-    """A result with a last axis of size 1."""
+    """A result has a last axis of size 1."""
     return any(variable.type.shape and variable.type.shape[-1] == 1 for variable in operation.outputs)
 
 
 def misaligned(shape: tuple[int | None, ...], dtype: str) -> bool:
-    """Whether a last axis of more than one element is no multiple of 64 bytes."""
+    """Return whether the last axis has more than one element and is not a multiple of 64 bytes."""
     width = {"fp16": 2, "int16": 2, "int8": 1, "uint8": 1, "fp32": 4, "int32": 4}.get(dtype, 0)
     last = shape[-1] if shape else None
     return last is not None and last > 1 and (last * width) % ALIGNMENT_BYTES != 0
 
 
 def misaligned_last_axis(operation: Operation, graph: Graph) -> bool:
-    """A result inside the program whose last axis is no multiple of 64 bytes."""
+    """A result that is not an output of the program has a last axis that is not a multiple of 64 bytes."""
     return any(
         misaligned(variable.type.shape, variable.type.dtype)
         for variable in operation.outputs
@@ -170,15 +169,15 @@ def misaligned_last_axis(operation: Operation, graph: Graph) -> bool:
 
 
 def misaligned_interface(operation: Operation, graph: Graph) -> bool:
-    """An array that goes in or out here, whose last axis is no multiple of 64 bytes."""
-    read = {name for names in operation.inputs.values() for name in names} & graph.inputs.keys()
+    """The operation reads an input array or writes an output whose last axis is not a multiple of 64 bytes."""
+    read = graph.inputs.keys() & operation.arguments
     arrays = [graph.inputs[name].type for name in read if graph.inputs[name].kind == "array"]
     arrays += [variable.type for variable in operation.outputs if variable.name in graph.program.outputs]
     return any(misaligned(one.shape, one.dtype) or bool(one.shape and one.shape[-1] == 1) for one in arrays)
 
 
 def moves_last_axis(operation: Operation, graph: Graph) -> bool:
-    """A transposition or a reshape that changes the last axis."""
+    """A transpose or reshape changes the last axis."""
     before = graph.type_of(operation)
     if before is None or not before.shape:
         return False

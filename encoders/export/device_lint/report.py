@@ -1,4 +1,4 @@
-"""The lint of one program."""
+"""Apply all rules to a program, and count its operations and bytes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ from encoders.export.device_lint.graph import Graph
 from encoders.export.device_lint.liveness import activations
 from encoders.export.device_lint.rules import RULES, Rule
 from encoders.export.mil.blobs import Blob
+from encoders.export.mil.guards import input_errors
 from encoders.export.mil.program import Program
 
 MAX_EXAMPLES = 3
 SAYS = (
-    "Read off the saved program: which operations published rules name, and the bytes that its declared types add up to when "
-    "each operation writes a new tensor. Nothing was run. Core ML fuses operations, reuses memory and places operations as it "
-    "sees fit; these numbers do not say where an operation runs, how long it takes, or why a model runs out of memory on a "
-    "phone."
+    "These numbers come from the saved program: how many operations each published rule names, and how many bytes the declared "
+    "types need if every operation writes a new tensor. Nothing was run. Core ML fuses operations, reuses memory and chooses "
+    "where to run each one, so these numbers do not say where an operation runs, how long it takes, or why a model runs out of "
+    "memory on a phone."
 )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule names.
+    """The operations that one rule names.
 
     Attributes:
-        operations: type -> how many.
-        examples: names of the first few.
+        operations: type -> number of operations of that type.
+        examples: names of the first few operations.
     """
 
     rule: Rule
@@ -34,11 +35,11 @@ class Finding:
 
     @property
     def count(self) -> int:
-        """Of operations."""
+        """Number of operations named."""
         return sum(self.operations.values())
 
     def json(self) -> dict[str, Any]:
-        """JSON types only."""
+        """Return the finding as JSON types."""
         return {
             "rule": self.rule.name,
             "effect": self.rule.effect,
@@ -54,15 +55,19 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class LintReport:
-    """Counts of one program.
+    """The findings and counts of one program.
 
     Attributes:
-        operations: type -> how many, most first; without constants and what unpacks them.
-        findings: of the rules that name something, in the table's order.
-        named_as_leaving: operations that at least one rule of effect `leaves` names.
-        parameter_bytes: of the weights file, as stored.
-        peak_bytes, written_bytes: see `liveness.Activations`; peak_at is the operation, with the type of its result.
-        unknown_sizes: whether some sizes are known only when it runs, and counted as 1.
+        name: name of the model.
+        opset: the operation set, e.g. "CoreML7".
+        operations: type -> number of operations, largest first; constants and operations that unpack them are not counted.
+        findings: those of the rules that name at least one operation, in the order of `RULES`.
+        named_as_leaving: number of operations that at least one rule of effect `leaves` names.
+        parameter_bytes: size of the tensors in the weights files, as stored.
+        peak_bytes: see `liveness.Activations`.
+        peak_at: type of the operation where the peak occurs, with the type of its result; empty if the inputs are the peak.
+        written_bytes: see `liveness.Activations`.
+        unknown_sizes: whether some sizes are known only at run time; these count as 1.
     """
 
     name: str
@@ -78,11 +83,11 @@ class LintReport:
 
     @property
     def total(self) -> int:
-        """Of operations."""
+        """Number of operations."""
         return sum(self.operations.values())
 
     def json(self) -> dict[str, Any]:
-        """JSON types only."""
+        """Return the report as JSON types."""
         return {
             "model": self.name,
             "opset": self.opset,
@@ -99,7 +104,19 @@ class LintReport:
 
 
 def lint_program(program: Program, *, name: str) -> LintReport:
-    """Count a program's operations and bytes, and ask every rule."""
+    """Return the report on a program.
+
+    Args:
+        name: name of the model in the report.
+
+    Raises:
+        InputError: the program is damaged.
+    """
+    with input_errors(program.name):
+        return _lint(program, name=name)
+
+
+def _lint(program: Program, *, name: str) -> LintReport:
     graph = Graph(program)
     named: dict[str, list[int]] = {
         rule.name: [place for place, operation in enumerate(program.computing) if rule.applies(operation, graph)]
@@ -117,14 +134,14 @@ def lint_program(program: Program, *, name: str) -> LintReport:
     leaving = {place for rule in RULES if rule.effect == "leaves" for place in named[rule.name]}
     counted = activations(program)
     peak_at = "" if counted.at is None else f"{counted.at.type} -> {counted.at.outputs[0].type}"
-    blobs = {one.source.offset: one.source.bytes for one in program.constants.values() if isinstance(one.source, Blob)}
+    blobs = {one.source for one in program.constants.values() if isinstance(one.source, Blob)}
     return LintReport(
         name=name,
         opset=program.opset,
         operations=dict(Counter(operation.type for operation in program.computing).most_common()),
         findings=findings,
         named_as_leaving=len(leaving),
-        parameter_bytes=sum(blobs.values()),
+        parameter_bytes=sum(blob.bytes for blob in blobs),
         peak_bytes=counted.peak,
         peak_at=peak_at,
         written_bytes=counted.written,

@@ -1,6 +1,7 @@
-"""The rules, in one table: what a source says of the Neural Engine, where it says so, and how sure it is of itself.
+"""The table of rules: what a source says about the Neural Engine, where it says it, and how reliable it calls itself.
 
-`leaves`: the source says that the operation is not run there. `costs`: it runs there, at a price, or may be moved.
+The effect `leaves` means that, according to the source, the operation does not run on the Neural Engine; `costs` means that it
+runs there at a cost, or may be moved elsewhere.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,13 @@ Effect = Literal["leaves", "costs"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a rule is written, and how its authors label it."""
+    """The publication of a rule.
+
+    Attributes:
+        name: project and file.
+        url: link to the text.
+        standing: what kind of text it is, and how reliable its authors call it.
+    """
 
     name: str
     url: str
@@ -41,7 +48,7 @@ FAQ = Source(
 HOLLANCE = Source(
     "hollance/neural-engine, unsupported-layers.md",
     "https://github.com/hollance/neural-engine/blob/d0bb530/docs/unsupported-layers.md",
-    "observations of a developer; calls itself incomplete and possibly wrong, some of it guesses",
+    "a developer's observations; the page calls itself incomplete, possibly wrong and partly guesswork",
 )
 
 
@@ -50,10 +57,11 @@ class Rule:
     """One rule.
 
     Attributes:
-        name: for tables and JSON.
-        effect: see the module.
-        sentence: what the source says, in short.
-        applies: whether it names an operation.
+        name: short name for tables and JSON.
+        effect: "leaves" or "costs", see the docstring of this module.
+        sentence: what the source says, in one sentence.
+        source: where it says so.
+        applies: returns whether the rule names an operation of a graph.
     """
 
     name: str
@@ -64,111 +72,123 @@ class Rule:
 
 
 RULES = (
-    Rule("rank above 5", "leaves", "Intermediates of rank 6 and more are rejected.", APPLE, when.rank_above_5),
-    Rule("fp32", "leaves", "fp32 falls back to GPU or CPU.", APPLE, when.float32),
+    Rule("rank above 5", "leaves", "Intermediate tensors of rank 6 or more are rejected.", APPLE, when.rank_above_5),
+    Rule("fp32", "leaves", "fp32 falls back to the GPU or CPU.", APPLE, when.float32),
     Rule("other types", "leaves", "The supported types are fp16, int8 and int16.", APPLE, when.other_types),
-    Rule("dynamic shape", "leaves", "Shapes have to be fully static.", APPLE, when.dynamic_shape),
+    Rule("dynamic shape", "leaves", "Shapes must be fully static.", APPLE, when.dynamic_shape),
     Rule(
         "dynamic operation",
         "leaves",
-        "A model with enumerated shapes runs there, unless the conversion introduced dynamic layers.",
+        "A model with enumerated shapes runs on the Neural Engine unless the conversion introduced dynamic layers.",
         FAQ,
         when.dynamic_operation,
     ),
     Rule(
         "palette of rank 6",
         "leaves",
-        "Look-up tables of rank 6, as scales for each channel make them, are rejected.",
+        "Look-up tables of rank 6, which per-channel scales produce, are rejected.",
         APPLE_SEGMENTATION,
         when.palette_rank,
     ),
-    Rule("gather", "leaves", "gather is known to not work there.", HOLLANCE, when.gather),
-    Rule("recurrent", "leaves", "RNN layers are known to not work there.", HOLLANCE, when.recurrent),
-    Rule("dilated convolution", "leaves", "Dilated convolutions are known to not work there.", HOLLANCE, when.dilated),
+    Rule("gather", "leaves", "gather is known not to work on the Neural Engine.", HOLLANCE, when.gather),
+    Rule("recurrent", "leaves", "RNN layers are known not to work on the Neural Engine.", HOLLANCE, when.recurrent),
+    Rule(
+        "dilated convolution",
+        "leaves",
+        "Dilated convolutions are known not to work on the Neural Engine.",
+        HOLLANCE,
+        when.dilated,
+    ),
     Rule(
         "large pooling",
         "leaves",
-        "Pooling with a kernel above 13 or a stride above 2 is known to not work there.",
+        "Pooling with a kernel above 13 or a stride above 2 is known not to work on the Neural Engine.",
         HOLLANCE,
         when.large_pool,
     ),
     Rule(
         "large upsampling",
         "leaves",
-        "Upsampling by more than 2 is known to not work there.",
+        "Upsampling by a factor above 2 is known not to work on the Neural Engine.",
         HOLLANCE,
         when.large_upsampling,
     ),
     Rule(
         "channel broadcast",
         "leaves",
-        "Certain broadcasting operations do not work there, e.g. multiplying C x H x W by C x 1 x 1.",
+        "Certain broadcasting operations do not work on the Neural Engine, e.g. multiplying C x H x W by C x 1 x 1.",
         HOLLANCE,
         when.channel_broadcast,
     ),
     Rule(
         "linear layer",
         "costs",
-        "Linear layers are decomposed into less efficient operations that may fall back to the CPU; a 1x1 convolution is not.",
+        "Linear layers are decomposed into less efficient operations that may fall back to the CPU; 1x1 convolutions are not.",
         APPLE,
         when.linear,
     ),
     Rule(
         "decomposed normalisation",
         "costs",
-        "A normalisation as one operation is mapped better than its parts.",
+        "A normalisation that is one operation maps better to the hardware than its decomposed parts.",
         APPLE,
         when.split_layer_norm,
     ),
     Rule(
         "softmax over space",
         "costs",
-        "A softmax over height or width limits how work is split; it matters where tensors are large.",
+        "A softmax over height or width limits how the work can be split, which matters for large tensors.",
         APPLE,
         when.softmax_over_space,
     ),
-    Rule("convolution stride", "costs", "Strides other than products of 2 and 3 have overhead.", APPLE, when.conv_stride),
+    Rule("convolution stride", "costs", "Strides that are not products of 2 and 3 have overhead.", APPLE, when.conv_stride),
     Rule(
         "palettised stride",
         "costs",
-        "With palettised kernels strides are supported up to 2.",
+        "Convolutions with palettised kernels support strides only up to 2.",
         APPLE,
         when.palette_stride,
     ),
     Rule(
         "large kernel",
         "costs",
-        "Large kernels are expensive (its bad example has 9 a side; it gives no bound).",
+        "Large kernels are expensive (the source names no limit; its bad example is 9 x 9).",
         APPLE,
         when.large_kernel,
     ),
-    Rule("large dilation", "costs", "Large dilations are expensive; chains of 2 and 3 are not.", APPLE, when.strongly_dilated),
+    Rule(
+        "large dilation",
+        "costs",
+        "Large dilations are expensive; chains of dilations 2 and 3 are not.",
+        APPLE,
+        when.strongly_dilated,
+    ),
     Rule("pooling stride", "costs", "Pooling strides other than 2 and 4 have overhead.", APPLE, when.pool_stride),
     Rule(
         "unaligned interface",
         "costs",
-        "The last axis of inputs and outputs has to be a multiple of 64 bytes, or is padded to one.",
+        "The last axis of inputs and outputs must be a multiple of 64 bytes, or it is padded to one.",
         APPLE,
         when.misaligned_interface,
     ),
     Rule(
         "unaligned last axis",
         "costs",
-        "A last axis that is no multiple of 64 bytes is padded to one, except perhaps in the L2 cache.",
+        "A last axis that is not a multiple of 64 bytes is padded to one, except perhaps in the L2 cache.",
         APPLE,
         when.misaligned_last_axis,
     ),
     Rule(
         "singleton last axis",
         "costs",
-        "A last axis of 1 is padded to 64 bytes: 32 times its memory in fp16.",
+        "A last axis of size 1 is padded to 64 bytes, 32 times its memory in fp16.",
         APPLE,
         when.singleton_last_axis,
     ),
     Rule(
         "moved last axis",
         "costs",
-        "Reshapes and transposes that touch the last axis force a full rewrite in memory.",
+        "Reshapes and transposes that change the last axis rewrite the whole tensor in memory.",
         APPLE,
         when.moves_last_axis,
     ),

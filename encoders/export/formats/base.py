@@ -9,6 +9,8 @@ from encoders.errors import InputError
 from encoders.sam import Sam
 
 How = Literal["executed", "interpreted"]
+CALLER_NORMALISES = "the caller normalises, then pads right and below with zeros"  # `Format.padding` of the embedding contract
+POINTS = (2, 3)  # `Format.points` of decoders that take any number
 
 
 class Runtime(Protocol):
@@ -56,6 +58,9 @@ class Format(Protocol):
         extra: of this package, that brings what it needs.
         precisions: that it can write, the default first.
         padding: how the encoder's input is padded, for the certificate.
+        points: numbers of points of the certificate's prompts, each 2 or more, the smallest first. A box counts two, the
+            padding that ends a prompt without one counts one. The decoder takes all these numbers.
+        takes_masks: whether the decoder takes masks of an earlier round.
         elsewhere: runtimes that the files are for and that do not run on this machine, for the certificate.
     """
 
@@ -64,6 +69,8 @@ class Format(Protocol):
     extra: str
     precisions: tuple[str, ...]
     padding: str
+    points: tuple[int, ...]
+    takes_masks: bool
     elsewhere: tuple[str, ...]
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:

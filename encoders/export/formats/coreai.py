@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.contract import EMBED_DIM, STRIDE
+from encoders.contract import EMBED_DIM, MASK_STRIDE, STRIDE
 from encoders.errors import MissingExtra
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import How, no_mask_input
+from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How, no_mask_input
 from encoders.export.formats.coreai_asset import EXTRA, PACKAGE, SUFFIX, Asset, write_asset
+from encoders.export.formats.sam_contract import MAX_POINTS, MAX_PROMPTS
 from encoders.export.frame import input_shape
 from encoders.sam import Sam
 
 ENCODER, DECODER = f"encoder{SUFFIX}", f"decoder{SUFFIX}"
 DECODER_INPUTS = ("image_embeddings", "point_coords", "point_labels")
 DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
-MAX_PROMPTS, MAX_POINTS = 1024, 64  # of a call
 
 ENCODES = (
     "image (1, 3, {height}, {width}) float32: RGB of the photo resized to a long side of {size}, minus "
@@ -55,14 +55,16 @@ class CoreAiFormat:
     format = "coreai"
     extra = EXTRA
     precisions: tuple[str, ...] = ("fp32", "fp16")
-    padding = "the caller normalises, then pads right and below with zeros"
+    padding = CALLER_NORMALISES
+    points = POINTS
+    takes_masks = False
     elsewhere: tuple[str, ...] = () if sys.platform == "darwin" else ("Core AI on macOS and iOS",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
         size = sam.image_size
         _, _, height, width = input_shape(sam)
-        names = {"size": size, "height": height, "width": width, "side": size // STRIDE, "mask": size // 4}
+        names = {"size": size, "height": height, "width": width, "side": size // STRIDE, "mask": size // MASK_STRIDE}
         encoder = exportable(sam.image_encoder)
         write_asset(
             HalfEncoder(encoder) if precision == "fp16" else encoder,

@@ -1,6 +1,6 @@
 """Core AI assets (`.aimodel`): a PyTorch module written as one, and one executed from ordinary, synchronous code.
 
-The packages are pre-releases: whatever they raise when they are imported counts as their not being installed.
+The packages are pre-releases: whatever they raise when they are imported counts as if they were not installed.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import InputError, MissingExtra
+from encoders.export.graph import check_eval, reason_of, trace
 from encoders.files import sha256_file
 
 EXTRA, PACKAGE = "coreai", "coreai-torch"
@@ -66,17 +67,16 @@ def write_asset(
 
     Raises:
         MissingExtra: coreai-torch is not installed.
-        InputError: the module is in train mode, or has an operation that the converter does not know.
+        InputError: the module is in train mode, cannot be traced, or has an operation that the converter does not know.
         OSError: the disk has no room for it.
     """
     converter, runtime = need("coreai_torch"), need("coreai.runtime")
-    if module.training:
-        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    check_eval(module)
     metadata = runtime.AIModelAssetMetadata()
     metadata.model_description = description
     with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it shows its progress
         warnings.simplefilter("ignore")
-        exported = torch.export.export(module, example, dynamic_shapes=dynamic_shapes)
+        exported = trace(module, example, dynamic_shapes=dynamic_shapes, strict=True)
         exported = exported.run_decompositions(converter.get_decomp_table())
         check_room(path.parent, needed=tensor_bytes([*exported.state_dict.values(), *exported.constants.values()]))
         try:
@@ -84,13 +84,14 @@ def write_asset(
                 exported, input_names=list(inputs), output_names=list(outputs)
             )
             program.to_coreai().save_asset(path, metadata)
-        except ValueError as error:  # how the converter names operations that it does not know
-            reason = str(error).splitlines()[0][:300]
-            raise InputError(f"coreai-torch cannot convert the model: {reason}; choose another format") from error
+        except OSError:
+            raise
+        except Exception as error:  # its own exceptions have no common base
+            raise InputError(f"coreai-torch cannot convert the model: {reason_of(error)}; choose another format") from error
 
 
 def tensor_bytes(values: Iterable[Any]) -> int:
-    """Of the tensors among them."""
+    """Total size in bytes of the tensors in `values`."""
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
 
 
@@ -101,7 +102,7 @@ def check_room(folder: Path, *, needed: int) -> None:
         needed: bytes of the weights; a program is a little larger.
 
     Raises:
-        OSError: the disk of `folder` has not that much room.
+        OSError: the disk of `folder` does not have enough free space.
     """
     if shutil.disk_usage(folder).free < needed * ROOM_FACTOR + ROOM_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.encoder_module import PixelEncoder
@@ -51,10 +52,16 @@ class CoreMlFormat:
     extra = "coreml"
     precisions: tuple[str, ...] = ("fp16", "fp32", "int8", "palette8", "palette6", "palette4")
     padding = f"the caller pads right and below with RGB ({COLOUR}); the encoder normalises"
+    takes_masks = False
     elsewhere: tuple[str, ...] = () if sys.platform == "darwin" else ("Core ML on macOS and iOS",)
 
     def __init__(self, options: CoreMlOptions | None = None) -> None:
         self.options = options or CoreMlOptions()
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """See `Format.points`: up to two of those that the decoder takes."""
+        return self.options.certified_points
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
@@ -102,9 +109,9 @@ def convert_decoder(sam: Sam, *, half: bool, options: CoreMlOptions) -> Any:
         MissingExtra, InputError: as `convert`.
     """
     ct = need_coremltools()
-    side = sam.image_size // 16
+    side = sam.image_size // STRIDE
     prompts, points = options.prompts.values[-1], options.points.values[-1]
-    embedding = ct.TensorType(name="image_embeddings", shape=(1, 256, side, side), dtype=_float(half))
+    embedding = ct.TensorType(name="image_embeddings", shape=(1, EMBED_DIM, side, side), dtype=_float(half))
     coords = ct.TensorType(name="point_coords", shape=_shape(options, last=(2,)), dtype=np.float32)
     labels = ct.TensorType(name="point_labels", shape=_shape(options), dtype=np.int32)
     axes = {
@@ -115,7 +122,7 @@ def convert_decoder(sam: Sam, *, half: bool, options: CoreMlOptions) -> Any:
     return convert(
         PromptDecoder(sam),
         (
-            torch.zeros(1, 256, side, side),
+            torch.zeros(1, EMBED_DIM, side, side),
             torch.zeros(prompts, points, 2),
             torch.zeros(prompts, points, dtype=torch.int32),
         ),

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from encoders.errors import InputError, MissingExtra
+from encoders.export.graph import check_eval, reason_of, trace
 
 OLDEST = 9  # major version of coremltools that reads what torch.export writes today
 UNSUPPORTED = re.compile(r"Unsupported fx node (\S+?),|convert function for op '([^']+)' not implemented")
@@ -83,12 +83,12 @@ def convert(
         InputError: the module is in train mode, cannot be traced, or has an operation that coremltools does not know.
     """
     ct = need_coremltools()
-    if module.training:
-        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    check_eval(module)
     precision: Any = ct.precision.FLOAT32
     if half:
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: keep_float32 is None or not keep_float32(op))
-    program = trace(module, example, dynamic_shapes=dynamic_shapes)
+    with quiet():
+        program = trace(module, example, dynamic_shapes=dynamic_shapes, strict=True).run_decompositions({})
     try:
         with quiet():
             return ct.convert(
@@ -104,32 +104,12 @@ def convert(
         raise InputError(_refusal(error)) from error
 
 
-def trace(module: nn.Module, example: tuple[Tensor, ...], *, dynamic_shapes: Any = None) -> Any:
-    """The module as `torch.export` sees it, in core operations.
-
-    Raises:
-        InputError: it cannot be traced, as where its way depends on values.
-    """
-    try:
-        with torch.no_grad(), quiet():
-            return torch.export.export(module, example, dynamic_shapes=dynamic_shapes).run_decompositions({})
-    except Exception as error:  # torch's own exceptions here have no common base
-        raise InputError(
-            f"the model cannot be exported as a graph: {_reason(error)}; write it without branches on values"
-        ) from error
-
-
 def _refusal(error: Exception) -> str:
     found = UNSUPPORTED.search(str(error))
     if found:
         name = found.group(1) or found.group(2)
         return f"coremltools does not know the model's operation {name!r}; write it with others, or export to another format"
-    return f"coremltools cannot convert the model: {_reason(error)}; export to another format"
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return f"coremltools cannot convert the model: {reason_of(error)}; export to another format"
 
 
 def leads_to_sine(operation: Any) -> bool:
@@ -149,8 +129,8 @@ def leads_to_sine(operation: Any) -> bool:
 
 
 def up_to_convolution(count: int) -> Callable[[Any], bool]:
-    """operation -> whether at most `count` convolutions lie on its longest way from the inputs, itself included; its constants
-    go with it. Without any, none is meant.
+    """A predicate that is true for operations with at most `count` convolutions on their longest way from the inputs, their own
+    included, and for the constants of these operations; with a count of 0 it is always false.
     """
     depths: dict[str, int] = {}
 
@@ -179,10 +159,10 @@ def convolution_depths(operations: Iterable[Any]) -> dict[str, int]:
 
 
 def save(model: Any, path: Path) -> None:
-    """Write a coremltools model as an `.mlpackage`, without what only a debugger reads, for everybody whom the umask lets."""
+    """Write a coremltools model as an `.mlpackage`, without debugging files, with the permissions that the umask gives."""
     with quiet():
         model.save(str(path))
     (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
     mode = (path / "Manifest.json").stat().st_mode
-    for file in path.rglob("*.mlmodel"):  # coremltools lets the owner alone read it
+    for file in path.rglob("*.mlmodel"):  # coremltools makes it readable by its owner alone
         file.chmod(mode)

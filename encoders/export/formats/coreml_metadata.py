@@ -3,7 +3,7 @@
 import importlib.metadata
 from typing import Any
 
-from encoders.contract import MASK_THRESHOLD
+from encoders.contract import MASK_THRESHOLD, STRIDE
 from encoders.export.encoder_module import PAD_COLOUR
 from encoders.export.formats.coreml_options import CoreMlOptions
 from encoders.export.frame import input_shape
@@ -13,18 +13,18 @@ from encoders.sam import Sam
 COLOUR = ", ".join(str(value) for value in PAD_COLOUR)
 PADDING = (
     f"The caller pads right and below with RGB ({COLOUR}), the mean colour, which normalises to SAM's zero; black does not, "
-    "and masks then agree to 0.95 only. The model normalises by itself."
+    "and the masks then agree to 0.95 only. The model normalises by itself."
 )
 PROMPTS = (
     "xy in pixels of the S x S input. Labels: 1 foreground, 0 background, 2 and 3 a box's top left and bottom right corner, "
-    "-1 padding. A prompt without a box ends with exactly one more point (0, 0) of label -1; with a box, without one. Further "
-    "padding points change the answer."
+    "-1 padding. A prompt without a box must end with exactly one extra point (0, 0) labelled -1. A prompt with a box must not "
+    "have one. Further padding points change the answer."
 )
 LICENCE = "Code: Apache-2.0. Weights: of the checkpoint that they come from."
 
 
 def shared_facts(sam: Sam, *, precision: str, options: CoreMlOptions) -> dict[str, str]:
-    """What encoder and decoder say alike."""
+    """Facts that encoder and decoder share."""
     return {
         "arch": sam.arch,
         "image_size": str(sam.image_size),
@@ -43,13 +43,13 @@ def describe_encoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOpt
     )
     model.output_description["image_embeddings"] = f"(1, 256, {size // 16}, {size // 16}), for the prompt decoder."
     facts = {"padding": PADDING, "padding_colour_rgb": ",".join(str(value) for value in PAD_COLOUR)}
-    facts["weights_sha256"] = weights_checksum(sam.image_encoder)
+    facts["fused_tensors_sha256"] = weights_checksum(sam.image_encoder)
     describe(model, shared_facts(sam, precision=precision, options=options) | facts)
 
 
 def describe_decoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOptions) -> None:
     """Fill in descriptions and facts of a decoder package, in place."""
-    side = sam.image_size // 16
+    side = sam.image_size // STRIDE
     model.short_description = "SAM prompt encoder and mask decoder: points and boxes to four masks each."
     model.input_description["image_embeddings"] = f"(1, 256, {side}, {side}), of the image encoder."
     model.input_description["point_coords"] = f"(P, N, 2). {PROMPTS.replace('S x S', f'{sam.image_size} x {sam.image_size}')}"
@@ -64,7 +64,7 @@ def describe_decoder(model: Any, sam: Sam, *, precision: str, options: CoreMlOpt
         "prompts": str(options.prompts),
         "points": str(options.points),
         "mask_threshold": f"{MASK_THRESHOLD:g}",
-        "weights_sha256": weights_checksum(sam.prompt_encoder, sam.mask_decoder),
+        "fused_tensors_sha256": weights_checksum(sam.prompt_encoder, sam.mask_decoder),
     }
     describe(model, shared_facts(sam, precision=precision, options=options) | facts)
 

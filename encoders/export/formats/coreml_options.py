@@ -4,8 +4,10 @@ import re
 from dataclasses import dataclass
 
 from encoders.errors import InputError
+from encoders.export.formats.sam_contract import MAX_POINTS, MAX_PROMPTS
 
 MAX_SHAPES = 128  # that Core ML lets one list hold
+FEWEST_POINTS = 2  # of a prompt: a box, or one point and its padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +54,10 @@ def parse_counts(text: str) -> Counts:
     """"1" is fixed, "1,2,4" a list, "1-16" a range.
 
     Raises:
-        InputError: it is none of them.
+        InputError: it is none of them, or `Counts` refuses it.
     """
-    if not re.fullmatch(r"\d{1,6}(-\d{1,6}|(,\d{1,6})*)", text):
-        raise InputError(f"{text!r} is no number of prompts or points; expected e.g. 1, a list 1,2,4 or a range 1-16")
+    if not re.fullmatch(r"[0-9]{1,6}(-[0-9]{1,6}|(,[0-9]{1,6})*)", text):
+        raise InputError(f"{text!r} is not a valid count; expected e.g. 1, a list 1,2,4 or a range 1-16")
     ranged = "-" in text
     return Counts(values=tuple(int(part) for part in re.split("[-,]", text)), ranged=ranged)
 
@@ -66,7 +68,7 @@ UP_TO_16_POINTS = Counts(values=tuple(range(1, 17)))
 
 @dataclass(frozen=True, kw_only=True)
 class CoreMlOptions:
-    """What a Core ML export can be told.
+    """Options of a Core ML export.
 
     Attributes:
         prompts: P of a call. Boxes or clicks of one image are P prompts; an app that follows a finger asks one at a time.
@@ -74,7 +76,8 @@ class CoreMlOptions:
         licence: of the weights, for the package; None refers to their source.
 
     Raises:
-        InputError: one is a range and the other a list, which Core ML cannot hold, or the lists give too many shapes.
+        InputError: one is a range and the other a list, which Core ML cannot hold, the lists give too many shapes, there are
+            more prompts or points than SAM's decoder is exported for, or none of the numbers of points has room for a prompt.
     """
 
     prompts: Counts = ONE_PROMPT
@@ -83,6 +86,14 @@ class CoreMlOptions:
 
     def __post_init__(self) -> None:
         both = (self.prompts, self.points)
+        for what, counts, most in (("prompts", self.prompts, MAX_PROMPTS), ("points", self.points, MAX_POINTS)):
+            if counts.values[-1] > most:
+                raise InputError(f"{counts} {what} in a call were asked for; expected at most {most}")
+        if not self.certified_points:
+            raise InputError(
+                f"{self.points} points: the shortest prompt, a box or a point with its padding, takes {FEWEST_POINTS}; "
+                f"expected {FEWEST_POINTS} or more among them"
+            )
         if any(counts.ranged for counts in both) and any(not counts.ranged and not counts.fixed for counts in both):
             raise InputError(
                 f"prompts {self.prompts} with points {self.points}: Core ML takes lists or ranges, not one of each; "
@@ -93,6 +104,13 @@ class CoreMlOptions:
                 f"prompts {self.prompts} with points {self.points} are {len(self.shapes)} shapes, Core ML takes {MAX_SHAPES}; "
                 "give shorter lists or ranges"
             )
+
+    @property
+    def certified_points(self) -> tuple[int, ...]:
+        """Up to two numbers of points that hold a prompt, for the certificate; see `Format.points`."""
+        ends = self.points.values
+        found = range(ends[0], ends[-1] + 1) if self.points.ranged else ends
+        return tuple(count for count in found if count >= FEWEST_POINTS)[:2]
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -150,7 +150,7 @@ def open_executed(path: Path) -> Predict:
         InputError: Core ML does not take the package.
     """
     ct = need_coremltools()
-    read_package(path)  # a missing or damaged one is told in our words
+    read_package(path)  # a missing or damaged package is refused by our own message
     try:
         with quiet():
             model: Any = ct.models.MLModel(str(path))

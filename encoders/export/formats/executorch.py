@@ -17,9 +17,10 @@ from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import How, no_mask_input
+from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
 from encoders.export.frame import input_shape
+from encoders.export.graph import trace
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.pte", "decoder.pte"
@@ -39,7 +40,9 @@ class ExecuTorchFormat:
     format = "executorch"
     extra = "executorch"
     precisions: tuple[str, ...] = ("fp32",)
-    padding = "the caller normalises, then pads right and below with zeros"
+    padding = CALLER_NORMALISES
+    points = POINTS
+    takes_masks = False
     elsewhere: tuple[str, ...] = ()
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
@@ -69,12 +72,10 @@ def lower(module: nn.Module, *, example: tuple[torch.Tensor, ...], dynamic_shape
         from executorch.exir import to_edge_transform_and_lower
     except ImportError as error:
         raise MissingExtra("executorch", extra=ExecuTorchFormat.extra) from error
-    if module.training:
-        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
     logging.getLogger("executorch").setLevel(logging.ERROR)
+    program = trace(module, example, dynamic_shapes=dynamic_shapes)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter about itself
-        program = torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
+        warnings.simplefilter("ignore")  # of the converter about itself
         try:
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
         except Exception as error:  # its own exceptions have no common base

@@ -21,9 +21,10 @@ from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import How, no_mask_input
+from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
 from encoders.export.frame import input_shape
+from encoders.export.graph import check_eval
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.tflite", "decoder.tflite"
@@ -44,7 +45,9 @@ class LiteRtFormat:
     format = "litert"
     extra = "litert"
     precisions: tuple[str, ...] = ("fp32",)
-    padding = "the caller normalises, then pads right and below with zeros"
+    padding = CALLER_NORMALISES
+    points = POINTS
+    takes_masks = False
     elsewhere: tuple[str, ...] = ()
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
@@ -75,13 +78,13 @@ def convert(signatures: Mapping[str, tuple[torch.nn.Module, tuple[torch.Tensor, 
         import litert_torch
     except ImportError as error:
         raise MissingExtra("litert-torch", extra=LiteRtFormat.extra) from error
-    if any(module.training for module, _ in signatures.values()):
-        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    for module, _ in signatures.values():
+        check_eval(module)
     converter: Any = litert_torch
     with _quiet(), torch.no_grad():
-        for name, (module, example) in signatures.items():
-            converter = converter.signature(name, module, example)
         try:
+            for name, (module, example) in signatures.items():
+                converter = converter.signature(name, module, example)
             converter.convert().export(str(path))
         except Exception as error:  # its own exceptions have no common base
             reason = " ".join(str(error).split())[:200]
@@ -156,7 +159,7 @@ def open_interpreter(path: Path, *, threads: int | None = None) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The converter tells each of its steps, on standard output and in its log."""
+    """Silences the converter, which prints each of its steps and logs them."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,5 +1,6 @@
 """ONNX: `encoder.onnx` by the embedding contract, `decoder.onnx` by segment-anything's names; run by ONNX Runtime."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import How
+from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How
 from encoders.export.formats.onnx_weights import store_weights
 from encoders.export.formats.sam_contract import (
     DECODER_INPUTS,
@@ -23,6 +24,7 @@ from encoders.export.formats.sam_contract import (
 )
 from encoders.export.formats.stored_weights import DECODER_PRECISION
 from encoders.export.frame import input_shape
+from encoders.export.graph import check_eval, reason_of
 from encoders.sam import Sam
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "DECODER_INPUTS",
     "DECODER_OUTPUTS",
     "ENCODER",
+    "IR_VERSION",
     "MAX_POINTS",
     "MAX_PROMPTS",
     "OPSET",
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 OPSET = 18
+IR_VERSION = 8  # that of opset 18; torch writes 10, which ONNX Runtime reads from 1.18 on only
+UNSUPPORTED = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 
 
@@ -50,20 +55,24 @@ class OnnxFormat:
     """Opset 18, by torch's exporter through `torch.export`.
 
     "fp16" and "int8" store large weights so and compute in fp32; "int8" has a decoder in fp16. A tool's target that derives
-    from this class offers fp32 alone until it names its own `precisions`, as it writes its own files.
+    from this class offers fp32 alone and takes no masks of an earlier round unless it says so, as it writes its own files.
     """
 
     name = "onnx"
     format = "onnx"
     extra = "onnx"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
-    padding = "the caller normalises, then pads right and below with zeros"
+    padding = CALLER_NORMALISES
+    points = POINTS
+    takes_masks = True
     elsewhere: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "precisions" not in vars(cls):
             cls.precisions = ("fp32",)
+        if "takes_masks" not in vars(cls):
+            cls.takes_masks = False
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
@@ -107,26 +116,38 @@ def write_onnx(
 
     Raises:
         MissingExtra: onnx or onnxscript is not installed.
-        InputError: the module is in train mode.
+        InputError: the module is in train mode, cannot be traced, or has an operation that ONNX does not know.
     """
     for package in ("onnx", "onnxscript"):
         _need(package)
-    if module.training:
-        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+    check_eval(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter about itself
-        program: Any = torch.onnx.export(
-            module,
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=dynamic_shapes,
-            external_data=False,
-            verbose=False,
-        )
+        try:
+            program: Any = torch.onnx.export(
+                module,
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=dynamic_shapes,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # its own exceptions have no common base
+            raise InputError(f"the model cannot be written as ONNX: {refusal(error)}; export to another format") from error
+        program.model.ir_version = IR_VERSION
         program.save(str(path), external_data=False)
+
+
+def refusal(error: Exception) -> str:
+    """Why torch's exporter gave up: the operation that ONNX does not know, or the first line of its innermost exception."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    found = UNSUPPORTED.search(str(cause)) or UNSUPPORTED.search(str(error))
+    return f"it has no operation {found.group(1)!r}" if found else reason_of(cause)
 
 
 class OnnxRuntime:

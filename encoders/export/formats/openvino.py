@@ -15,11 +15,12 @@ from torch import nn
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import How
+from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How
 from encoders.export.formats.openvino_weights import store_weights
 from encoders.export.formats.sam_contract import DECODER_INPUTS, DECODER_OUTPUTS, decode_by_sam_contract, decoder_example
 from encoders.export.formats.stored_weights import DECODER_PRECISION
 from encoders.export.frame import input_shape
+from encoders.export.graph import trace
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
@@ -38,7 +39,9 @@ class OpenVinoFormat:
     format = "openvino"
     extra = "openvino"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "bf16")
-    padding = "the caller normalises, then pads right and below with zeros"
+    padding = CALLER_NORMALISES
+    points = POINTS
+    takes_masks = True
     elsewhere: tuple[str, ...] = ()
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
@@ -71,14 +74,13 @@ def convert(
 
     Raises:
         MissingExtra: openvino is not installed.
-        InputError: the module is in train mode, or has an operation that OpenVINO does not know; the message names it.
+        InputError: the module is in train mode, cannot be traced, or has an operation that OpenVINO does not know; the message
+            names it.
     """
     openvino = _openvino()
-    if module.training:
-        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter about itself
-        program = torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False)
+    program = trace(module, example, dynamic_shapes=dynamic_shapes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the converter about itself
         try:
             model = openvino.convert_model(program)
         except Exception as error:  # its own exceptions have no common base
@@ -109,8 +111,8 @@ def save(model: Any, path: Path, *, precision: str) -> None:
 class OpenVinoRuntime:
     """OpenVINO on the CPU with an encoder and a decoder of segment-anything's contract.
 
-    `precision` is what the compiled encoder says that it computes in: some CPUs take bf16 unless they are told otherwise, and
-    others cannot.
+    `precision` is what the compiled encoder says that it computes in: by default some CPUs take bf16, and others
+    cannot.
 
     Args:
         image_size: S in pixels.

@@ -1,8 +1,8 @@
-"""Core ML programs (`mlprogram` packages) read from their files and interpreted with torch, on any machine.
+"""Read Core ML programs (`mlprogram` packages) from disk and interpret them with torch, on any machine.
 
-There is no Core ML runtime outside Apple's systems. This package reads what was saved, weights and compressed constants
-included, and computes it operation by operation with the rounding that the declared types imply. What it gives is called
-"interpreted": it says that the saved program is the model, and nothing of Apple's own arithmetic or of where an operation runs.
+Core ML runs only on Apple's systems. This package reads a saved program, including weights and compressed constants, and
+computes it operation by operation with the rounding that the declared types imply. Such results are called "interpreted": they
+show that the saved program computes what the model does, but not how Apple's hardware rounds or where an operation runs.
 """
 
 from encoders.export.mil.interpreter import Interpreter

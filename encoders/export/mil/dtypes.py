@@ -1,4 +1,4 @@
-"""Element types of Core ML programs: their names, bits, numbers in the weights file, and numpy's and torch's for them."""
+"""Element types of Core ML programs: names, widths, codes in the weights file, and the matching numpy and torch types."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ BITS = {
     "uint1": 1, "uint2": 2, "uint3": 3, "uint4": 4, "uint6": 6, "uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64,
 }  # fmt: skip
 
-# Names in MIL.proto -> ours.
+# Name in MIL.proto -> name here.
 PROTO_NAMES = {
     "BOOL": "bool", "STRING": "string", "FLOAT16": "fp16", "FLOAT32": "fp32", "FLOAT64": "fp64", "BFLOAT16": "bf16",
     **{f"INT{bits}": f"int{bits}" for bits in (4, 8, 16, 32, 64)},
@@ -30,7 +30,7 @@ NUMPY = {
 
 FLOATS = ("fp16", "fp32")
 
-# What the interpreter keeps a value of that type in; fp16 as float32 that was rounded to it, so that torch is fast and exact.
+# The torch type in which the interpreter holds each type: fp16 as float32 rounded to fp16, as operations compute in float32.
 TORCH = {
     "fp16": torch.float32, "fp32": torch.float32, "bool": torch.bool, "int8": torch.int8, "uint8": torch.uint8,
     "int16": torch.int16, "uint16": torch.int32, "int32": torch.int32, "uint32": torch.int64, "int64": torch.int64,
@@ -38,5 +38,5 @@ TORCH = {
 
 
 def round_fp16(values: torch.Tensor) -> torch.Tensor:
-    """float32 -> the nearest fp16 as float32; beyond 65504 infinity, as in fp16."""
+    """Return float32 values rounded to the nearest fp16, still as float32; values beyond fp16's range become infinite."""
     return values.to(torch.float16).to(torch.float32)

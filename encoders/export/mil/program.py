@@ -1,4 +1,4 @@
-"""A Core ML program as plain data: what the reader makes, and what interpreter and lint take."""
+"""A Core ML program as plain data. The reader creates it; the interpreter and the lint work on it."""
 
 import math
 from collections.abc import Mapping
@@ -16,24 +16,29 @@ InputKind = Literal["image", "array"]
 
 @dataclass(frozen=True)
 class TensorType:
-    """Element type, e.g. "fp16", "int32", "uint6", "bool", "string", and shape; None is a size known only when it runs."""
+    """Element type and shape of a value.
+
+    Attributes:
+        dtype: e.g. "fp16", "int32", "uint6", "bool" or "string".
+        shape: None stands for a size that is known only at run time.
+    """
 
     dtype: str
     shape: Shape = ()
 
     @property
     def static(self) -> bool:
-        """Whether every size is known."""
+        """Whether every size is known before the program runs."""
         return None not in self.shape
 
     @property
     def elements(self) -> int:
-        """How many; sizes that are not known count as 1."""
+        """Number of elements; unknown sizes count as 1."""
         return math.prod(1 if size is None else size for size in self.shape)
 
     @property
     def bytes(self) -> int:
-        """Of all elements, whole bytes, without alignment."""
+        """Size of all elements in bytes, rounded up to a whole byte, without alignment."""
         return -(-self.elements * BITS.get(self.dtype, 0) // 8)
 
     def __str__(self) -> str:
@@ -43,7 +48,7 @@ class TensorType:
 
 @dataclass(frozen=True)
 class Variable:
-    """A name and what it holds."""
+    """The name and type of an input or of a result."""
 
     name: str
     type: TensorType
@@ -51,13 +56,13 @@ class Variable:
 
 @dataclass(frozen=True)
 class Constant:
-    """A value of the program: text, an array that stands in the program itself, or a blob of the weights file."""
+    """A constant of the program: text, an array stored in the specification, or a blob in the weights file."""
 
     type: TensorType
     source: str | tuple[str, ...] | np.ndarray | Blob
 
     def value(self) -> str | tuple[str, ...] | np.ndarray:
-        """Text, or an array of `type`'s shape: fp16 as float16, types below a byte as 8-bit integers."""
+        """Return the text, or an array of `type`'s shape: fp16 as float16, types narrower than a byte as 8-bit integers."""
         return self.source.read().reshape(self.type.shape) if isinstance(self.source, Blob) else self.source
 
 
@@ -67,9 +72,9 @@ class Operation:
 
     Attributes:
         type: e.g. "conv".
-        name: its own.
-        inputs: parameter -> names of variables and constants; several only for a tuple such as concat's `values`.
-        outputs: one or several.
+        name: the name the program gives it.
+        inputs: parameter -> names of variables and constants; more than one only for tuples such as `values` of concat.
+        outputs: one or more results.
     """
 
     type: str
@@ -78,19 +83,29 @@ class Operation:
     outputs: tuple[Variable, ...]
 
     @property
-    def compresses(self) -> bool:
-        """Whether it unpacks a stored constant instead of computing on data."""
+    def unpacks(self) -> bool:
+        """Whether it unpacks a compressed constant instead of computing on data."""
         return self.type.startswith("constexpr_")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of all variables and constants that it reads."""
+        return tuple(name for names in self.inputs.values() for name in names)
+
+    @property
+    def label(self) -> str:
+        """Its type and name, for messages."""
+        return f"the operation {self.type} named {self.name!r}"
 
 
 @dataclass(frozen=True)
 class ProgramInput:
-    """What a caller passes.
+    """An input of the program.
 
     Attributes:
         kind: "image" for pixels, "array" for a multi-array.
-        colours: of an image: "RGB", "BGR" or "GRAYSCALE".
-        shapes: the allowed ones, where they are enumerated.
+        colours: the channel order of an image: "RGB", "BGR" or "GRAYSCALE"; empty for an array.
+        shapes: the allowed shapes if the model enumerates them, otherwise empty.
     """
 
     name: str
@@ -102,14 +117,16 @@ class ProgramInput:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """The function that a package offers.
+    """The one function of a package.
 
     Attributes:
-        opset: e.g. "CoreML7", of iOS 17.
-        inputs, outputs: in the order of the program; outputs by name.
-        operations: in order, without constants; those that unpack compressed constants are among them.
-        constants: by name.
-        metadata: the package's own notes.
+        opset: the operation set, e.g. "CoreML7" for iOS 17.
+        inputs: in the order of the program.
+        outputs: names, in the order of the program.
+        operations: in the order of the program, including those that unpack compressed constants.
+        constants: name -> constant.
+        metadata: the user-defined metadata of the package.
+        name: how error messages refer to the program, e.g. the path of its package.
     """
 
     opset: str
@@ -118,8 +135,14 @@ class Program:
     operations: tuple[Operation, ...]
     constants: Mapping[str, Constant]
     metadata: Mapping[str, str]
+    name: str = "the program"
 
     @property
     def computing(self) -> tuple[Operation, ...]:
-        """Operations on data, without those that unpack constants."""
-        return tuple(operation for operation in self.operations if not operation.compresses)
+        """The operations that compute on data."""
+        return tuple(operation for operation in self.operations if not operation.unpacks)
+
+    @property
+    def unpacking(self) -> tuple[Operation, ...]:
+        """The operations that unpack compressed constants."""
+        return tuple(operation for operation in self.operations if operation.unpacks)

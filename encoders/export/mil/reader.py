@@ -1,4 +1,4 @@
-"""From a package on disk to a `Program`.
+"""Read a Core ML package from disk.
 
 Source: coremltools, `mlmodel/format/Model.proto` and `mlmodel/format/MIL.proto`, whose generated classes parse the container.
 """
@@ -11,66 +11,93 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.mil.program import Constant, Operation, Program, ProgramInput, Variable
-from encoders.export.mil.values import read_type, read_value
+from encoders.export.mil.block import read_block
+from encoders.export.mil.guards import input_errors, stays_inside
+from encoders.export.mil.program import Program, ProgramInput, Variable
+from encoders.export.mil.values import read_type
+from encoders.files import read_bounded
 
 MANIFEST = "Manifest.json"
 DATA = "Data"
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_MODEL_BYTES = 1 << 28  # weights are in a separate file; the largest specification in our tests has 0.4 MB
 
 
 def read_package(path: Path | str) -> Program:
-    """The program of a saved `.mlpackage`, its weights located and checked but not yet read.
+    """Return the program of a saved `.mlpackage`. Its weights are located and checked, but not read yet.
 
     Raises:
-        InputError: no package is there, it is damaged, or it holds something else than one plain ML program.
+        InputError: there is no package, it is damaged, or it holds something other than one plain ML program.
         MissingExtra: coremltools is not installed.
     """
     root = Path(path)
-    model = find_model(root)
+    with input_errors(str(root)):
+        return read_program(find_model(root), name=str(root))
+
+
+def read_program(model: Path, *, name: str) -> Program:
+    """Return the program of a specification.
+
+    Args:
+        name: how error messages refer to it.
+
+    Raises:
+        InputError: the specification is damaged, or holds something other than one plain ML program.
+        MissingExtra: coremltools is not installed.
+    """
     spec = parse(model)
     if spec.WhichOneof("Type") != "mlProgram":
-        raise InputError(f"{root} holds a Core ML model of type {spec.WhichOneof('Type')}; expected an ML program")
+        raise InputError(f"{name} holds a Core ML model of type {spec.WhichOneof('Type')}; expected an ML program")
     functions = spec.mlProgram.functions
     if len(functions) != 1:
-        raise InputError(f"{root} holds {len(functions)} functions ({', '.join(functions)}); expected one")
+        raise InputError(f"{name} holds {len(functions)} functions ({', '.join(functions)}); expected one")
     (function,) = functions.values()
-    block = function.block_specializations.get(function.opset) if function.opset in function.block_specializations else None
-    if block is None:
-        raise InputError(f"{root} has no program for its own operation set {function.opset!r}; write the package again")
-    operations, constants = read_block(block, weights=model.parent)
+    if function.opset not in function.block_specializations:
+        raise InputError(f"{name} has no program for its own operation set {function.opset!r}; export the model again")
+    block = function.block_specializations[function.opset]
+    inputs = tuple(read_input(entry, spec.description) for entry in function.inputs)
+    operations, constants = read_block(block, inputs=[entry.name for entry in inputs], weights=model.parent)
     return Program(
         opset=function.opset,
-        inputs=tuple(read_input(entry, spec.description) for entry in function.inputs),
+        inputs=inputs,
         outputs=tuple(block.outputs),
         operations=tuple(operations),
         constants=constants,
         metadata=dict(spec.description.metadata.userDefined),
+        name=name,
     )
 
 
 def find_model(root: Path) -> Path:
-    """The specification inside a package, as its manifest names it.
+    """Return the path of the specification that the manifest of a package names.
 
     Raises:
-        InputError: it is no package, or incomplete.
+        InputError: `root` is not a package, the package is incomplete, or the manifest names a file outside of it.
     """
     if not root.is_dir():
         raise InputError(f"{root} does not exist or is no folder; expected a Core ML package (.mlpackage)")
     try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-        model = root / DATA / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{root} is no Core ML package: its {MANIFEST} is missing or damaged ({error})") from error
-    if not model.is_file():
-        raise InputError(f"{root} lacks {model.relative_to(root)}, which its {MANIFEST} names; copy the package again")
+        content = read_bounded(root / MANIFEST, max_bytes=MAX_MANIFEST_BYTES, name=str(root / MANIFEST))
+        manifest = json.loads(content)
+        name = str(manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{root} is not a Core ML package: its {MANIFEST} is missing or damaged ({error}); copy the whole package or "
+            "export the model again"
+        ) from error
+    if not stays_inside(name):
+        raise InputError(f"{root / MANIFEST} names the model {name!r}, outside its package; export the model again")
+    model = root / DATA / name
+    if not model.exists():
+        raise InputError(f"{root} lacks {DATA}/{name}, which its {MANIFEST} names; copy the whole package or export it again")
     return model
 
 
 def parse(model: Path) -> Any:
-    """The specification as coremltools' protobuf class.
+    """Return the specification as an instance of coremltools' protobuf class.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged, too large, or not a regular file.
         MissingExtra: coremltools is not installed.
     """
     with quiet_coremltools():
@@ -81,16 +108,17 @@ def parse(model: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     spec = Model_pb2.Model()
+    content = read_bounded(model, max_bytes=MAX_MODEL_BYTES, name=str(model))
     try:
-        spec.ParseFromString(model.read_bytes())
+        spec.ParseFromString(content)
     except DecodeError as error:
-        raise InputError(f"{model} is damaged ({error}); copy or write the package again") from error
+        raise InputError(f"{model} is damaged ({error}); copy the whole package or export the model again") from error
     return spec
 
 
 @contextmanager
 def quiet_coremltools() -> Iterator[None]:
-    """Without the warnings of coremltools' import, that its native parts are not on this system."""
+    """Suppress the warnings that importing coremltools logs when its native parts are missing, as on Linux."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -101,11 +129,15 @@ def quiet_coremltools() -> Iterator[None]:
 
 
 def read_input(entry: Any, description: Any) -> ProgramInput:
-    """An input of the program with what the model's description adds to it."""
+    """Return an input of the program, with the kind, colours and shapes that the model's description adds.
+
+    Raises:
+        InputError: the description lacks the input, or the input is neither an image nor a multi-array.
+    """
     variable = Variable(entry.name, read_type(entry.type))
     feature = next((one.type for one in description.input if one.name == entry.name), None)
     if feature is None:
-        raise InputError(f"the program's input {entry.name!r} is not in the model's description; write the package again")
+        raise InputError(f"the model's description lacks the program's input {entry.name!r}; export the model again")
     kind = feature.WhichOneof("Type")
     if kind == "imageType":
         colours = type(feature.imageType).DESCRIPTOR.enum_types_by_name["ColorSpace"].values_by_number
@@ -122,38 +154,3 @@ def read_input(entry: Any, description: Any) -> ProgramInput:
         shapes = tuple(tuple(int(size) for size in one.shape) for one in feature.multiArrayType.enumeratedShapes.shapes)
         return ProgramInput(variable.name, variable.type, shapes=shapes)
     raise InputError(f"the input {entry.name!r} is of kind {kind}; expected an image or a multi-array")
-
-
-def read_block(block: Any, *, weights: Path) -> tuple[list[Operation], dict[str, Constant]]:
-    """Operations in order, and constants by name: those of `const` operations and those that stand inside an operation."""
-    operations: list[Operation] = []
-    constants: dict[str, Constant] = {}
-    for entry in block.operations:
-        outputs = tuple(Variable(output.name, read_type(output.type)) for output in entry.outputs)
-        if entry.type == "const":
-            constants[outputs[0].name] = read_value(entry.attributes["val"], weights=weights)
-            continue
-        if entry.blocks:
-            raise InputError(f"the operation {entry.type} holds a branch or a loop, which cannot be read here")
-        name = _text(entry.attributes["name"]) if "name" in entry.attributes else outputs[0].name
-        inputs: dict[str, tuple[str, ...]] = {}
-        inline = {key: value for key, value in entry.attributes.items() if key != "name"}
-        for parameter, argument in entry.inputs.items():
-            names = []
-            for index, binding in enumerate(argument.arguments):
-                if binding.WhichOneof("binding") == "name":
-                    names.append(binding.name)
-                else:
-                    names.append(f"{outputs[0].name}.{parameter}.{index}")  # a dot is in no name of the program itself
-                    constants[names[-1]] = read_value(binding.value, weights=weights)
-            inputs[parameter] = tuple(names)
-        for parameter, value in inline.items():
-            inputs[parameter] = (f"{outputs[0].name}.{parameter}",)
-            constants[inputs[parameter][0]] = read_value(value, weights=weights)
-        operations.append(Operation(type=entry.type, name=name, inputs=inputs, outputs=outputs))
-    return operations, constants
-
-
-def _text(value: Any) -> str:
-    texts = value.immediateValue.tensor.strings.values
-    return str(texts[0]) if texts else ""

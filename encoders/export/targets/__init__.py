@@ -1,7 +1,7 @@
-"""Tools by name: `--for TOOL` writes model, configuration and readme that work when dropped into the tool.
+"""Tools by name: `--for TOOL` writes a model, a configuration and a readme that work when they are dropped into the tool.
 
-A target is a `Format` whose `write` lays down the tool's own files, and whose `open` makes the tool's own calls, so that the
-certificate measures what a user of the tool will get.
+A target is a `Format` whose `write` writes the tool's own files, and whose `open` makes the tool's own calls, so that the
+certificate measures what a user of the tool will get. `open` executes models alone, never code that lies in the folder.
 """
 
 import importlib
@@ -27,7 +27,7 @@ def find_target(name: str) -> Format:
     """The target of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such target.
     """
     if name not in TARGETS:
         raise InputError(f"unknown tool {name!r}; expected one of {', '.join(TARGETS)}{did_you_mean(name, TARGETS)}")

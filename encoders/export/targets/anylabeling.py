@@ -1,8 +1,8 @@
-"""AnyLabeling: the zip that its download takes, `config.yaml` and both models in it.
+"""AnyLabeling: a zip of `config.yaml` and both models, as its download expects it.
 
 Source: vietanhdev/anylabeling, `anylabeling/services/auto_labeling/model_manager.py` (`load_custom_model`, `download_zip`),
-`segment_anything.py` (`SegmentAnything`, whose `detect_model_variant` takes a decoder without `high_res_feats_0`,
-`backbone_fpn_0` and `language_mask` among its inputs for SAM's) and `sam_onnx.py` (`SegmentAnythingONNX`), which warps photos
+`segment_anything.py` (`SegmentAnything`, whose `detect_model_variant` takes a decoder for SAM's if `high_res_feats_0`,
+`backbone_fpn_0` and `language_mask` are not among its inputs) and `sam_onnx.py` (`SegmentAnythingONNX`), which warps photos
 as X-AnyLabeling does.
 """
 
@@ -24,10 +24,10 @@ CONFIG = "config.yaml"
 README = """# For AnyLabeling
 
 Unpack `model.zip` into a folder of its own, choose "Load Custom Model" in AnyLabeling's list of models, and open `config.yaml`.
-Served over HTTP, the zip is also what `download_url` of an entry in AnyLabeling's `models.yaml` points to.
+If you serve the zip over HTTP, `download_url` of an entry in AnyLabeling's `models.yaml` can point to it.
 
-The tool fits every photo into 1024 x 684 pixels (width x height), so that a portrait photo is seen at 684 pixels of height. The
-model itself works at {size} pixels: both files in the zip convert from and to the tool's frame.
+The tool fits every photo into 1024 x 684 pixels (width x height), so the model sees a portrait photo at a height of 684 pixels.
+The model itself works at {size} pixels: both files in the zip convert from and to the tool's frame.
 """
 
 
@@ -51,7 +51,7 @@ class AnyLabelingTarget(XAnyLabelingTarget):
         """See `Format.open`."""
         path = folder / ARCHIVE
         if not zipfile.is_zipfile(path):
-            raise InputError(f"{path} is missing or no zip; export the model again")
+            raise InputError(f"{path} is missing or is not a zip; export the model again")
         with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(path) as archive:
             try:
                 for name in (ENCODER, DECODER):

@@ -21,21 +21,21 @@ from encoders.export.targets.apple_segmenter_module import NOT_MEANT, Segmenter
 from encoders.files import read_bounded
 from encoders.sam import Sam
 
-QUERIES = 4  # prompts of a call: a square number, of which ImageSegmenter makes a grid when it is asked for everything
-POINTS = 8  # of a prompt, a box being two
+QUERIES = 4  # prompts of a call: a square number, as ImageSegmenter lays a grid of so many points to segment everything
+POINTS = 8  # of a prompt; a box takes two
 METADATA = "metadata.json"
 MAX_METADATA_BYTES = 2**20
 INPUTS = ("batched_images", "batched_points", "batched_point_labels")
 OUTPUTS = ("pred_masks", "iou_scores", "image_embeddings")
 PADDING_RULE = (
-    "ImageSegmenter stretches the photo to the square, and normalisation is inside; measured on photos that were padded right "
-    f"and below with the colour {PAD_COLOUR}"
+    "ImageSegmenter stretches the photo to a square, and the model normalises it; measured on photos padded right and below "
+    f"with the colour {PAD_COLOUR}"
 )
 DESCRIPTION = (
     "batched_images (1, 3, {size}, {size}) RGB in [0, 1]; batched_points (1, {queries}, {points}, 2) xy in pixels of it; "
     "batched_point_labels (1, {queries}, {points}): 1 foreground, 0 background, 2 and 3 top left and bottom right corner of a "
     "box, -1 for no point -> pred_masks (1, {queries}, 4, {mask}, {mask}) logits, the single mask first; iou_scores "
-    "(1, {queries}, 4), predicted IoU, less {not_meant:g} for the candidates that SAM would not answer with; image_embeddings "
+    "(1, {queries}, 4), predicted IoU, minus {not_meant:g} for the masks that SAM would not return; image_embeddings "
     "(1, 256, {side}, {side}). All float32."
 )
 README = """# For Apple's ImageSegmenter
@@ -51,25 +51,27 @@ let box = PointQuery(points: [
 let found = try await segmenter.segment(image: photo, pointQuery: box)
 ```
 
-Up to {queries} queries of up to {points} points each; a box is two points. Fewer give SAM's own answers: what ImageSegmenter
-fills up with counts for nothing. A single point is answered with the best of SAM's three candidates, a box or several points
-with its single mask.
+A call takes up to {queries} queries of up to {points} points each; a box takes two points. With fewer points the masks are
+still SAM's: the padding points that ImageSegmenter adds are ignored. For a single point ImageSegmenter returns the best of
+SAM's three candidates, for a box or several points SAM's single mask. Queries with and without a box can be mixed.
 
-ImageSegmenter stretches the photo to {size} x {size}, where SAM keeps its shape and pads it, so masks differ from those of
-segment-anything. They need not be worse: a RepViT-M0.6 student of 256 px found 70 boxed objects in 20 photos with a mean IoU of
-0.601 in stretched photos, and of 0.586 in padded ones. For segment-anything's masks pad the photo to a square, right and below,
-with the colour (124, 116, 104), and cut the masks back.
+ImageSegmenter stretches the photo to {size} x {size}, whereas SAM keeps its shape and pads it, so masks differ from those of
+segment-anything. They need not be worse: on 70 boxed objects in 20 photos, a RepViT-M0.6 student of 256 px reached a mean IoU
+with the ground truth of 0.601 on stretched photos and 0.586 on padded ones. To get segment-anything's masks, pad the photo to a
+square, right and below, with the colour (124, 116, 104), and crop the masks afterwards.
 """
 
 
 class AppleSegmenterTarget:
-    """Fixed shapes: `QUERIES` prompts of at most `POINTS` points. fp16 is the image encoder alone, see `CoreAiFormat`."""
+    """A bundle of fixed shapes, `QUERIES` prompts of up to `POINTS` points. "fp16" applies to the image encoder alone."""
 
     name = "apple-segmenter"
     format = "coreai"
     extra = EXTRA
     precisions: tuple[str, ...] = ("fp32", "fp16")
     padding = PADDING_RULE
+    points: tuple[int, ...] = (2, 3)
+    takes_masks = False
     elsewhere = ("ImageSegmenter on macOS and iOS",)
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
@@ -95,7 +97,7 @@ class AppleSegmenterTarget:
 
 
 class SegmenterRuntime:
-    """A segmenter bundle run by Core AI. It has no decoder of its own, so each call encodes the photo again.
+    """A segmenter bundle run by Core AI. Its decoder cannot be called alone, so each call encodes the photo again.
 
     Raises:
         MissingExtra: coreai-core is not installed.
@@ -112,7 +114,7 @@ class SegmenterRuntime:
         self._embedding = np.zeros(0, np.float32)
 
     def encode(self, image: np.ndarray) -> np.ndarray:
-        """See `Runtime.encode`. The zeros of the padding become the colour that `PixelEncoder` takes for it."""
+        """See `Runtime.encode`. Padding of zeros becomes the colour that `PixelEncoder` treats as padding."""
         self._pixels = (to_pixels(torch.from_numpy(image)).float() / 255).numpy()
         *_, self._embedding = self._ask(*empty_queries())
         return self._embedding
@@ -123,11 +125,11 @@ class SegmenterRuntime:
         """See `Runtime.decode`, for the embedding that `encode` gave last.
 
         Raises:
-            InputError: it is another one, or there are more points than the bundle takes, or masks.
+            InputError: it is another embedding, or there are more points than the bundle takes, or masks.
         """
         no_mask_input(masks)
         if not np.array_equal(embedding, self._embedding):
-            raise InputError("a segmenter bundle answers about a photo, not an embedding; encode the photo just before")
+            raise InputError("a segmenter bundle takes a photo, not an embedding; encode the photo just before decoding")
         logits, scores = [], []
         for start in range(0, len(coords), QUERIES):
             some = slice(start, start + QUERIES)
@@ -136,7 +138,7 @@ class SegmenterRuntime:
                 given = own != PADDING
                 count = int(given.sum())
                 if count > POINTS:
-                    raise InputError(f"{count} points in a prompt; this bundle takes at most {POINTS}, a box being two")
+                    raise InputError(f"a prompt has {count} points; this bundle takes at most {POINTS}, and a box is two")
                 points[0, query, :count], kinds[0, query, :count] = places[given], own[given]
             found, predicted, _ = self._ask(points, kinds)
             asked = len(coords[some])
@@ -150,12 +152,12 @@ class SegmenterRuntime:
 
 
 def empty_queries() -> tuple[np.ndarray, np.ndarray]:
-    """Points (1, Q, P, 2) and labels (1, Q, P) float32 of no prompt, as ImageSegmenter fills them: all -1."""
+    """Points (1, Q, P, 2) and labels (1, Q, P) float32 without any prompt, as ImageSegmenter fills them: all -1."""
     return np.full((1, QUERIES, POINTS, 2), -1, np.float32), np.full((1, QUERIES, POINTS), PADDING, np.float32)
 
 
 def not_meant(labels: np.ndarray) -> np.ndarray:
-    """(Q, P) -> (Q, 4) float32: 1 for the candidates that SAM does not answer such a prompt with, see `Segmenter`."""
+    """(Q, P) -> (Q, 4) float32: 1 for the masks that SAM would not return for such a prompt, see `Segmenter`."""
     several = (labels >= TOP_LEFT).any(axis=1) | ((labels != PADDING).sum(axis=1) > 1)
     return np.stack([~several, several, several, several], axis=1).astype(np.float32)
 
@@ -164,7 +166,7 @@ def main_asset(folder: Path) -> str:
     """The file name of a segmenter bundle's asset.
 
     Raises:
-        InputError: metadata.json is missing, damaged, or of another kind of bundle.
+        InputError: metadata.json is missing, damaged, or describes another kind of bundle.
     """
     path = folder / METADATA
     content = read_bounded(path, max_bytes=MAX_METADATA_BYTES, name=str(path))
@@ -173,7 +175,7 @@ def main_asset(folder: Path) -> str:
         name = metadata["assets"]["main"]
         fits = metadata["metadata_version"] == "0.2" and metadata["kind"] == "segmenter" and Path(name).name == name
     except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path} is no metadata of a segmenter bundle ({error!r}); export it again") from error
+        raise InputError(f"{path} is not the metadata of a segmenter bundle ({error!r}); export the model again") from error
     if not fits:
-        raise InputError(f"{path} is not of a segmenter bundle of version 0.2; export it again")
+        raise InputError(f"{path} is not the metadata of a segmenter bundle of version 0.2; export the model again")
     return str(name)

@@ -1,8 +1,8 @@
-"""CVAT: the serverless function that answers with embeddings, and the decoder that its page runs in the browser.
+"""CVAT: the serverless function that returns embeddings, and the decoder that its page runs in the browser.
 
-Source: cvat-ai/cvat, `serverless/pytorch/facebookresearch/sam/nuclio/` (`function.yaml`; `main.py`, whose `handler` answers
+Source: cvat-ai/cvat, `serverless/pytorch/facebookresearch/sam/nuclio/` (`function.yaml`; `main.py`, whose `handler` returns
 {"blob": base64 of float32 [1, 256, 64, 64]}) and `cvat-ui/plugins/sam/src/ts/index.tsx`, which takes 64 x 64 and 1024 pixels
-for granted and looks for the function's name.
+for granted and looks for the function by its name.
 """
 
 import shutil
@@ -33,48 +33,46 @@ from encoders.sam import Sam
 HERE = Path(__file__).parent
 OUTPUTS = (*DECODER_OUTPUTS, "xtl", "ytl", "xbr", "ybr", "all_iou_predictions", "all_low_res_masks")
 DECODER_NOTE = (
-    "CVAT decodes in the browser with the decoder of SAM ViT-H. That is this model's too where only its image encoder was "
-    "trained (stage 1); its weights cannot tell. If its decoder was trained, put decoder.onnx of the export in the place of "
-    "CVAT's"
+    "CVAT decodes in the browser with the decoder of SAM ViT-H. This matches a model whose image encoder alone was trained "
+    "(stage 1); the weights do not show which. If the decoder was trained too, replace CVAT's with the export's decoder.onnx"
 )
 
 README = """# For CVAT
 
-`function.yaml`, `main.py`, `segment.py` and `encoder.onnx` are a serverless function in the place of CVAT's own SAM:
+`function.yaml`, `main.py`, `segment.py` and `encoder.onnx` are a serverless function that replaces CVAT's own SAM:
 
     cp -r THIS_FOLDER cvat/serverless/onnx/repvit-sam/nuclio
     cd cvat/serverless && ./deploy_cpu.sh onnx/repvit-sam
 
-It bears the name of CVAT's SAM function, `pth-facebookresearch-sam-vit-h`, because the page decodes for that name alone; so the
-two cannot run side by side. It answers {"blob": base64 of float32 [1,256,64,64]}.
+It has the name of CVAT's SAM function, `pth-facebookresearch-sam-vit-h`, as the page decodes only for that name. So the two
+cannot run side by side. It returns {"blob": base64 of float32 [1,256,64,64]}.
 
-**Which decoder.** The page decodes with its own copy of SAM ViT-H's decoder. An image encoder that was distilled to ViT-H's
-embeddings and nothing else (stage 1) keeps that decoder, and nothing more is to be done. Whether this model's decoder is
-ViT-H's cannot be told from its weights without the checksum of ViT-H's: you have to know how it was trained. If its decoder
-was trained too, replace `cvat-ui/plugins/sam/assets/decoder.onnx` by the `decoder.onnx` of this folder, which has the same
-inputs and outputs (and two further outputs), and build CVAT's page again. The certificate was measured with this folder's
-decoder.
+**Which decoder.** The page decodes with its own copy of SAM ViT-H's decoder. A model whose image encoder alone was trained, on
+ViT-H's embeddings (stage 1), has that decoder, and you are done. The weights do not show whether it has; you need to know how
+the model was trained. If its decoder was trained too, replace `cvat-ui/plugins/sam/assets/decoder.onnx` with this folder's
+`decoder.onnx`, which has the same inputs and outputs (and two more outputs), and build CVAT's page again. The certificate was
+measured with this folder's decoder.
 """
 
 
 class CvatTarget(OnnxFormat):
-    """A nuclio function that embeds, and a decoder for the browser; at 1024 pixels only."""
+    """A nuclio function that returns embeddings, and a decoder for the browser; at 1024 pixels only."""
 
     name = "cvat"
     elsewhere = ("onnxruntime-web in CVAT's page",)
     padding = "the function normalises, then pads right and below with zeros"
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
-        """See `Format.write`. Warns that CVAT's page has a decoder of its own.
+        """See `Format.write`. Warns that CVAT's page decodes with its own decoder.
 
         Raises:
-            InputError: the model is of another size than 1024.
+            InputError: the model's size is not 1024.
         """
         size = sam.image_size
         if size != TOOL_FRAME:
             raise InputError(
-                f"CVAT's page takes embeddings of {TOOL_FRAME} px only, this model is at {size} px; export it with "
-                f"--image-size {TOOL_FRAME}, or train one for that size"
+                f"CVAT's page takes embeddings of {TOOL_FRAME} px only, and this model works at {size} px; export it with "
+                f"--image-size {TOOL_FRAME}, or train a model at that size"
             )
         warnings.warn(DECODER_NOTE, InputWarning, stacklevel=2)
         write_encoder(exportable(sam.image_encoder), folder / ENCODER, image=torch.zeros(1, 3, size, size))
@@ -105,7 +103,7 @@ def write_cvat_decoder(sam: Sam, path: Path) -> None:
 
 
 class CvatRuntime(SegmentRuntime):
-    """The function's `segment.py`, and the page's call of the decoder."""
+    """The function's `segment.py` for embeddings, and the page's call of the decoder for masks."""
 
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None

@@ -1,4 +1,4 @@
-"""CVAT's serverless function for SAM, with encoder.onnx in the place of ViT-H: answers with the photo's embedding."""
+"""CVAT's serverless function for SAM, with encoder.onnx instead of ViT-H: returns the photo's embedding."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from segment import Segmenter  # segment.py, beside this file
 
 
 def init_context(context: Any) -> None:
-    """Load the model once for each worker."""
+    """Load the model, once in each worker."""
     context.logger.info("loading the encoder")
     context.user_data.model = Segmenter()
     context.logger.info("the encoder is loaded")

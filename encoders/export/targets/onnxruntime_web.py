@@ -1,4 +1,4 @@
-"""onnxruntime-web's own files, from an npm package that the user has, or from npm. None of them is part of this package."""
+"""onnxruntime-web's own files, from a copy of the npm package that the user has, or from npm; none is part of this package."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # of its .tgz
 FOLDER_VARIABLE = "REPVIT_SAM_ONNXRUNTIME_WEB"  # a folder that holds the package
 TIMEOUT_SECONDS = 600
-# What the page loads -> the name it gets. Servers that do not know .mjs send it as no script, so it becomes .js.
+# File of the package -> its name in the page's folder. Some servers do not send .mjs as a script, so it becomes .js.
 FILES = {
     "dist/ort.wasm.min.mjs": "ort.wasm.min.js",
     "dist/ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
@@ -27,15 +27,16 @@ FILES = {
     "dist/ort-wasm-simd-threaded.asyncify.mjs": "ort-wasm-simd-threaded.asyncify.js",
     "dist/ort-wasm-simd-threaded.asyncify.wasm": "ort-wasm-simd-threaded.asyncify.wasm",
 }
-HOW_TO = (
-    f"either install npm, or fetch the package elsewhere with `npm pack {PACKAGE}@{VERSION}`, unpack it with "
-    f"`tar xzf {PACKAGE}-{VERSION}.tgz`, and set {FOLDER_VARIABLE} to the folder `package` that this makes"
+BY_HAND = (
+    f"fetch the package on another machine with `npm pack {PACKAGE}@{VERSION}`, unpack it with "
+    f"`tar xzf {PACKAGE}-{VERSION}.tgz`, and set {FOLDER_VARIABLE} to the folder `package` that it creates"
 )
+HOW_TO = f"either install npm, or {BY_HAND}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxRuntimeWeb:
-    """onnxruntime-web, ready to be laid down.
+    """onnxruntime-web, ready to be copied to a page's folder.
 
     Attributes:
         version: of the npm package.
@@ -46,7 +47,7 @@ class OnnxRuntimeWeb:
     files: dict[str, bytes]
 
     def write(self, folder: Path) -> None:
-        """Write the files and the package's licence into a folder, which is made."""
+        """Write the files and the package's licence into a new folder."""
         folder.mkdir()
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
@@ -57,14 +58,14 @@ def find_onnxruntime_web() -> OnnxRuntimeWeb:
     """The package in the folder that `REPVIT_SAM_ONNXRUNTIME_WEB` names, else the pinned version, fetched by npm.
 
     Raises:
-        InputError: the folder holds no such package, or neither folder nor npm is there, or npm cannot fetch it, or what it
-            fetched has another checksum than the pinned one. Says what to do.
+        InputError: the folder does not hold the package, or there is neither a folder nor npm, or npm cannot fetch the package,
+            or its checksum is not the pinned one. The message says what to do.
     """
     if folder := os.environ.get(FOLDER_VARIABLE):
         return read_package_folder(Path(folder))
     npm = shutil.which("npm")
     if npm is None:
-        raise InputError(f"the page needs {PACKAGE} {VERSION} and npm is not installed to fetch it; {HOW_TO}")
+        raise InputError(f"the page needs {PACKAGE} {VERSION}, and npm is not installed to fetch it; {HOW_TO}")
     with tempfile.TemporaryDirectory() as temporary:
         return read_package_archive(fetch_by_npm(npm, Path(temporary)))
 
@@ -73,7 +74,7 @@ def read_package_folder(folder: Path) -> OnnxRuntimeWeb:
     """The package in a folder: unpacked, or `node_modules/onnxruntime-web`.
 
     Raises:
-        InputError: it is something else, or lacks a file that the page loads.
+        InputError: it holds something else, or lacks a file that the page loads.
     """
     try:
         about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
@@ -95,7 +96,7 @@ def read_package_folder(folder: Path) -> OnnxRuntimeWeb:
 
 
 def fetch_by_npm(npm: str, folder: Path) -> Path:
-    """Path of the pinned package's .tgz in a folder, put there by `npm pack`.
+    """Fetch the pinned package's .tgz into a folder by `npm pack`, and return its path.
 
     Raises:
         InputError: npm fails or takes longer than ten minutes.
@@ -107,16 +108,16 @@ def fetch_by_npm(npm: str, folder: Path) -> Path:
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"npm cannot fetch {PACKAGE} {VERSION} ({error}); {HOW_TO}") from error
+        raise InputError(f"npm cannot fetch {PACKAGE} {VERSION} ({error}); {BY_HAND}") from error
     archive = folder / f"{PACKAGE}-{VERSION}.tgz"
     if done.returncode or not archive.is_file():
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or ["it said nothing"]
-        raise InputError(f"npm cannot fetch {PACKAGE} {VERSION} ({lines[0].strip()}); {HOW_TO}")
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or ["without an error message"]
+        raise InputError(f"npm cannot fetch {PACKAGE} {VERSION} ({lines[0].strip()}); {BY_HAND}")
     return archive
 
 
 def read_package_archive(archive: Path) -> OnnxRuntimeWeb:
-    """The page's files out of the pinned package's .tgz.
+    """The page's files from the pinned package's .tgz.
 
     Raises:
         InputError: its checksum is not the pinned one.
@@ -125,14 +126,14 @@ def read_package_archive(archive: Path) -> OnnxRuntimeWeb:
     found = integrity(content)
     if found != INTEGRITY:
         raise InputError(
-            f"npm fetched {PACKAGE} {VERSION} with checksum {found}, expected {INTEGRITY}; it is not used. Ask whoever runs "
-            f"the registry that npm is set to, or {HOW_TO}"
+            f"npm fetched {PACKAGE} {VERSION} with checksum {found}, expected {INTEGRITY}; it was rejected; check npm's "
+            f"registry setting, or {BY_HAND}"
         )
     files = {}
     with tarfile.open(archive) as opened:
         for source, target in FILES.items():
             member = opened.extractfile(f"package/{source}")
-            assert member is not None  # the checksum says what is inside
+            assert member is not None  # the checksum guarantees it
             files[target] = member.read()
     return OnnxRuntimeWeb(version=VERSION, files=files)
 
@@ -144,7 +145,7 @@ def integrity(content: bytes) -> str:
 
 LICENSE = """\
 The files in this folder are those of the npm package onnxruntime-web (https://github.com/microsoft/onnxruntime),
-unchanged but for the ending of their names. Notices of third parties: ThirdPartyNotices.txt in that repository.
+unchanged except for the ending of their names. Third-party notices: ThirdPartyNotices.txt in that repository.
 
 MIT License
 

@@ -1,12 +1,12 @@
-"""osam, and labelme which asks it: encoder, decoder, and a Python file that registers them with osam.
+"""osam, and labelme, which uses it: encoder, decoder, and a Python file that registers them with osam.
 
 Source: wkentaro/osam, `osam/_models/sam/_encoding.py` (`get_input_size` reads S from the encoder;
 `compute_image_embedding_from_image` normalises, pads with zeros and calls the input `x`), `_decoding.py`
 (`generate_mask_from_image_embedding`: `mask_input` (1, 1, 256, 256) at every S, `has_mask_input` -1) and `osam/apis.py`
 (`registered_model_types`); wkentaro/labelme, `labelme/_ai_models.py` (its fixed list of models).
 
-segment-anything's own decoder multiplies by `has_mask_input`, so that -1 would add the negative of an empty mask's embedding;
-ours takes everything that is not above 0 for "no mask".
+segment-anything's own decoder multiplies by `has_mask_input`, so -1 would add the negative of an empty mask's embedding; ours
+takes every value that is not above 0 to mean "no mask".
 """
 
 import shutil
@@ -26,23 +26,22 @@ USED_AS = "repvit_sam_osam.py"
 
 README = """# For osam and labelme
 
-Neither takes a model by its path: `repvit_sam_osam.py`, which stays beside the ONNX files, registers this one with osam and
-then starts the tool. Nothing is downloaded.
+Neither tool opens a model by its path. `repvit_sam_osam.py`, which must stay beside the ONNX files, registers this model with
+osam and then starts the tool. Nothing is downloaded.
 
     python repvit_sam_osam.py osam run repvit-sam --image photo.jpg > masks.png
     python repvit_sam_osam.py labelme photos/
 
-In labelme choose the AI model "Sam (speed)": the file puts this model in the place of labelme's `sam:100m`, as labelme's list
-of models is fixed. In a program of your own: `import repvit_sam_osam; repvit_sam_osam.register()`, then osam's
-`repvit-sam:latest`.
+In labelme choose the AI model "Sam (speed)": labelme's list of models is fixed, so the file replaces its `sam:100m` with this
+model. In a program of your own, call `import repvit_sam_osam; repvit_sam_osam.register()` and ask osam for `repvit-sam:latest`.
 
-Encoder: x [1,3,{size},{size}] float32, SAM-normalised, padded with zeros right and below. Decoder: segment-anything's names,
-with mask_input [1,1,256,256] at every size and "no mask" for every has_mask_input that is not above 0.
+The encoder takes x [1,3,{size},{size}] float32, normalised as SAM does and padded with zeros right and below. The decoder has
+segment-anything's names; mask_input is [1,1,256,256] at every size, and a has_mask_input of 0 or less means "no mask".
 """
 
 
 class OsamTarget(OnnxFormat):
-    """Encoder input `x`; decoder for osam's numbers; the file that registers both."""
+    """An encoder with the input `x`, a decoder for osam's calls, and the file that registers both."""
 
     name = "osam"
 

@@ -1,9 +1,9 @@
-"""Register the RepViT-SAM model that lies beside this file with osam, and start osam or labelme with it.
+"""Register the RepViT-SAM model beside this file with osam, and start osam or labelme with it.
 
     python repvit_sam_osam.py osam run repvit-sam --image photo.jpg > masks.png
     python repvit_sam_osam.py labelme photos/
 
-Needs osam (0.4 or newer), and labelme for labelme.
+Needs osam 0.4 or newer, and labelme for the second command.
 """
 
 import hashlib
@@ -14,26 +14,30 @@ import sys
 import osam
 
 NAME = "repvit-sam:latest"
-SAM_NAME = "sam:100m"  # in labelme, whose list of models is fixed, it is called "Sam (speed)"
-OsamSam = osam.apis.get_model_type_by_name(SAM_NAME).__base__  # what osam's SAM models have in common
+SAM_NAME = "sam:100m"  # "Sam (speed)" in labelme, whose list of models is fixed
+OsamSam = osam.apis.get_model_type_by_name(SAM_NAME).__base__  # the base class of osam's SAM models
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class LocalBlob(osam.types.Blob):
-    """A file of this folder in the place of a download."""
+    """A file of this folder instead of a download."""
 
     @property
     def path(self) -> str:
-        """Where the file is."""
+        """The file's path."""
         return os.path.join(FOLDER, self.filename)
 
     def pull(self, *_: object, **__: object) -> None:
-        """Nothing to download, whatever osam's version passes; says so where the file is missing."""
+        """Download nothing, whatever arguments osam's version passes.
+
+        Raises:
+            FileNotFoundError: the file is missing.
+        """
         if not os.path.isfile(self.path):
-            raise FileNotFoundError(f"{self.path} is missing; it belongs beside {os.path.basename(__file__)}")
+            raise FileNotFoundError(f"{self.path} is missing; put it beside {os.path.basename(__file__)}")
 
     def remove(self) -> None:
-        """Keep the file: osam removes downloads only."""
+        """Keep the file, as it is not a download."""
 
 
 def local_blob(name: str) -> LocalBlob:
@@ -48,10 +52,10 @@ def local_blob(name: str) -> LocalBlob:
 
 
 def register(name: str = NAME) -> type:
-    """Make osam know this model under a name, in the place of one that has it.
+    """Register this model with osam under a name; it replaces a model of the same name.
 
     Returns:
-        osam's class of the model.
+        The model's class in osam.
     """
     blobs = {"encoder": local_blob("encoder.onnx"), "decoder": local_blob("decoder.onnx")}
     model = type("RepVitSam", (OsamSam,), {"name": name, "_blobs": blobs})

@@ -22,8 +22,8 @@ class PhotoEncoder(nn.Module):
         encoder: (1, 3, S, S) normalised -> (1, 256, S/16, S/16).
         image_size: S in pixels.
         channels_last: True takes (H, W, 3) float32, False (1, 3, H, W) uint8; RGB, 0-255.
-        trim: take black columns at the right edge and black rows at the lower edge for padding, as a tool adds them. Left in,
-            they normalise to about -2 where SAM pads with 0; for sam_demo it makes no difference (docs/export_tools.md).
+        trim: treat black columns at the right edge and black rows at the lower edge, which a tool adds, as padding. Otherwise
+            they are normalised to about -2, where SAM pads with 0; sam_demo's masks hardly change (docs/export_tools.md).
     """
 
     def __init__(self, encoder: nn.Module, *, image_size: int, channels_last: bool, trim: bool) -> None:
@@ -51,14 +51,14 @@ class PhotoEncoder(nn.Module):
         return embedding
 
     def example(self) -> Tensor:
-        """A photo to export with: wider than high, of no side that means something."""
+        """A photo to export with: wider than high, with sides that mean nothing elsewhere."""
         height, width = self.image_size // 2 + 3, self.image_size - 5
         if self.channels_last:
             return torch.zeros(height, width, 3)
         return torch.zeros(1, 3, height, width, dtype=torch.uint8)
 
     def dynamic_shapes(self) -> tuple[dict[int, object]]:
-        """Which axes of the photo are free, for `torch.export`."""
+        """The axes of the photo that can have any size, for `torch.export`."""
         height, width = (torch.export.Dim(name, min=2, max=MAX_SIDE) for name in ("image_height", "image_width"))
         return ({0: height, 1: width} if self.channels_last else {2: height, 3: width},)
 
@@ -72,7 +72,7 @@ def resized(height: Any, width: Any, *, size: int) -> tuple[Any, Any]:
 
 
 def not_black_border(pixels: Tensor) -> Tensor:
-    """(1, 3, H, W) -> (1, 1, H, W) float32: 0 in black rows below and black columns right of everything else, 1 elsewhere."""
+    """(1, 3, H, W) -> (1, 1, H, W) float32: 0 in black rows at the bottom and black columns at the right, 1 elsewhere."""
     seen = pixels.amax(dim=(0, 1)) > 0
     rows = torch.arange(pixels.shape[2], device=pixels.device)
     columns = torch.arange(pixels.shape[3], device=pixels.device)
@@ -86,7 +86,7 @@ def photo_of(image: np.ndarray) -> np.ndarray:
     """The photo in a frame of the embedding contract, without its padding.
 
     Args:
-        image: (1, 3, S, S) float32, normalised, exactly 0 on padding; no pixel of a photo normalises to 0.
+        image: (1, 3, S, S) float32, normalised, exactly 0 on padding, which no pixel of a photo is.
 
     Returns:
         (h, w, 3) uint8 RGB.

@@ -1,13 +1,12 @@
-"""A Python file for an app: `segment.py`, `encoder.onnx` and `decoder.onnx`; numpy, pillow and onnxruntime are all it needs."""
+"""A Python file for an app: `segment.py`, `encoder.onnx` and `decoder.onnx`; it needs numpy, pillow and onnxruntime alone."""
 
-import importlib.util
 import shutil
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from encoders.errors import InputError, MissingExtra
+from encoders.errors import InputError
 from encoders.export.formats.onnx import DECODER, ENCODER, OnnxFormat, OnnxRuntime
 from encoders.export.targets.photo_encoder import photo_of
 from encoders.export.targets.tool_runtime import one_by_one
@@ -17,7 +16,7 @@ SEGMENT_FILE = Path(__file__).with_name("segment.py")
 
 README = """# For a Python program
 
-Copy `segment.py`, `encoder.onnx` and `decoder.onnx` into your app. They need three packages:
+Copy `segment.py`, `encoder.onnx` and `decoder.onnx` into your app. It needs three packages:
 
     pip install -r requirements.txt
 
@@ -31,15 +30,17 @@ or, from a shell:
 
     python segment.py photo.jpg --box 120 40 380 300 --out mask.png
 
-Points and boxes are xy in pixels of the photo, masks are of the photo's size. The encoder sees the photo at {size} pixels.
+Points and boxes are xy in pixels of the photo, and masks have the photo's size. The encoder works on the photo with its long
+side at {size} pixels.
 """
 REQUIREMENTS = "numpy>=1.24\nonnxruntime>=1.17\npillow>=9.1\n"
 
 
 class PythonTarget(OnnxFormat):
-    """The ONNX format with a file that asks it."""
+    """The ONNX format, with a Python file that runs it."""
 
     name = "python"
+    takes_masks = True
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""
@@ -54,16 +55,25 @@ class PythonTarget(OnnxFormat):
 
 
 class SegmentRuntime(OnnxRuntime):
-    """The copied `segment.py` itself, asked for embeddings and for masks of the input frame.
+    """This package's own `segment.py` on a folder's models. The folder's copy is compared with it and never executed.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
-        InputError: a file is missing or damaged.
+        InputError: a file is missing or damaged, or the folder's `segment.py` is not this package's.
     """
 
     def __init__(self, folder: Path, *, image_size: int, threads: int | None = None) -> None:
+        check_shipped(folder / SEGMENT_FILE.name)
         super().__init__(folder / ENCODER, folder / DECODER, image_size=image_size, threads=threads)
-        self._segmenter = load_segment(folder / SEGMENT_FILE.name).Segmenter(folder, threads=threads)
+        from encoders.export.targets.segment import Segmenter  # here, as it imports onnxruntime
+
+        sessions = {ENCODER: self._encoder, DECODER: self._decoder}
+
+        class Opened(Segmenter):
+            def _open(self, name: str) -> Any:
+                return sessions[name]
+
+        self._segmenter = Opened(folder)
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         """See `Runtime.encode`; the photo goes in at the size that it has in the frame."""
@@ -85,23 +95,16 @@ class SegmentRuntime(OnnxRuntime):
         return one_by_one(ask, coords=coords, labels=labels)
 
 
-def load_segment(path: Path) -> ModuleType:
-    """The module of a `segment.py`.
+def check_shipped(path: Path) -> None:
+    """Compare a folder's `segment.py` with this package's.
 
     Raises:
-        MissingExtra: onnxruntime is not installed.
-        InputError: the file is missing or no such module.
+        InputError: it is missing or another file.
     """
-    spec = importlib.util.spec_from_file_location("exported_segment", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise InputError(f"{path} does not exist; export the model again")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "onnxruntime", extra=OnnxFormat.extra) from error
-    except Exception as error:  # a damaged file can raise anything
-        raise InputError(f"{path} is damaged ({error}); export the model again") from error
-    if not hasattr(module, "Segmenter"):
-        raise InputError(f"{path} is damaged (it has no Segmenter); export the model again")
-    return module
+    if path.read_bytes() != SEGMENT_FILE.read_bytes():
+        raise InputError(
+            f"{path} is not the file that this version ships and is not executed; export the model again, or check it with the "
+            "version of this package that exported it (certificate.json names it)"
+        )

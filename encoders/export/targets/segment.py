@@ -38,8 +38,8 @@ class Segmenter:
     """Encode a photo once, then ask for masks as often as you like.
 
     Args:
-        folder: of encoder.onnx and decoder.onnx; where this file is, if not given.
-        threads: of ONNX Runtime; its own choice, if not given.
+        folder: where encoder.onnx and decoder.onnx are; by default beside this file.
+        threads: that ONNX Runtime uses; by default its own choice.
         providers: of ONNX Runtime, e.g. ["CUDAExecutionProvider", "CPUExecutionProvider"].
     """
 
@@ -62,7 +62,7 @@ class Segmenter:
         self.embedding: np.ndarray | None = None
 
     def set_image(self, photo: str | Path | Image.Image | np.ndarray) -> None:
-        """Encode a photo: a path, a PIL image, or (H, W, 3) uint8 RGB. Paths are turned upright by their EXIF data."""
+        """Encode a photo: a path, a PIL image, or (H, W, 3) uint8 RGB. A file is turned upright by its EXIF data."""
         pixels = read_photo(photo)
         height, width = pixels.shape[:2]
         new_height, new_width = self._resized(height, width)
@@ -88,14 +88,14 @@ class Segmenter:
             points: (N, 2) xy in pixels of the photo; labels: (N,), 1 on the object, 0 on the background.
             box: (4,) x0 y0 x1 y1 in pixels of the photo.
             mask_input: (1, S/4, S/4) float32, `logits` of an earlier call with `multimask=False`.
-            multimask: three masks, for a single point; else one, for boxes and several points.
+            multimask: True returns three masks, which suits a single point; False one, which suits a box or several points.
 
         Returns:
             masks (M, H, W) bool, predicted IoU (M,) float32, logits (M, S/4, S/4) float32; M is 3 or 1.
 
         Raises:
             RuntimeError: no photo is set.
-            ValueError: the prompt is empty or not of these shapes.
+            ValueError: the prompt is empty or has other shapes.
         """
         if self.shape is None:
             raise RuntimeError("no photo is set; call set_image first")
@@ -110,7 +110,15 @@ class Segmenter:
     def decode(
         self, coords: np.ndarray, kinds: np.ndarray, *, shape: tuple[int, int], mask_input: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The decoder's answer: (N, 2) float32 xy in the input frame, (N,) labels -> logits (4, H, W), (4,), (4, S/4, S/4)."""
+        """All four masks of a prompt in the input frame.
+
+        Args:
+            coords: (N, 2) float32 xy; kinds: (N,) labels.
+            shape: height and width of the photo; mask_input: (1, S/4, S/4) float32.
+
+        Returns:
+            logits (4, H, W), predicted IoU (4,), logits (4, S/4, S/4); the single mask first.
+        """
         if self._decoder is None:
             self._decoder = self._open("decoder.onnx")
         side = self.image_size // 4
@@ -136,15 +144,19 @@ class Segmenter:
     def _open(self, name: str) -> Any:
         path = self._folder / name
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; it belongs beside segment.py, or give its folder")
-        return onnxruntime.InferenceSession(str(path), self._options, providers=self._providers)
+            raise FileNotFoundError(f"{path} is missing; put it beside segment.py, or name the folder that it is in")
+        try:
+            return onnxruntime.InferenceSession(str(path), self._options, providers=self._providers)
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            raise ValueError(f"{path} cannot be opened by ONNX Runtime ({error}); copy it again") from error
 
 
 def read_photo(photo: str | Path | Image.Image | np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a path, a PIL image or an array.
 
     Raises:
-        ValueError: an array of another shape or type.
+        OSError: the file is missing or no photo.
+        ValueError: the array has another shape or type.
     """
     if isinstance(photo, (str, Path)):
         with Image.open(photo) as opened:
@@ -157,13 +169,13 @@ def read_photo(photo: str | Path | Image.Image | np.ndarray) -> np.ndarray:
 
 
 def prompt_points(points: Any, labels: Any, box: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 2) and labels (N,) as the decoder takes them: a box as two points, a padding point where there is no box.
+    """Points (N, 2) and labels (N,) as the decoder takes them: a box as two points, a padding point if there is no box.
 
     Raises:
-        ValueError: the prompt is empty or not of its shapes.
+        ValueError: the prompt is empty or has other shapes.
     """
     if points is None and box is None:
-        raise ValueError("nothing to look for; give points with labels, a box, or both")
+        raise ValueError("no prompt is given; give points with labels, a box, or both")
     coords, kinds = np.zeros((0, 2)), np.zeros(0, np.int64)
     if points is not None:
         coords, kinds = np.asarray(points, float), np.asarray([] if labels is None else labels, np.int64)
@@ -178,25 +190,28 @@ def prompt_points(points: Any, labels: Any, box: Any) -> tuple[np.ndarray, np.nd
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: writes a mask, white on black, and prints its predicted IoU."""
+    """The command line: write a mask, white on black, and print its predicted IoU."""
     parser = argparse.ArgumentParser(description="Cut an object out of a photo.")
-    parser.add_argument("photo")
+    parser.add_argument("photo", help="file to read")
     parser.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="around the object")
-    parser.add_argument("--point", type=float, nargs=2, action="append", default=[], metavar=("X", "Y"), help="on it")
-    parser.add_argument("--background", type=float, nargs=2, action="append", default=[], metavar=("X", "Y"), help="off it")
-    parser.add_argument("--out", default="mask.png", help="file to write, mask.png if not given")
-    parser.add_argument("--models", default=HERE, help="folder of encoder.onnx and decoder.onnx; this file's if not given")
+    parser.add_argument("--point", type=float, nargs=2, action="append", default=[], metavar=("X", "Y"), help="on the object")
+    parser.add_argument("--background", type=float, nargs=2, action="append", default=[], metavar=("X", "Y"), help="not on it")
+    parser.add_argument("--out", default="mask.png", help="file to write, by default mask.png")
+    parser.add_argument("--models", default=HERE, help="folder of encoder.onnx and decoder.onnx")
     given = parser.parse_args(arguments)
     if given.box is None and not given.point:
-        parser.error("nothing to look for; give --box, --point, or both")
+        parser.error("no prompt is given; give --box, --point, or both")
     points = [*given.point, *given.background]
     labels = [FOREGROUND] * len(given.point) + [BACKGROUND] * len(given.background)
     alone = given.box is None and len(points) == 1
-    segmenter = Segmenter(given.models)
-    segmenter.set_image(given.photo)
-    masks, scores, _ = segmenter.predict(points or None, labels, given.box, multimask=alone)
-    best = int(scores.argmax())
-    Image.fromarray(masks[best].astype(np.uint8) * 255).save(given.out)
+    try:
+        segmenter = Segmenter(given.models)
+        segmenter.set_image(given.photo)
+        masks, scores, _ = segmenter.predict(points or None, labels, given.box, multimask=alone)
+        best = int(scores.argmax())
+        Image.fromarray(masks[best].astype(np.uint8) * 255).save(given.out)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     print(f"{given.out}: predicted IoU {scores[best]:.3f}, {int(masks[best].sum())} pixels")
 
 

@@ -1,4 +1,4 @@
-"""segment-anything's own ONNX use: `decoder.onnx` in the place of its exported decoder, `encoder.onnx` for its image encoder.
+"""segment-anything's own use of ONNX: `decoder.onnx` replaces its exported decoder, `encoder.onnx` its image encoder.
 
 Source: segment-anything, `scripts/export_onnx_model.py` and `notebooks/onnx_model_example.ipynb`.
 """
@@ -10,16 +10,17 @@ from encoders.sam import Sam
 
 README = """# For segment-anything
 
-`decoder.onnx` takes the place of the file that segment-anything's `scripts/export_onnx_model.py` writes, with its names:
+`decoder.onnx` replaces the file that segment-anything's `scripts/export_onnx_model.py` writes, and has the same names:
 image_embeddings [1,256,{side},{side}], point_coords [P,N,2], point_labels [P,N], mask_input [1,1,{mask},{mask}],
 has_mask_input [1], orig_im_size [2] float32 (height, width) -> masks [P,4,H,W], iou_predictions [P,4],
 low_res_masks [P,4,{mask},{mask}]. All are float32. The single mask is the first of the four, as with
 `return_single_mask=False`.
 
-Points are in the resized photo's pixels (`ResizeLongestSide({size}).apply_coords`). Labels: 1 foreground, 0 background, 2 and 3
-a box's top left and bottom right corner, -1 padding. Without a box append the point (0, 0) with label -1.
+Points are in pixels of the resized photo (`ResizeLongestSide({size}).apply_coords`). Labels: 1 foreground, 0 background, 2 and
+3 the top left and bottom right corner of a box, -1 padding. Append the point (0, 0) with label -1 to a prompt without a
+box, and no such point to a prompt with a box. So either all prompts of a call must have a box or none.
 
-`encoder.onnx` takes image [1,3,{size},{size}] as `Sam.preprocess` makes it, and gives image_embeddings.
+`encoder.onnx` takes image [1,3,{size},{size}] as `Sam.preprocess` returns it, and returns image_embeddings.
 """
 
 
@@ -27,6 +28,7 @@ class SegmentAnythingTarget(OnnxFormat):
     """The ONNX format with a readme; the names are segment-anything's already."""
 
     name = "segment-anything"
+    takes_masks = True
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
         """See `Format.write`."""

@@ -1,4 +1,4 @@
-"""Decoders for tools whose numbers are fixed, or who add the padding point otherwise than segment-anything does."""
+"""Decoders for tools that assume a frame of 1024 pixels, or that add padding points where segment-anything adds none."""
 
 from typing import Any
 
@@ -7,22 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from encoders.contract import MASK_STRIDE
-from encoders.export.decoder_module import PADDING, TOP_LEFT, SamOnnxDecoder
+from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.formats.onnx import MAX_POINTS, MAX_PROMPTS
+from encoders.export.targets.padding_points import decode_settled
 from encoders.sam import Sam
 
-TOOL_FRAME = 1024  # pixels, long side of SAM's frame, which tools take for granted
+TOOL_FRAME = 1024  # pixels: the long side of SAM's frame that tools take for granted
 TOOL_MASK = TOOL_FRAME // MASK_STRIDE
 
 
 class FramedDecoder(SamOnnxDecoder):
-    """segment-anything's ONNX decoder, whatever S is, for callers that know SAM's own numbers only.
+    """segment-anything's ONNX decoder for a model of any size S, for callers that assume SAM's own 1024 pixels.
 
-    `mask_input` is (1, 1, 256, 256) at every S, resampled inside. The padding point may be there or not, see `settle_padding`.
+    `mask_input` is (1, 1, 256, 256) at every S and resampled inside. Padding points may be given or not, see `padding_points`.
 
     Args:
         sam: in eval mode.
-        frame: long side of the frame that `point_coords` are in, in pixels; None is S.
+        frame: long side, in pixels, of the frame of `point_coords`; None for S.
     """
 
     def __init__(self, sam: Sam, *, frame: int | None = None) -> None:
@@ -42,8 +43,9 @@ class FramedDecoder(SamOnnxDecoder):
         side = self.image_size // MASK_STRIDE
         if side != TOOL_MASK:
             mask_input = F.interpolate(mask_input, size=(side, side), mode="bilinear", align_corners=False)
-        coords, labels = settle_padding(point_coords * self.scale, point_labels)
-        return super().forward(image_embeddings, coords, labels, mask_input, has_mask_input, orig_im_size)
+        image = image_embeddings + self.embed_masks(mask_input, has_mask_input)
+        logits, scores = decode_settled(self, image, point_coords * self.scale, point_labels)
+        return self.upscale(logits, orig_im_size), scores, logits
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs to export with."""
@@ -68,27 +70,3 @@ def points_shapes() -> tuple[dict[int, Any], dict[int, Any]]:
     prompts = torch.export.Dim("prompts", min=1, max=MAX_PROMPTS)
     points = torch.export.Dim("points", min=1, max=MAX_POINTS)
     return {0: prompts, 1: points}, {0: prompts, 1: points}
-
-
-def settle_padding(coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """One (0, 0) point labelled -1 at the end of prompts without a box and none behind a box, as segment-anything has it.
-
-    Some tools add that point always, some never; a point too many or too few changes the mask. All prompts of a call are of one
-    kind; the first one tells. Source: segment-anything, `PromptEncoder._embed_points`.
-
-    Args:
-        coords: (P, N, 2), labels: (P, N).
-
-    Returns:
-        The same with N - 1, N or N + 1 points.
-    """
-    longer = torch.cat([coords, torch.zeros_like(coords[:, :1])], dim=1)
-    longer_labels = torch.cat([labels, torch.full_like(labels[:, :1], PADDING)], dim=1)
-    has_box = (labels[0] >= TOP_LEFT).any().to(torch.int64)
-    has_padding = (labels[0, -1] == PADDING).to(torch.int64)
-    surplus = (has_box + has_padding).item()
-    torch._check(surplus >= 0)
-    torch._check(surplus <= 2)
-    count = longer.shape[1] - surplus
-    torch._check(count >= 1)
-    return longer[:, :count], longer_labels[:, :count]

@@ -7,8 +7,8 @@ Source: huggingface/optimum-onnx, `optimum/exporters/onnx/model_configs.py` (`Sa
 label -10 is a point that embeds to zeros.
 
 `SamModel` passes `input_boxes` on, but optimum's decoder has no such input. Here a box is two points, labelled 2 and 3, as in
-segment-anything's own ONNX decoder. The single mask, which is the one to take for boxes and several points, comes as two
-further outputs.
+segment-anything's own ONNX decoder. Two more outputs hold the single mask, which is the one to use for boxes and several
+points.
 """
 
 import json
@@ -24,7 +24,7 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.base import no_mask_input
 from encoders.export.formats.onnx import MAX_POINTS, MAX_PROMPTS, OnnxFormat, OnnxRuntime, write_onnx
-from encoders.export.targets.tool_decoders import settle_padding
+from encoders.export.targets.padding_points import decode_settled
 from encoders.export.targets.tool_runtime import without_padding_points
 from encoders.sam import Sam
 
@@ -37,7 +37,7 @@ MAX_BATCH = 256
 
 README = """# For transformers.js
 
-Put this folder where your app serves models from, say `models/repvit-sam/`:
+Put this folder among the models that your app serves, for example as `models/repvit-sam/`:
 
     import {{ env, SamModel, AutoProcessor, RawImage }} from '@huggingface/transformers';
     env.allowRemoteModels = false;
@@ -46,33 +46,34 @@ Put this folder where your app serves models from, say `models/repvit-sam/`:
     const processor = await AutoProcessor.from_pretrained('repvit-sam');
     const image = await RawImage.read('photo.jpg');
 
-    // One point: three masks, take the one of the highest iou_scores.
+    // One point: three masks; use the one with the highest iou_scores.
     let inputs = await processor(image, {{ input_points: [[[250, 180]]] }});
     let outputs = await model(inputs);
     let masks = await processor.post_process_masks(outputs.pred_masks, inputs.original_sizes, inputs.reshaped_input_sizes);
 
-A box is two points, labelled 2 (top left) and 3 (bottom right); `input_boxes` is refused, as by every SAM that optimum exports:
+A box is two points, labelled 2 (top left) and 3 (bottom right). `input_boxes` is refused, as it is by every SAM that optimum
+exports:
 
     inputs = await processor(image, {{ input_points: [[[120, 40], [380, 300]]], input_labels: [[2, 3]] }});
 
-For boxes and several points the mask to take is the single one, which `SamModel` leaves out; ask its decoder for it:
+For boxes and several points use the single mask, which `SamModel` does not return; ask its decoder for it:
 
     const {{ image_embeddings, image_positional_embeddings }} = await model.get_image_embeddings(inputs);
     const {{ input_points, input_labels }} = inputs;
     const {{ single_pred_masks }} = await model.forward({{
         input_points, input_labels, image_embeddings, image_positional_embeddings }});
 
-The encoder sees photos at {size} pixels. `config.json` and `preprocessor_config.json` say so.
+The encoder works on photos with their long side at {size} pixels, as `config.json` and `preprocessor_config.json` state.
 
 # For optimum
 
 Move the two files out of `onnx/`, beside `config.json`: that is the layout of `optimum-cli export onnx` for SAM. Batches of
-images and of prompts are free; the two outputs whose names begin with `single_` come in addition.
+images and of prompts can have any size. The two outputs whose names begin with `single_` are additional.
 """
 
 
 class VisionEncoder(nn.Module):
-    """pixel_values (B, 3, S, S) float32, SAM-normalised and padded with zeros -> embeddings of image and of places."""
+    """pixel_values (B, 3, S, S) float32, SAM-normalised and padded with zeros -> embedding and positional embedding."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -101,20 +102,18 @@ class PromptEncoderMaskDecoder(PromptDecoder):
 
         Args:
             input_points: (B, P, N, 2) float32 xy in the input frame.
-            input_labels: (B, P, N) int64; 1 foreground, 0 background, 2 and 3 a box's corners, -1 and -10 as transformers does.
+            input_labels: (B, P, N) int64; 1 foreground, 0 background, 2 and 3 a box's corners, -1 and -10 as in transformers.
             image_embeddings: (B, 256, S/16, S/16).
-            image_positional_embeddings: the same shape, not read: the places are the same for every image, and held here.
+            image_positional_embeddings: the same shape; not read, as the decoder holds them, the same for every image.
 
         Returns:
-            iou_scores (B, P, 3), pred_masks (B, P, 3, S/4, S/4) logits, and the single mask's, (B, P, 1) and
+            iou_scores (B, P, 3), pred_masks (B, P, 3, S/4, S/4) logits, and the same of the single mask, (B, P, 1) and
             (B, P, 1, S/4, S/4).
         """
         batch, prompts = input_points.shape[0], input_points.shape[1]
-        coords, labels = settle_padding(input_points.flatten(0, 1), input_labels.flatten(0, 1))
-        sparse = self.embed_points(coords, labels)
         no_mask = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         spread = (image_embeddings + no_mask).unsqueeze(1).expand(-1, prompts, -1, -1, -1).flatten(0, 1)
-        logits, scores = self.decode(spread, sparse)
+        logits, scores = decode_settled(self, spread, input_points.flatten(0, 1), input_labels.flatten(0, 1))
         logits = logits.reshape(batch, prompts, *logits.shape[1:])
         scores = scores.reshape(batch, prompts, -1)
         return scores[:, :, 1:], logits[:, :, 1:], scores[:, :, :1], logits[:, :, :1]
@@ -178,7 +177,7 @@ class TransformersRuntime(OnnxRuntime):
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Runtime.decode`."""
         no_mask_input(masks)
-        kept = without_padding_points(coords, labels)[1].shape[1]  # prompts of a call are of one kind, with padding at the end
+        kept = without_padding_points(coords, labels)[1].shape[1]  # the prompts here all end with padding, or none does
         given = {
             "input_points": coords[None, :, :kept].astype(np.float32),
             "input_labels": labels[None, :, :kept].astype(np.int64),
@@ -191,8 +190,10 @@ class TransformersRuntime(OnnxRuntime):
 
 
 def model_config(image_size: int) -> dict[str, Any]:
-    """`config.json`: what transformers' `SamConfig` and transformers.js read. The vision part names SAM's shapes; the encoder's
-    own layers are in the ONNX file alone."""
+    """`config.json`: what transformers' `SamConfig` and transformers.js read.
+
+    Its vision part states SAM's shapes; the encoder's own layers are in the ONNX file alone.
+    """
     side = image_size // STRIDE
     return {
         "model_type": "sam",

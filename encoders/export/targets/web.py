@@ -1,7 +1,7 @@
-"""A static page that segments a photo by clicks and boxes in the browser, by onnxruntime-web, with nothing on a server.
+"""A static page that segments a photo by clicks and boxes in the browser, with onnxruntime-web and nothing on a server.
 
-The page is in the folder `web` beside this file. What it computes before and after the model is what `encoders.Predictor`
-computes: PIL's resize, SAM's padding, torch's bilinear masks, each written in JavaScript.
+The page is in the folder `web` beside this file. Before and after the model it computes what `encoders.Predictor` computes:
+PIL's resize, SAM's padding and torch's bilinear masks, written in JavaScript.
 """
 
 import json
@@ -46,24 +46,24 @@ HEADERS = """\
 README = """\
 # A photo segmented in the browser
 
-Any static web server shows the page; nothing runs on it, and photos stay on the reader's device:
+Any static web server can serve the page. Nothing runs on the server, and photos stay on the reader's device:
 
     python -m http.server --directory .
 
-then open http://localhost:8000. Opened as a file it does not start: browsers load no modules from files.
+Then open http://localhost:8000. The page does not start when it is opened as a file, as browsers load no modules from files.
 
-{arch}, {size} px, by onnxruntime-web {version}: WebGPU where the browser has it, else WASM. The page says which one runs.
-`?backend=wasm` or `?backend=webgpu` in the address asks for one. WebGPU is used only where it gives PyTorch's numbers on a
-pattern whose answer is in `model.json`.
+The model is {arch} at {size} px, run by onnxruntime-web {version}: by WebGPU if the browser has it, else by WASM. The page
+shows which one runs. `?backend=wasm` or `?backend=webgpu` in the address asks for one of them. WebGPU is used only if it gives
+PyTorch's numbers on a test pattern, whose expected values are in `model.json`.
 
 ## Threads
 
-WASM runs on one thread unless the server sends two headers with every file, without which browsers share no memory:
+WASM runs on one thread unless the server sends these two headers with every file; without them browsers share no memory:
 
     Cross-Origin-Opener-Policy: same-origin
     Cross-Origin-Embedder-Policy: require-corp
 
-`_headers` says so to the hosts that read such a file (Cloudflare Pages, Netlify). nginx: `add_header` for each. To try it here:
+Hosts that read `_headers` (Cloudflare Pages, Netlify) send them already. In nginx use `add_header` for each. To try it here:
 
     python - <<'END'
     from http.server import SimpleHTTPRequestHandler, test
@@ -79,12 +79,13 @@ WASM runs on one thread unless the server sends two headers with every file, wit
 
 ## Files
 
-`{encoder}` takes image [1,3,{size},{size}] float32, normalised and zero-padded as SAM does, and gives image_embeddings
+`{encoder}` takes image [1,3,{size},{size}] float32, normalised and zero-padded as SAM does, and returns image_embeddings
 [1,256,{side},{side}]. `{decoder}` takes these, point_coords [P,N,2] in pixels of the resized photo and point_labels [P,N]
-float32 (1 include, 0 exclude, 2 and 3 a box's corners, -1 for the point (0, 0) that ends a prompt without a box), and gives
-low_res_masks [P,4,{mask},{mask}], the single mask first, and iou_predictions [P,4].
+float32 (1 include, 0 exclude, 2 and 3 a box's corners, -1 for the point (0, 0) that must end a prompt without a box), and
+returns low_res_masks [P,4,{mask},{mask}], the single mask first, and iou_predictions [P,4].
 
-Needed: a browser with module workers, OffscreenCanvas and CompressionStream: Chrome 97, Firefox 114, Safari 16.4, or newer.
+The page needs a browser with module workers, OffscreenCanvas and CompressionStream: Chrome 97, Firefox 114, Safari 16.4, or
+newer.
 """
 
 
@@ -98,9 +99,9 @@ class WebTarget(OnnxFormat):
         """See `Format.write`.
 
         Raises:
-            InputError: onnxruntime-web is not to be had; says what to do.
+            InputError: onnxruntime-web cannot be found or fetched; the message says what to do.
         """
-        runtime = find_onnxruntime_web()  # first, since it may not be there
+        runtime = find_onnxruntime_web()  # first, as this is what may fail
         write_encoder(
             exportable(sam.image_encoder), folder / ENCODER, image=torch.zeros(1, 3, sam.image_size, sam.image_size)
         )
@@ -127,7 +128,7 @@ class WebTarget(OnnxFormat):
     def open(  # type: ignore[override]
         self, folder: Path, *, image_size: int, precision: str, threads: int | None = None
     ) -> "PageModel":
-        """See `Format.open`: the page's two model files, by ONNX Runtime in Python."""
+        """See `Format.open`. The page's two model files are run by ONNX Runtime in Python."""
         return PageModel(folder / ENCODER, folder / DECODER, threads=threads)
 
 
@@ -136,7 +137,7 @@ class PageModel:
 
     Raises:
         MissingExtra: onnxruntime is not installed.
-        InputError: a file is missing or no model.
+        InputError: a file is missing or is not a model.
     """
 
     how: How = "executed"
@@ -181,14 +182,14 @@ def write_page_decoder(sam: Sam, path: Path) -> None:
 
 
 def check_pattern(image_size: int) -> torch.Tensor:
-    """(1, 3, S, S) float32, normalised: a slanted pattern that `runtime.js` makes too."""
+    """(1, 3, S, S) float32, normalised: the slanted pattern that `runtime.js` makes too."""
     rows, columns, colours = np.ogrid[:image_size, :image_size, :3]
     pixels = ((3 * columns + 5 * rows + 50 * colours) % 256).astype(np.uint8)
     return normalize_padded(torch.from_numpy(pixels).permute(2, 0, 1)[None], [(image_size, image_size)])
 
 
 def self_check(encoder: nn.Module, *, image_size: int) -> dict[str, int | list[float]]:
-    """What PyTorch's encoder gives on `check_pattern`: every so-manieth value of the embedding, as `model.json` holds it."""
+    """Every `every`-th value of the embedding that PyTorch's encoder gives on `check_pattern`, as `model.json` holds it."""
     with torch.inference_mode():
         embedding = encoder(check_pattern(image_size)).flatten()
     every = max(1, len(embedding) // CHECKED)

@@ -3,8 +3,8 @@
 Source: CVHub520/X-AnyLabeling, `anylabeling/services/auto_labeling/__base__/sam.py` (`EdgeSAMONNX`) and `edge_sam.py`
 (`EdgeSAM`, which reads `target_length` from the yaml).
 
-The tool gives uint8 (1, 3, H, W) of long side `target_length`, unpadded, and no padding point; it takes the outputs by their
-order, scores then masks, and chooses among the masks by their stability, not by the scores.
+The tool gives uint8 (1, 3, H, W) with its long side at `target_length`, unpadded, and no padding point. It reads the outputs by
+their order, scores and then masks, and chooses a mask by its stability, not by the scores.
 """
 
 from pathlib import Path
@@ -17,32 +17,34 @@ from torch import Tensor
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import DECODER, ENCODER, OnnxFormat, write_onnx
+from encoders.export.targets.padding_points import decode_settled
 from encoders.export.targets.photo_encoder import PhotoEncoder
-from encoders.export.targets.tool_decoders import points_example, points_shapes, settle_padding
+from encoders.export.targets.tool_decoders import points_example, points_shapes
 from encoders.export.targets.tool_runtime import PhotoToolRuntime, without_padding_points
 from encoders.sam import Sam
 
 README = """# For X-AnyLabeling, as a model of the type edge_sam
 
-In X-AnyLabeling choose "Load Custom Model" in the list of models and open `config.yaml`; the ONNX files stay beside it.
-`target_length` in it is the model's own size, {size} pixels, and must stay.
+In X-AnyLabeling choose "Load Custom Model" in the list of models and open `config.yaml`; keep the ONNX files beside it. Do not
+change `target_length` in it: it is the model's own size, {size} pixels.
 
-Unlike the type segment_anything, this one does not squeeze photos into 1024 x 684 pixels: portrait photos are seen in full
-size.
+Unlike the type segment_anything, this one does not squeeze photos into 1024 x 684 pixels, so the model sees portrait photos at
+full size.
 """
 
 
 class EdgeSamDecoder(PromptDecoder):
-    """`PromptDecoder` that adds the padding point itself, outputs in EdgeSAM's order."""
+    """`PromptDecoder` that adds the padding point itself and returns its outputs in EdgeSAM's order."""
 
     def forward(self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
         """As `PromptDecoder.forward`, without padding points -> predicted IoU (P, 4), logits (P, 4, S/4, S/4)."""
-        logits, scores = super().forward(image_embeddings, *settle_padding(point_coords, point_labels))
+        no_mask = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        logits, scores = decode_settled(self, image_embeddings + no_mask, point_coords, point_labels)
         return scores, logits
 
 
 class EdgeSamRuntime(PhotoToolRuntime):
-    """The tool's own calls on what this target writes."""
+    """The tool's own calls on the files that this target writes."""
 
     def _decode(self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points, kinds = without_padding_points(coords, labels)
@@ -52,7 +54,7 @@ class EdgeSamRuntime(PhotoToolRuntime):
 
 
 class XAnyLabelingEdgeSamTarget(OnnxFormat):
-    """Encoder uint8 (1, 3, H, W) -> image_embeddings; decoder of points alone -> scores, masks."""
+    """Encoder uint8 (1, 3, H, W) -> image_embeddings; decoder that takes points alone -> scores, masks."""
 
     name = "x-anylabeling-edge-sam"
     padding = "the encoder normalises and pads with zeros"
@@ -86,7 +88,7 @@ class XAnyLabelingEdgeSamTarget(OnnxFormat):
 
 
 def edge_sam_config(sam: Sam) -> dict[str, str | int]:
-    """What X-AnyLabeling reads of a model of the type `edge_sam`."""
+    """What X-AnyLabeling reads about a model of the type `edge_sam`."""
     return {
         "type": "edge_sam",
         "name": f"repvit_sam-{sam.arch}-{sam.image_size}-edge_sam",

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import encoders
-from encoders.errors import InputError
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.untrained import untrained_subject
 from encoders.sample import Sample
@@ -35,6 +34,8 @@ class PlainFormat:
     extra = "export"
     precisions = ("fp32", "fp16")
     padding = "zeros after normalising"
+    points = (2, 3)
+    takes_masks = True
     elsewhere = ("Plain on a phone",)
 
     def __init__(self, damage: str | None = None) -> None:
@@ -65,9 +66,11 @@ class PlainRuntime:
 
     @torch.inference_mode()
     def decode(self, embedding, coords, labels, masks=None):
-        if masks is not None:
-            raise InputError("no masks")
-        return tuple(v.numpy() for v in self.decoder(*(torch.from_numpy(v) for v in (embedding, coords, labels))))
+        embedding, coords, labels = (torch.from_numpy(value) for value in (embedding, coords, labels))
+        if masks is None:
+            return tuple(value.numpy() for value in self.decoder(embedding, coords, labels))
+        dense = self.decoder.embed_masks(torch.from_numpy(masks), torch.ones(len(masks)))
+        return tuple(v.numpy() for v in self.decoder.decode(embedding + dense, self.decoder.embed_points(coords, labels)))
 
 
 @pytest.fixture

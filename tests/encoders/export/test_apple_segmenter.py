@@ -189,7 +189,7 @@ def test_the_runtime_refuses_an_embedding_of_another_photo(runtime):
 
 def test_more_points_than_the_bundle_takes_are_refused(runtime):
     embedding = runtime.encode(np.zeros((1, 3, SIZE, SIZE), np.float32))
-    with pytest.raises(InputError, match="9 points in a prompt; this bundle takes at most 8"):
+    with pytest.raises(InputError, match="a prompt has 9 points; this bundle takes at most 8"):
         runtime.decode(embedding, np.zeros((1, 9, 2), np.float32), np.ones((1, 9), np.int64))
 
 

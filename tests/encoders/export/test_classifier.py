@@ -1,7 +1,11 @@
 """RepViT's ImageNet networks as Core ML packages, from files with the original's names."""
 
 import argparse
+import errno
+import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +14,11 @@ import torch
 
 from encoders.errors import InputError
 from encoders.export import classifier
-from encoders.export.classifier import build_fused, crop, export_classifier, load_classifier, normalized
+from encoders.export.classifier import build_fused, export_classifier, load_classifier
+from encoders.export.classifier_report import compare_logits, crop, normalized
 from encoders.export.fusion_check import randomize_batchnorm
+from encoders.export.tensors import weights_checksum
+from encoders.files import sha256_file
 from encoders.keymaps.repvit import repvit_prefixes
 from encoders.keymaps.table import rename
 from encoders.repvit import REPVIT_SIZES, build_classifier
@@ -111,7 +118,8 @@ def test_a_package_is_written_with_a_report_of_what_it_computes(small, export_ph
     program = read_package(tmp_path / "out" / "repvit_m0_6_64.mlpackage")
     assert (program.inputs[0].kind, program.inputs[0].colours, program.outputs) == ("image", "RGB", ("logits",))
     assert program.metadata["arch"] == "repvit_m0_6" and program.metadata["resolution"] == "64"
-    with pytest.raises(InputError, match="is there already"):
+    assert found.weights == "repvit_m0_6.pth" and found.weights_sha256 == sha256_file(path)
+    with pytest.raises(InputError, match="already exists"):
         export_classifier("repvit_m0_6", path, tmp_path / "out", photos=photos, resolution=64)
 
 
@@ -127,9 +135,155 @@ def test_a_package_that_computes_something_else_is_not_left(small, export_photos
 
     write = classifier.write_classifier
     monkeypatch.setattr(classifier, "write_classifier", damaged)
-    with pytest.raises(InputError, match="differ by"):
+    with pytest.raises(InputError, match="repvit_m0_6_64.mlpackage .* differ from PyTorch's by"):
         export_classifier("repvit_m0_6", path, tmp_path / "out", photos=[export_photos[0].image], resolution=64)
-    assert not any((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+PACKAGE, REPORT = "repvit_m0_6_64.mlpackage", "repvit_m0_6_64.json"
+
+
+@pytest.fixture
+def export(small, export_photos, tmp_path, monkeypatch):
+    """Export M0.6 to `tmp_path/a/out` without Core ML: the package holds one file with a given text."""
+    _, path = small
+
+    def run(text="new", *, overwrite=False, error=None):
+        def write(network, package, **_):
+            package.mkdir()
+            (package / "model").write_text(text)
+            if error is not None:
+                raise error
+
+        facts = {"logits_error": 0.0, "same_class": 1.0, "runtime": text, "how": "interpreted"}
+        monkeypatch.setattr(classifier, "write_classifier", write)
+        monkeypatch.setattr(classifier, "compare_logits", lambda *_, **__: facts)
+        out, photos = tmp_path / "a" / "out", [export_photos[0].image]
+        export_classifier("repvit_m0_6", path, out, photos=photos, resolution=64, overwrite=overwrite)
+
+    return run
+
+
+def versions(out):
+    """The texts of package and report, which must be the only content of the folder."""
+    assert sorted(path.name for path in out.iterdir()) == [REPORT, PACKAGE]
+    return (out / PACKAGE / "model").read_text(), json.loads((out / REPORT).read_text())["runtime"]
+
+
+def test_package_and_report_are_replaced_together_and_only_on_request(export, tmp_path):
+    out = tmp_path / "a" / "out"
+    export("old")
+    with pytest.raises(InputError, match=f"{PACKAGE} already exists.*--overwrite"):
+        export()
+    assert versions(out) == ("old", "old")
+    export(overwrite=True)
+    assert versions(out) == ("new", "new")
+
+
+def test_a_lone_report_is_not_replaced_without_being_asked(export, tmp_path):
+    out = tmp_path / "a" / "out"
+    out.mkdir(parents=True)
+    (out / REPORT).write_text("mine")
+    with pytest.raises(InputError, match=f"{REPORT} already exists.*--overwrite"):
+        export()
+    assert (out / REPORT).read_text() == "mine"
+    export(overwrite=True)
+    assert versions(out) == ("new", "new")
+    shutil.rmtree(out / PACKAGE)
+    (out / REPORT).unlink()
+    (out / REPORT).mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        export(overwrite=True)
+    assert (out / REPORT).is_dir()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the converter failed"), KeyboardInterrupt()])
+def test_a_failed_conversion_leaves_no_folder_that_was_made_for_it(export, tmp_path, error):
+    with pytest.raises(type(error)):
+        export(error=error)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_failed_conversion_leaves_the_old_package_and_report(export, tmp_path):
+    export("old")
+    with pytest.raises(RuntimeError):
+        export(overwrite=True, error=RuntimeError("the converter failed"))
+    assert versions(tmp_path / "a" / "out") == ("old", "old")
+
+
+@pytest.mark.parametrize("failing", [2, 4])  # of the renames: package aside, package in, report aside, report in
+def test_both_are_put_back_when_one_cannot_be_renamed(export, tmp_path, monkeypatch, failing):
+    export("old")
+    rename, calls = Path.rename, []
+
+    def fail_once(self, target):
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError(errno.EACCES, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(InputError, match="cannot be written .Permission denied"):
+        export(overwrite=True)
+    assert versions(tmp_path / "a" / "out") == ("old", "old")
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(export, tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(classifier, "atomic_path", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        export()
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_that_the_converter_reports_in_its_own_way_is_an_input_error(export, tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(InputError, match="cannot be written .weights.bin failed, 0 MiB free"):
+        export(error=RuntimeError("weights.bin failed"))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damaged", ["package", "network"])
+def test_logits_that_are_not_finite_are_refused_on_any_photo(small, export_photos, monkeypatch, damaged):
+    network, _ = small
+    crops = [crop(sample.image, resolution=64) for sample in export_photos]
+    number, logits = [], torch.full((1, 7), torch.nan)
+
+    def predict(inputs):
+        number.append(len(number))
+        with torch.inference_mode():
+            exact = network(normalized(inputs["image"][0].transpose(1, 2, 0)))
+        return {"logits": (logits if damaged == "package" and len(number) == 2 else exact).numpy()}
+
+    class Damaged:
+        def __call__(self, image):
+            return network(image) if len(number) != 1 else logits
+
+    monkeypatch.setattr("encoders.export.formats.coreml_runtime.open_package", lambda path: predict)
+    monkeypatch.setattr("encoders.export.formats.coreml_runtime.runtime_here", lambda: ("a test", "interpreted"))
+    package = Path("repvit_m0_6_64.mlpackage")
+    assert compare_logits(network, package, crops[:1], precision="fp32")["logits_error"] == 0
+    number.clear()
+    with pytest.raises(InputError, match="repvit_m0_6_64.* are not finite on photo 2"):
+        compare_logits(network if damaged == "package" else Damaged(), package, crops, precision="fp32")
+
+
+def test_checksums_take_every_dtype_and_stay_what_they_were():
+    module = torch.nn.BatchNorm2d(3)  # float32 and, without dimensions, int64
+    expected = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        expected.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode() + tensor.numpy().tobytes())
+    assert weights_checksum(module) == expected.hexdigest()
+    sums = {weights_checksum(module.to(dtype)) for dtype in (torch.bfloat16, torch.float16, torch.float32)}
+    assert len(sums) == 3
+    module.to(torch.bfloat16)
+    before = weights_checksum(module)
+    with torch.no_grad():
+        module.bias[1] = 0.5
+    assert weights_checksum(module) != before
 
 
 def test_bad_input_is_told(small, export_photos, tmp_path):

@@ -11,18 +11,21 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError, MissingExtra
+from encoders.export import ExportRequest, export_model
+from encoders.export.certifying import contract_image
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.encoder_module import PixelEncoder, to_pixels
 from encoders.export.formats import coreml_runtime
 from encoders.export.formats.coreml import CoreMlFormat, convert_decoder
-from encoders.export.formats.coreml_convert import convert, need_coremltools, save, trace
+from encoders.export.formats.coreml_convert import convert, need_coremltools, save
 from encoders.export.formats.coreml_options import CoreMlOptions, parse_counts
 from encoders.export.formats.coreml_weights import compress
-from encoders.export.job import contract_image
 from encoders.export.tensors import weights_checksum
 
 pytest.importorskip("coremltools")
+from encoders.export.graph import trace
 from encoders.export.mil import Interpreter, read_package  # noqa: E402
+from encoders.export.reference import read_reference  # noqa: E402
 
 EMBEDDING = torch.Generator().manual_seed(5)
 COORDS = np.asarray([[[10, 20], [50, 30]], [[5, 40], [60, 63]], [[33.3, 7.7], [0, 0]]], np.float32)
@@ -159,7 +162,7 @@ def test_masks_of_an_earlier_round_are_refused(runtime):
     ("prompts", "points"), [("1", "2"), ("1,2", "2,3"), ("1-4", "1-8")], ids=["fixed", "enumerated", "ranged"]
 )
 def test_every_kind_of_numbers_of_prompts_gives_the_same_masks(prompts, points, fused, tmp_path):
-    """Three prompts do not fit two evenly: the last is asked twice and told once."""
+    """Three prompts do not fit two evenly: the last is asked twice, and its second answer is dropped."""
     options = CoreMlOptions(prompts=parse_counts(prompts), points=parse_counts(points))
     package = tmp_path / "decoder.mlpackage"
     save(convert_decoder(fused, half=False, options=options), package)
@@ -180,7 +183,7 @@ def test_enumerated_inputs_have_equally_long_lists():
 
 @pytest.mark.parametrize("text", ["0", "3,2", "2,2", "5-2", "1-2-3", "1-4,8", "many", "", "-1"])
 def test_numbers_that_are_none_are_refused(text):
-    with pytest.raises(InputError, match="numbers? of prompts or points; expected"):
+    with pytest.raises(InputError, match="valid count; expected|numbers of prompts or points; expected"):
         parse_counts(text)
 
 
@@ -201,6 +204,19 @@ def test_weights_in_8_bits_are_smaller_and_close(fused, folder, frame, tmp_path)
     assert 2e-3 < np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.1
     small, large = (next(path.rglob("weight.bin")).stat().st_size for path in (tmp_path / "int8.mlpackage", package))
     assert small < 0.6 * large
+
+
+@pytest.mark.slow  # 20 s: encoder and decoder are converted
+@pytest.mark.parametrize("points", ["3", "4-6"])
+def test_a_decoder_without_two_points_is_certified_by_prompts_that_it_takes(live_sam, export_photos, tmp_path, points):
+    request = ExportRequest(
+        sam=live_sam, out=tmp_path / "out", format="coreml", samples=export_photos, weights="live", trained=False, points=points
+    )
+    made = export_model(request)
+    assert made.runtimes[0].measures.iou_mean > 0.99 and made.runtimes[0].measures.logits_relative_error < 0.03
+    first = int(points[0])
+    asked = {(one.kind, one.points) for one in read_reference(tmp_path / "out").photos[0].answers}
+    assert {("box", first), ("click", first)} <= asked and all(count >= first for _, count in asked)
 
 
 def test_an_unknown_operation_is_named():

@@ -1,4 +1,4 @@
-"""The lint of Core ML programs: each rule on a program by hand, bytes by hand, and counts of known models."""
+"""The lint of Core ML programs: every rule on a program built by hand, bytes computed by hand, and counts of known models."""
 
 from collections import Counter
 
@@ -13,6 +13,7 @@ from encoders.export.device_lint import RULES, SAYS, lint_program
 from encoders.export.device_lint.liveness import activations
 from encoders.export.fusion_check import randomize_batchnorm
 from encoders.export.mil import Constant, Operation, Program, ProgramInput, TensorType, Variable
+from encoders.export.mil.blobs import Blob
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
 from encoders.registry import build_sam
@@ -24,7 +25,7 @@ def given(value):
 
 
 def program(*operations, inputs=(("x", "fp16", (1, 64, 32, 32)),), outputs=None, constants=None, shapes=()):
-    """Operations as (type, result, dtype, shape, inputs by parameter); inputs as (name, dtype, shape)."""
+    """Return a program of operations (type, result, dtype, shape, inputs by parameter) and inputs (name, dtype, shape)."""
     made = tuple(
         Operation(kind, result, {key: (name,) for key, name in names.items()}, (Variable(result, TensorType(dtype, shape)),))
         for kind, result, dtype, shape, names in operations
@@ -40,7 +41,7 @@ def program(*operations, inputs=(("x", "fp16", (1, 64, 32, 32)),), outputs=None,
 
 
 def named(*operations, **options):
-    """Names of the rules that find something."""
+    """Return the names of the rules that name an operation."""
     return {finding.rule.name for finding in lint_program(program(*operations, **options), name="it").findings}
 
 
@@ -49,7 +50,7 @@ WEIGHT = {"w": Constant(TensorType("fp16", (64, 64, 3, 3)), np.zeros(0, np.float
 
 
 def conv(kernel=(3, 3), **parameters):
-    """A convolution that keeps (1, 64, 32, 32), with integer parameters."""
+    """Return the names of the rules that name a convolution of (1, 64, 32, 32) with the given integer parameters."""
     constants = {"w": Constant(TensorType("fp16", (64, 64, *kernel)), np.zeros(0, np.float16))}
     constants.update({key: given(value) for key, value in parameters.items()})
     names = {"x": "x", "weight": "w", **{key: key for key in parameters}}
@@ -61,7 +62,7 @@ def pool(kernel, stride):
     return named(("avg_pool", "y", "fp16", MAP, {"x": "x", "kernel_sizes": "k", "strides": "s"}), constants=constants)
 
 
-def test_a_plain_convolution_in_half_precision_breaks_no_rule():
+def test_no_rule_names_a_plain_convolution_in_half_precision():
     assert conv() == set()
     assert conv(strides=[2, 2], dilations=[1, 1]) == set()
 
@@ -79,11 +80,11 @@ def test_a_plain_convolution_in_half_precision_breaks_no_rule():
         (("linear", "y", "fp16", MAP, {"x": "x"}), "linear layer"),
     ],
 )
-def test_an_operation_is_named_by_its_rule_alone(operation, rule):
+def test_an_operation_is_named_by_its_own_rule_only(operation, rule):
     assert named(operation) == {rule}
 
 
-def test_enumerated_shapes_are_no_dynamic_ones_but_a_computed_shape_is():
+def test_enumerated_shapes_are_not_dynamic_but_computed_shapes_are():
     step = ("relu", "y", "fp16", (1, None, 32), {"x": "x"})
     assert named(step, shapes=((1, 2, 32), (1, 4, 32))) == set()
     shape = ("shape", "s", "int32", (32,), {"x": "x"})
@@ -105,7 +106,7 @@ def test_enumerated_shapes_are_no_dynamic_ones_but_a_computed_shape_is():
         ({"kernel": (7, 7)}, set()),
     ],
 )
-def test_convolutions_by_stride_dilation_and_kernel(parameters, rules):
+def test_convolutions_are_named_by_stride_dilation_and_kernel(parameters, rules):
     assert conv(**parameters) == rules
 
 
@@ -113,19 +114,19 @@ def test_convolutions_by_stride_dilation_and_kernel(parameters, rules):
     ("kernel", "stride", "rules"),
     [(14, 1, {"large pooling"}), (13, 2, set()), (3, 3, {"large pooling", "pooling stride"}), (3, 4, {"large pooling"})],
 )
-def test_pools_by_kernel_and_stride(kernel, stride, rules):
+def test_poolings_are_named_by_kernel_and_stride(kernel, stride, rules):
     assert pool(kernel, stride) == rules
 
 
 def test_two_sources_may_disagree_and_both_are_cited():
     by_name = {rule.name: rule for rule in RULES}
-    assert by_name["large pooling"].source != by_name["pooling stride"].source  # a stride of 4: one advises it, one forbids it
+    assert by_name["large pooling"].source != by_name["pooling stride"].source  # one advises a stride of 4, one forbids it
     for rule in RULES:
         assert rule.source.url.startswith("https://") and rule.sentence.endswith(".") and rule.source.standing
     assert "possibly wrong" in by_name["gather"].source.standing
 
 
-def test_a_product_with_one_value_for_each_channel_is_named_where_both_are_computed():
+def test_multiplying_by_one_value_per_channel_is_named_if_neither_factor_is_constant():
     gate = ("reduce_mean", "g", "fp16", (1, 64, 1, 1), {"x": "x"})
     assert "channel broadcast" in named(gate, ("mul", "y", "fp16", MAP, {"x": "x", "y": "g"}))
     constants = {"c": given(np.zeros((1, 64, 1, 1), np.float16))}
@@ -133,7 +134,7 @@ def test_a_product_with_one_value_for_each_channel_is_named_where_both_are_compu
     assert named(("mul", "y", "fp16", MAP, {"x": "x", "y": "x"})) == set()
 
 
-def test_a_normalisation_in_parts_is_named_once_at_its_quotient():
+def test_a_decomposed_normalisation_is_named_once_at_its_division():
     steps = (
         ("reduce_mean", "m", "fp16", (1, 1, 32, 32), {"x": "x"}),
         ("sub", "d", "fp16", MAP, {"x": "x", "y": "m"}),
@@ -147,7 +148,7 @@ def test_a_normalisation_in_parts_is_named_once_at_its_quotient():
     assert (finding.rule.name, finding.operations, finding.examples) == ("decomposed normalisation", {"real_div": 1}, ("y",))
 
 
-def test_softmax_is_named_unless_over_channels():
+def test_softmax_is_named_unless_it_runs_over_the_channels():
     for axis, rules in ((1, set()), (-1, {"softmax over space"}), (2, {"softmax over space"})):
         step = ("softmax", "y", "fp16", MAP, {"x": "x", "axis": "a"})
         assert named(step, constants={"a": given(axis)}) == rules
@@ -164,7 +165,7 @@ def test_the_last_axis_is_measured_in_bytes():
     assert named(("relu", "y", "fp16", MAP, {"x": "p"}), inputs=(("p", "fp16", (2, 3, 2)),)) == {"unaligned interface"}
 
 
-def test_shuffles_are_named_where_they_touch_the_last_axis():
+def test_transposes_and_reshapes_are_named_if_they_change_the_last_axis():
     def transposed(perm, shape):
         return named(("transpose", "y", "fp16", shape, {"x": "x", "perm": "p"}), constants={"p": given(perm)})
 
@@ -174,7 +175,7 @@ def test_shuffles_are_named_where_they_touch_the_last_axis():
     assert named(step, constants={"s": given([1, 64, 1024])}) == {"moved last axis"}
 
 
-def test_palettes_are_named_by_rank_and_stride():
+def test_palettised_convolutions_are_named_by_rank_and_stride():
     def palettised(scaled):
         table = ("constexpr_lut_to_dense", "t", "fp16", (64, 64, 3, 3), {"indices": "i", "lut": "l"})
         scale = ("constexpr_blockwise_shift_scale", "w", "fp16", (64, 64, 3, 3), {"data": "t", "scale": "c"})
@@ -190,10 +191,10 @@ def test_palettes_are_named_by_rank_and_stride():
 
     assert {finding.rule.name for finding in palettised(True).findings} == {"palette of rank 6"}
     assert {finding.rule.name for finding in palettised(False).findings} == {"palettised stride"}
-    assert palettised(True).operations == {"conv": 1}  # what unpacks constants is no operation on data
+    assert palettised(True).operations == {"conv": 1}  # operations that unpack constants are not counted
 
 
-def test_bytes_are_those_that_are_alive_together():
+def test_peak_bytes_are_those_of_the_values_alive_at_the_same_time():
     steps = (
         ("conv", "a", "fp16", (100,), {"x": "x"}),  # x 80 + a 200 = 280
         ("gelu", "b", "fp16", (100,), {"x": "a"}),  # x is still read later: 80 + 200 + 200 = 480
@@ -206,14 +207,14 @@ def test_bytes_are_those_that_are_alive_together():
     assert not counted.unknown_sizes
 
 
-def test_the_peak_may_be_the_inputs_and_unknown_sizes_are_told():
+def test_the_inputs_may_be_the_peak_and_unknown_sizes_are_reported():
     counted = activations(
         program(("relu", "y", "fp16", (None, 4), {"x": "x"}), inputs=(("x", "fp32", (9,)), ("z", "fp32", (9,))))
     )
     assert (counted.peak, counted.written, counted.unknown_sizes) == (80, 8, True)
 
 
-def test_the_report_counts_by_type_and_says_what_it_shows():
+def test_the_report_counts_operations_by_type_and_states_its_limits():
     steps = (
         ("cast", "a", "fp32", MAP, {"x": "x"}),
         ("gather", "b", "fp32", MAP, {"x": "a"}),
@@ -249,34 +250,48 @@ def test_parameters_are_counted_as_stored(tmp_path):
     save(model, tmp_path / "Tiny.mlpackage")
     report = lint_package(tmp_path / "Tiny.mlpackage")
     assert (report.name, report.operations) == ("Tiny.mlpackage", {"cast": 1, "conv": 1, "relu": 1})
-    assert report.parameter_bytes == (8 * 3 * 9) * 2  # the eight biases stand in the program itself
+    assert report.parameter_bytes == (8 * 3 * 9) * 2  # the eight biases are in the specification
     assert report.written_bytes == (3 + 8 + 8) * 32 * 64 * 2
     assert report.peak_bytes == 2 * 8 * 32 * 64 * 2 and report.peak_at == "relu -> fp16 (1, 8, 32, 64)"
 
 
-def test_a_part_that_there_is_not_is_told():
+def test_tensors_at_the_same_offset_of_two_weights_files_are_both_counted(tmp_path):
+    def stored(name):
+        return Constant(TensorType("fp16", (4,)), Blob(tmp_path / name, dtype="fp16", offset=128, bytes=8, elements=4))
+
+    constants = {"w": stored("a.bin"), "again": stored("a.bin"), "v": stored("b.bin")}
+    step = ("add", "y", "fp16", MAP, {"x": "x", "y": "w"})
+    assert lint_program(program(step, constants=constants), name="it").parameter_bytes == 16
+
+
+def test_a_program_with_a_missing_parameter_is_an_input_error():
+    with pytest.raises(InputError, match="the program is damaged.*KeyError: 'y'.*export the model again"):
+        lint_program(program(("mul", "z", "fp16", MAP, {"x": "x"})), name="it")
+
+
+def test_an_unknown_part_is_an_input_error():
     from encoders.export.device_lint.convert import lint_model
 
-    pytest.importorskip("coremltools", reason="is asked for first")
-    with pytest.raises(InputError, match="no part 'neck'; expected one of encoder, decoder"):
+    pytest.importorskip("coremltools", reason="is checked first")
+    with pytest.raises(InputError, match="unknown part 'neck'; expected one of encoder, decoder"):
         lint_model(nn.Module(), name="it", part="neck")
 
 
 @pytest.mark.slow  # about 10 s
-def test_the_decoder_is_linted_for_one_box_so_that_every_size_is_known():
+def test_the_decoder_is_linted_for_one_box_so_that_all_sizes_are_known():
     pytest.importorskip("coremltools", reason="makes the package")
     from encoders.export.device_lint.convert import lint_model
 
     report = lint_model(untrained_subject("repvit_m0_6", image_size=64), name="it", part="decoder")
     assert not report.unknown_sizes and report.operations["softmax"] == 7 and report.operations["conv_transpose"] == 2
-    assert report.peak_bytes > 4 * 16 * 16 * 2  # of the masks alone
+    assert report.peak_bytes > 4 * 16 * 16 * 2  # the masks alone
     found = {finding.rule.name: finding for finding in report.findings}
     assert "dynamic shape" not in found and "softmax over space" in found
-    assert found["fp32"].count >= 3  # the position encoding, kept in float32 on purpose
+    assert found["fp32"].count >= 3  # the position encoding, which is kept in float32 on purpose
 
 
 class Normalised(nn.Module):
-    """Mean and deviation before an encoder, as two operations: the exported encoder's exact padding takes five more."""
+    """Normalises the pixels before an encoder in two operations; the exported encoder needs five more for exact padding."""
 
     def __init__(self, encoder):
         super().__init__()
@@ -288,7 +303,7 @@ class Normalised(nn.Module):
         return self.encoder((image - self.mean) * self.factor)
 
 
-LAYER_NORMS = {"sub": 3, "pow": 2, "sqrt": 2, "real_div": 2}  # of the neck, and the mean's subtraction
+LAYER_NORMS = {"sub": 3, "pow": 2, "sqrt": 2, "real_div": 2}  # those of the neck, and the subtraction of the mean
 KNOWN = {  # at 1024 px: operations by type, peak and written MB
     "repvit_m0_9": (
         {"conv": 105, "add": 28, "gelu": 27, "reduce_mean": 14, "mul": 11, "relu": 10, "sigmoid": 10, "cast": 1} | LAYER_NORMS,
@@ -308,14 +323,14 @@ KNOWN = {  # at 1024 px: operations by type, peak and written MB
         | LAYER_NORMS,
         75.5,
         1677,
-        "gelu -> fp16 (1, 256, 256, 256)",  # of a convolution, not of attention
+        "gelu -> fp16 (1, 256, 256, 256)",  # after a convolution, not in attention
     ),
 }
 
 
 @pytest.mark.slow  # 15 s to 80 s each
 @pytest.mark.parametrize("name", KNOWN)
-def test_known_models_have_the_counts_and_bytes_that_were_published_for_them(name, tmp_path):
+def test_known_models_have_their_known_counts_and_bytes(name, tmp_path):
     pytest.importorskip("coremltools", reason="makes the package")
     from encoders.export.device_lint.convert import lint_model, lint_package
     from encoders.export.formats.coreml_convert import convert, need_coremltools, save
@@ -323,7 +338,7 @@ def test_known_models_have_the_counts_and_bytes_that_were_published_for_them(nam
     ct = need_coremltools()
     torch.manual_seed(0)
     sam = build_sam(name, image_size=1024)
-    randomize_batchnorm(sam)  # zeros of other tensors stay: an addition of zeros is folded away
+    randomize_batchnorm(sam)  # other tensors stay zero, and additions of zeros are folded away
     image = ct.ImageType(name="image", shape=(1, 3, 1024, 1024))
     module, example = Normalised(fuse(sam).image_encoder).eval(), (torch.zeros(1, 3, 1024, 1024),)
     save(
@@ -337,6 +352,6 @@ def test_known_models_have_the_counts_and_bytes_that_were_published_for_them(nam
 
     exported = lint_model(untrained_subject(name, image_size=1024), name=name)
     padding = {"abs": 1, "reduce_sum": 1, "clip": 1, "mul": 1, "add": 1}
-    biases = {"add": 12 if name == "tiny_vit" else 2}  # no longer zero: two of the neck, ten of attention
+    biases = {"add": 12 if name == "tiny_vit" else 2}  # no longer zero: two in the neck, ten in attention
     assert Counter(exported.operations) == Counter(operations) + Counter(padding) + Counter(biases)
     assert exported.peak_bytes == report.peak_bytes

@@ -14,8 +14,8 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError, MissingExtra
+from encoders.export.certifying import contract_image
 from encoders.export.formats.executorch import ExecuTorchFormat, ExecuTorchRuntime, lower, open_method
-from encoders.export.job import contract_image
 
 needs_executorch = pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="executorch is not installed")
 

@@ -32,7 +32,7 @@ def test_an_aspect_is_width_to_height(text, shape):
 
 @pytest.mark.parametrize("text", ["", "3", "3:0", "0:2", "3x2", "3:2:1", "-3:2", "1.5:1", "99999:1", "3:2\n"])
 def test_what_is_no_aspect_is_refused(text):
-    with pytest.raises(InputError, match="is no aspect; expected width:height, e.g. 3:2"):
+    with pytest.raises(InputError, match="is not an aspect ratio; expected width:height, e.g. 3:2"):
         parse_aspect(text)
 
 
@@ -130,6 +130,6 @@ def test_what_cannot_do_without_padding_is_refused_and_leaves_nothing(student, p
         ask(format=None, target="python")
     with pytest.raises(InputError, match="none of 1 photos of the certificate fits into 3:2"):
         ask(samples=photos[2:])
-    with pytest.raises(InputError, match="'wide' is no aspect"):
+    with pytest.raises(InputError, match="'wide' is not an aspect ratio"):
         ask(aspect="wide")
     assert not list(tmp_path.iterdir())

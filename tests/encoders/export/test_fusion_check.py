@@ -58,8 +58,11 @@ def test_a_model_without_batchnorm_has_nothing_to_randomise():
 
 
 def test_nan_is_no_agreement():
-    with pytest.raises(InputError):
-        check_fusion(float("nan"), on="photos")
+    right, wrong = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+    wrong.bias.data[2] = float("nan")
+    difference = fusion_difference(right, wrong, [*IMAGES, torch.zeros(1, 3, 8, 8)])
+    with pytest.raises(InputError, match="by nan"):
+        check_fusion(difference, on="photos")
 
 
 def test_random_batchnorms_are_the_same_for_the_same_seed_and_leave_the_global_generator_alone():

@@ -1,5 +1,6 @@
 """The job: all of an export or nothing of it."""
 
+import copy
 import json
 import os
 import shutil
@@ -49,10 +50,32 @@ def test_a_tensor_that_is_off_by_five_percent_fails_and_leaves_nothing(plain_for
     assert left(tmp_path) == []
 
 
-def test_a_decoder_that_is_off_fails_by_its_masks(plain_format, request_, tmp_path):
-    plain_format.damage = "mask_decoder.mask_tokens.weight"
-    with pytest.raises(InputError, match="iou_"):
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        "mask_decoder.mask_tokens.weight",
+        "mask_decoder.iou_prediction_head.layers.1.weight",
+        "mask_decoder.output_hypernetworks_mlps.3.layers.1.weight",
+        "mask_decoder.output_upscaling.0.weight",
+        "mask_decoder.transformer.layers.1.mlp.lin1.weight",
+        "mask_decoder.transformer.final_attn_token_to_image.v_proj.weight",
+        "prompt_encoder.point_embeddings.0.weight",
+        "prompt_encoder.mask_downscaling.3.weight",
+    ],
+)
+def test_a_decoder_that_is_off_fails_by_its_logits_or_scores(plain_format, request_, tmp_path, tensor):
+    plain_format.damage = tensor
+    with pytest.raises(InputError, match="logits_relative_error|score_max_difference"):
         export_model(request_())
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("tensor", ["image_encoder.stem.conv1.c.weight", "mask_decoder.iou_prediction_head.layers.2.bias"])
+def test_a_model_with_weights_that_are_not_finite_is_refused(plain_format, request_, tmp_path, live_sam, tensor):
+    broken = copy.deepcopy(live_sam)
+    broken.get_parameter(tensor).data.view(-1)[0] = float("nan")
+    with pytest.raises(InputError, match="not finite on photo wide|differs from the unfused one by nan"):
+        export_model(request_(sam=broken))
     assert left(tmp_path) == []
 
 

@@ -14,8 +14,8 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError, MissingExtra
+from encoders.export.certifying import contract_image
 from encoders.export.formats.litert import LiteRtFormat, LiteRtRuntime, convert, open_interpreter
-from encoders.export.job import contract_image
 
 needs_litert = pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason="litert-torch is not installed")
 

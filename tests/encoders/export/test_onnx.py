@@ -10,8 +10,8 @@ from PIL import Image
 import encoders
 from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model
+from encoders.export.certifying import contract_image
 from encoders.export.formats.onnx import OnnxFormat, open_session, write_encoder
-from encoders.export.job import contract_image
 from encoders.export.untrained import untrained_subject
 from encoders.sample import Sample
 from tests.encoders.export.sam_onnx_reference import CASES, decoder_inputs, expected_outputs

@@ -10,6 +10,7 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError, MissingExtra
+from encoders.export.certifying import contract_image
 from encoders.export.formats.openvino import (
     OpenVinoFormat,
     compile_model,
@@ -18,7 +19,6 @@ from encoders.export.formats.openvino import (
     effective_precision,
     save,
 )
-from encoders.export.job import contract_image
 from tests.encoders.export.sam_onnx_reference import CASES, decoder_inputs, expected_outputs
 
 pytest.importorskip("openvino")

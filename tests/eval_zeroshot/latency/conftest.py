@@ -1,4 +1,4 @@
-"""Pretended subjects, clocks and machines: nothing here depends on how fast this one is."""
+"""Simulated subjects, clocks and machines: nothing here depends on the speed of this one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 from eval_zeroshot.latency.process import Failed
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.latency.subjects import ModelFacts, Spec
-from eval_zeroshot.latency.worker import Start, Timing
+from eval_zeroshot.latency.worker import Memory, Start, Throughput, Timing
 
 
 class PretendedSubject:
-    """Takes `milliseconds` a call, times what `drift` says for its n-th call."""
+    """Takes `milliseconds` for a call, times `drift` of the number of the call."""
 
     def __init__(self, spec: Spec, *, world: "World") -> None:
         self.spec = spec
@@ -25,7 +25,7 @@ class PretendedSubject:
             raise Failed("out of memory")
         return Start(
             load_ms=70.0, first_call_ms=self.world.first_ms, start_mb=100.0, name="Pretended 1.0", precision="fp32",
-            threads=self.spec.threads, detail={}, placement={}, device=self.world.device,
+            threads=self.spec.threads, detail={}, placement={}, device=self.world.device, note=self.world.note,
         )  # fmt: skip
 
     def call(self, times: int) -> Timing:
@@ -42,23 +42,28 @@ class PretendedSubject:
             own_seconds=seconds / 2, seconds=seconds,
         )  # fmt: skip
 
-    def throughput(self, batch: int, seconds: float) -> float | None:
-        return None if self.spec.runtime == "onnxruntime" else 10.0 * batch
+    def throughput(self, batch: int, seconds: float) -> Throughput | None:
+        if self.spec.runtime == "onnxruntime":
+            return None
+        usage = {"busy_seconds": seconds * (1 + self.world.others_in_throughput), "own_seconds": seconds, "seconds": seconds}
+        return Throughput(images_per_second=10.0 * batch, **usage)
 
-    def peak_mb(self) -> float | None:
-        return 250.0
+    def memory(self) -> Memory:
+        return Memory(peak_mb=250.0, device_peak_mb=None if self.world.device is None else 900.0)
 
     def close(self) -> None:
         self.closed = True
 
 
 class World:
-    """What pretended subjects share: how long each model takes, what goes wrong, and what was asked of whom."""
+    """State that simulated subjects share: how long each model takes, what goes wrong, and a log of what was done."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {"a": 400.0, "b": 800.0, "c": 100.0}
         self.first_ms = 500.0
         self.others = 0.0
+        self.others_in_throughput = 0.0
+        self.note: str | None = None
         self.device: str | None = None
         self.broken: set[str] = set()
         self.dying: set[str] = set()
@@ -102,6 +107,8 @@ def row() -> Callable[..., LatencyRow]:
             "model": "repvit", "runtime": "torch", "part": "encoder", "threads": 1, "image_size": 1024, "device": "a server",
             "p50_ms": 412.0, "p90_ms": 431.0, "p99_ms": 520.0, "cpu_ms": 409.0, "calls": 20,
         }  # fmt: skip
+        if changes.get("p50_ms", 1.0) is not None:
+            fields["threads_effective"] = changes.get("threads", 1)
         return LatencyRow(**(fields | changes))
 
     return make

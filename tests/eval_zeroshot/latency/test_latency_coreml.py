@@ -1,4 +1,4 @@
-"""Core ML by a pretended coremltools with the calls of coremltools 9."""
+"""Core ML by a simulated package with the calls of coremltools 9."""
 
 import sys
 from types import SimpleNamespace
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.in_coreml import INT32, find_package, inputs_of, open_coreml, open_model
+from eval_zeroshot.latency.coreml_inputs import INT32, inputs_of
+from eval_zeroshot.latency.in_coreml import find_package, open_coreml, open_model
 from eval_zeroshot.latency.opening import NotRunHere
 from eval_zeroshot.latency.worker import time_calls
 
@@ -73,13 +74,38 @@ def coremltools():
     return SimpleNamespace(models=models, seen=seen)
 
 
-@pytest.fixture
-def model():
-    image = SimpleNamespace(width=96, height=64)
-    points = SimpleNamespace(shape=[1, -1, 2], dataType=65568)
-    labels = SimpleNamespace(shape=[1, 3], dataType=131104)
-    inputs = [feature("image", imageType=image), feature("points", multiArrayType=points), feature("l", multiArrayType=labels)]
-    description = SimpleNamespace(input=inputs)
+def array(shape, *, kind=65568, listed=None, ranges=None):
+    """An `ArrayFeatureType` of Model.proto: fixed, one of a list of shapes, or with a range for each axis."""
+    flexibility = "enumeratedShapes" if listed else "shapeRange" if ranges else None
+    return SimpleNamespace(
+        shape=shape,
+        dataType=kind,
+        WhichOneof=lambda group: flexibility,
+        enumeratedShapes=SimpleNamespace(shapes=[SimpleNamespace(shape=one) for one in listed or ()]),
+        shapeRange=SimpleNamespace(sizeRanges=[SimpleNamespace(lowerBound=low, upperBound=up) for low, up in ranges or ()]),
+    )
+
+
+def decoder(coords, labels):
+    inputs = {"image_embeddings": array([1, 256, 4, 4]), "point_coords": coords, "point_labels": labels}
+    return SimpleNamespace(input=[feature(name, multiArrayType=value) for name, value in inputs.items()])
+
+
+FIXED = decoder(array([1, 3, 2]), array([1, 3], kind=INT32))
+LISTED = decoder(
+    array([1, 1, 2], listed=[[p, n, 2] for p in (1, 8) for n in (1, 2, 3)]),
+    array([1, 1], kind=INT32, listed=[[p, n] for p in (1, 8) for n in (1, 2, 3)]),
+)
+RANGED = decoder(
+    array([1, 4, 2], ranges=[(1, 16), (4, 6), (2, 2)]),
+    array([1, 4], kind=INT32, ranges=[(1, 16), (4, 6)]),
+)
+UNBOUNDED = decoder(
+    array([1, 1, 2], ranges=[(2, -1), (1, -1), (2, 2)]), array([1, 1], kind=INT32, ranges=[(2, -1), (1, -1)])
+)
+
+
+def loaded(description):
     return SimpleNamespace(
         get_spec=lambda: SimpleNamespace(description=description),
         get_compiled_model_path=lambda: "compiled.mlmodelc",
@@ -87,29 +113,80 @@ def model():
     )
 
 
-def test_calls_take_what_core_ml_says(coremltools, model):
-    opened = open_model(model, coremltools=coremltools, name="Core ML", precision="fp16")
+@pytest.fixture
+def model():
+    image = SimpleNamespace(width=96, height=64)
+    return loaded(SimpleNamespace(input=[feature("image", imageType=image)]))
+
+
+@pytest.fixture
+def opened(coremltools, model, spec):
+    return open_model(model, spec=spec("a"), coremltools=coremltools, name="Core ML", precision="fp16")
+
+
+def test_calls_take_what_core_ml_says(coremltools, opened):
     assert coremltools.seen.loads == 1
     assert opened.call() == 9.0
     assert time_calls(opened, times=2).wall_ms == [3.0, 3.5]
 
 
-def test_inputs_are_ours_since_the_benchmark_cannot_make_images(coremltools, model):
-    opened = open_model(model, coremltools=coremltools, name="Core ML", precision="fp16")
+def test_inputs_are_ours_since_the_benchmark_cannot_make_images(coremltools, opened):
     opened.call()
     (inputs,) = coremltools.seen.inputs
     assert inputs["image"].size == (96, 64) and inputs["image"].getpixel((90, 60)) == (124, 116, 104)
-    assert inputs["points"].shape == (1, 1, 2) and inputs["points"].dtype == np.float32
-    assert inputs["l"].tolist() == [[1, 1, 1]] and inputs["l"].dtype == np.int32
+    assert opened.detail() == {}
 
 
-def test_an_input_that_is_neither_is_refused():
+@pytest.mark.parametrize(
+    ("description", "prompts", "points"),
+    [(FIXED, 1, 3), (LISTED, 1, 2), (LISTED, 8, 2), (RANGED, 16, 4), (UNBOUNDED, 64, 2)],
+)
+def test_a_decoder_gets_as_many_prompts_as_asked(coremltools, spec, description, prompts, points):
+    asked = spec("a", part="decoder", prompts=prompts, image_size=64)
+    opened = open_model(loaded(description), spec=asked, coremltools=coremltools, name="Core ML", precision="fp16")
+    opened.call()
+    (inputs,) = coremltools.seen.inputs
+    coords, labels = inputs["point_coords"], inputs["point_labels"]
+    assert inputs["image_embeddings"].shape == (1, 256, 4, 4)
+    assert coords.shape == (prompts, points, 2) and coords.dtype == np.float32 and 0 < coords[:, 0].max() < 64
+    assert labels.tolist() == [[1] + [-1] * (points - 1)] * prompts and labels.dtype == np.int32
+    assert opened.detail() == {"prompts": prompts}
+
+
+@pytest.mark.parametrize(
+    ("description", "takes"), [(FIXED, "1"), (LISTED, "1, 8"), (RANGED, "1 to 16")], ids=["fixed", "listed", "ranged"]
+)
+def test_other_numbers_of_prompts_than_the_decoder_takes_are_refused(coremltools, spec, description, takes):
+    asked = spec("a", part="decoder", prompts=64)
+    with pytest.raises(InputError, match=f"--prompts 64: this Core ML decoder takes {takes} in a call"):
+        open_model(loaded(description), spec=asked, coremltools=coremltools, name="Core ML", precision="fp16")
+
+
+def test_shapes_are_read_from_core_mls_own_format():
+    pytest.importorskip("coremltools")
+    from coremltools import proto
+
+    description = proto.Model_pb2.ModelDescription()
+    for name, last in (("point_coords", [2]), ("point_labels", [])):
+        kind = description.input.add(name=name).type.multiArrayType
+        kind.shape.extend([1, 1, *last])
+        for points in (1, 2, 3):
+            kind.enumeratedShapes.shapes.add().shape.extend([4, points, *last])
+    found = inputs_of(description, prompts=4, image_size=64)
+    assert found["point_coords"].shape == (4, 2, 2) and found["point_labels"].shape == (4, 2)
+    ranged = description.input[0].type.multiArrayType.shapeRange.sizeRanges
+    for low, high in ((1, -1), (3, 5), (2, 2)):
+        ranged.add(lowerBound=low, upperBound=high)
+    assert inputs_of(description, prompts=4, image_size=64)["point_coords"].shape == (4, 3, 2)
+
+
+def test_an_input_of_an_unknown_kind_is_refused():
     with pytest.raises(InputError, match="'words' of the Core ML model is a stringType"):
-        inputs_of(SimpleNamespace(input=[feature("words", stringType=None)]))
+        inputs_of(SimpleNamespace(input=[feature("words", stringType=None)]), prompts=None, image_size=64)
 
 
-def test_placement_is_what_the_compute_plan_prefers(coremltools, model):
-    placed = open_model(model, coremltools=coremltools, name="Core ML", precision="fp16").placement()
+def test_placement_is_what_the_compute_plan_prefers(coremltools, opened):
+    placed = opened.placement()
     assert {name: (one.operations, one.cost) for name, one in placed.items()} == {"Neural Engine": (1, 0.75), "CPU": (1, 0.0)}
     assert coremltools.seen.plans == [("compiled.mlmodelc", "ALL")]
 

@@ -1,4 +1,4 @@
-"""What other programs take of the machine, on a pretended one."""
+"""Load by other programs, on a simulated machine."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from eval_zeroshot.latency import host
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Others use `busy` processors while somebody sleeps."""
+    """Other programs use `busy` processors during a sleep."""
 
     def make(busy: float):
         now = {"busy": 1000.0, "clock": 50.0}

@@ -1,6 +1,7 @@
-"""The whole run with pretended processes: rows, ratios, flags, and what is kept when it ends early."""
+"""The whole run with simulated processes: rows, ratios, flags, and the rows of a run that ends early."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_ratios_are_taken_within_runtime_and_threads(world):
         assert one.ratio_to_baseline == pytest.approx({"a": 0.5, "b": 1.0}[one.model]), one
 
 
-def test_a_machine_that_others_use_is_told_in_each_row(world):
+def test_a_busy_machine_is_marked_in_each_row(world):
     world.others = 0.5
     (a, b) = run_lab(MODELS, settings(), keep=lambda rows: None, start=world.start)
     assert a.loaded and a.other_cpu == pytest.approx(0.5) and b.loaded
@@ -88,10 +89,63 @@ def test_an_interrupted_run_keeps_finished_blocks_and_what_the_current_one_has(w
     assert all(subject.closed for subject in world.subjects)
 
 
-def test_a_row_of_a_gpu_is_of_its_name_and_not_of_the_processor_beside_it(world):
+def test_a_row_of_a_gpu_has_its_name_and_its_memory(world, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     world.device = "NVIDIA Pretended"
     (row, _) = run_lab(MODELS, settings(device="cuda"), keep=lambda rows: None, start=world.start)
-    assert row.device == "NVIDIA Pretended"
+    assert row.device == "NVIDIA Pretended" and (row.peak_mb, row.device_peak_mb) == (250.0, 900.0)
+
+
+def test_other_programs_during_throughput_are_in_the_row(world):
+    world.others_in_throughput = 0.5
+    (row, _) = run_lab(MODELS, settings(batches=[2, 8], seconds=2.0), keep=lambda rows: None, start=world.start)
+    assert row.throughput == {2: 20.0, 8: 80.0} and row.throughput_other_cpu == {2: pytest.approx(0.5), 8: pytest.approx(0.5)}
+    assert row.throughput_loaded and not row.loaded
+    world.others_in_throughput = 0.01
+    (row, _) = run_lab(MODELS, settings(batches=[2]), keep=lambda rows: None, start=world.start)
+    assert row.throughput_other_cpu == {2: pytest.approx(0.01)} and not row.throughput_loaded
+
+
+def test_throughput_too_short_to_tell_is_judged_by_the_calls(world):
+    world.others = world.others_in_throughput = 0.5
+    (row, _) = run_lab(MODELS, settings(batches=[2], seconds=0.01), keep=lambda rows: None, start=world.start)
+    assert row.throughput_loaded and row.throughput_other_cpu == {2: pytest.approx(0.5)}
+
+
+def test_remarks_of_the_runtime_and_of_the_block_are_in_the_note(world):
+    world.note = "includes conversion"
+    chosen = settings(runtimes=["onnxruntime"], batches=[2])
+    (row, _) = run_lab(MODELS, chosen, keep=lambda rows: None, start=world.start)
+    assert row.note == "includes conversion; no throughput, as it takes one image at a time"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runtimes": ["torch_fused"], "parts": ["decoder"]}, "^torch_fused has no decoder of its own; add --runtime torch$"),
+        ({"runtimes": ["torch_fused", "torch_fused_channels_last"], "parts": ["decoder"]}, "have no decoders of their own"),
+        ({"device": "cuda"}, "PyTorch finds no CUDA device"),
+        ({"parts": ["everything"], "photo": Path("nowhere.jpg")}, "nowhere.jpg does not exist"),
+    ],
+)
+def test_what_would_fail_in_every_subject_is_refused_before_anything_starts(world, monkeypatch, changes, message):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=message):
+        run_lab(MODELS, settings(**changes), keep=lambda rows: pytest.fail("a row was kept"), start=world.start)
+    assert not world.subjects
+
+
+def test_an_exported_folder_is_not_timed_on_a_gpu(world, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    exported = ModelFacts(name="b", source="runs/onnx", exported="onnx")
+    with pytest.raises(InputError, match="runs/onnx is an exported folder"):
+        run_lab([exported], settings(device="cuda"), keep=lambda rows: None, start=world.start)
+
+
+def test_a_failed_row_says_what_was_asked(world):
+    world.broken = {"a"}
+    (row, _) = run_lab(MODELS, settings(parts=["decoder"], prompts=64), keep=lambda rows: None, start=world.start)
+    assert row.how == "failed" and row.detail == {"prompts": 64}
 
 
 def test_a_baseline_that_is_no_model_is_refused_before_anything_starts(world):
@@ -105,9 +159,12 @@ def test_a_baseline_that_is_no_model_is_refused_before_anything_starts(world):
     [
         ({"threads": [0]}, "--threads 0"), ({"batches": [2, 0]}, "--batch 0"), ({"grid": 0}, "--grid 0"),
         ({"device": "cuda", "runtimes": ["torch", "litert"]}, "leave out --runtime litert"),
+        ({"image_size": 0}, "image size 0 is not a positive multiple"), ({"image_size": -64}, "image size -64"),
+        ({"seconds": -1.0}, "--batch-seconds -1.0"), ({"seconds": 0.0}, "--batch-seconds 0.0"),
+        ({"seconds": float("nan")}, "--batch-seconds nan"), ({"seconds": float("inf")}, "--batch-seconds inf"),
         ({"at_once": 0}, "--at-once 0"), ({"device": "gpu"}, "--device 'gpu'"), ({"parts": []}, "nothing to time"),
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be_meant(given, message):
+def test_settings_out_of_range(given, message):
     with pytest.raises(InputError, match=message):
         settings(**given)

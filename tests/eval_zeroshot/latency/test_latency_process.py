@@ -1,4 +1,4 @@
-"""Processes of subjects: reasons that travel, an end that is noticed, threads that are taken."""
+"""Processes of subjects: calls, memory, reasons of failures."""
 
 import os
 
@@ -32,10 +32,10 @@ def test_a_process_opens_calls_and_says_what_it_took(subject, tmp_path):
     timing = one.call(3)
     assert len(timing.wall_ms) == len(timing.cpu_ms) == 3 and min(timing.wall_ms) > 0
     assert timing.seconds * 1000 >= sum(timing.wall_ms) and timing.own_seconds * 1000 >= sum(timing.cpu_ms) * 0.99
-    assert one.peak_mb() >= start.start_mb > 10
+    assert one.memory().peak_mb >= start.start_mb > 10 and one.memory().device_peak_mb is None
 
 
-def test_why_a_subject_cannot_be_opened_comes_back_in_words(subject, tmp_path):
+def test_the_reason_why_a_subject_cannot_be_opened_is_returned(subject, tmp_path):
     with pytest.raises(Failed, match="nothing.safetensors does not exist"):
         subject(path=str(tmp_path / "nothing.safetensors")).start()
     (tmp_path / "encoder.onnx").write_bytes(b"no model")
@@ -44,6 +44,6 @@ def test_why_a_subject_cannot_be_opened_comes_back_in_words(subject, tmp_path):
         subject(path=str(tmp_path), runtime="onnxruntime").start()
 
 
-def test_a_process_that_the_system_ends_is_a_failure_in_words(subject):
-    with pytest.raises(Failed, match="ended by the system, as happens where memory is short"):
+def test_a_process_that_the_system_ends_is_a_failure_with_a_reason(subject):
+    with pytest.raises(Failed, match="the system ended its process, probably because memory ran out"):
         subject()._ask(os._exit, 9)

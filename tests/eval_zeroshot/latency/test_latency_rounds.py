@@ -39,7 +39,7 @@ def test_a_first_call_that_takes_long_is_warm_up_enough(world, spec):
     assert world.order() == "a"
 
 
-def test_what_cannot_start_is_told_and_the_others_go_on(world, spec):
+def test_what_cannot_start_is_reported_and_the_others_go_on(world, spec):
     world.broken = {"b"}
     said: list[str] = []
     block = Block([spec("a"), spec("b")], pace=Pace(rounds=1, warm_up=0), start=world.start, say=said.append)
@@ -65,7 +65,7 @@ def test_an_interrupted_block_has_what_was_measured_until_then(world, spec):
     with pytest.raises(KeyboardInterrupt):
         block.run()
     found = block.finish()
-    assert [(one.spec.model, len(one.rounds), one.complete, one.peak_mb) for one in found] == [
+    assert [(one.spec.model, len(one.rounds), one.complete, one.memory.peak_mb) for one in found] == [
         ("a", 1, False, 250.0), ("b", 1, False, 250.0), ("c", 1, False, 250.0),
     ]  # fmt: skip
     world.interrupt_at = world.calls + 2
@@ -75,14 +75,15 @@ def test_an_interrupted_block_has_what_was_measured_until_then(world, spec):
     assert [one.spec.model for one in other.finish()] == ["a"]
 
 
-def test_throughput_is_asked_for_each_batch_and_one_image_at_a_time_is_told(world, spec):
+def test_throughput_is_measured_for_each_batch_and_one_image_at_a_time_is_noted(world, spec):
     block = Block(
         [spec("a"), spec("b", runtime="onnxruntime")], pace=Pace(rounds=1, warm_up=0), start=world.start, say=silent
     )
     block.run()
     block.measure_throughput([4, 1, 4], seconds=0.1)
     a, b = block.finish()
-    assert a.throughput == {4: 40.0, 1: 10.0} and b.throughput == {} and "one image at a time" in b.note
+    assert {batch: one.images_per_second for batch, one in a.throughput.items()} == {4: 40.0, 1: 10.0}
+    assert b.throughput == {} and "one image at a time" in b.note
 
 
 def test_a_batch_that_does_not_fit_leaves_the_latency(world, spec, monkeypatch):

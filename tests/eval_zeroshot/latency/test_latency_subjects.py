@@ -1,8 +1,11 @@
-"""What is timed: names, runtimes, parts."""
+"""Subjects: names, runtimes, parts, and the groups that are loaded together."""
+
+from types import SimpleNamespace
 
 import pytest
 
 from encoders.errors import InputError
+from eval_zeroshot.latency import subjects
 from eval_zeroshot.latency.planning import blocks
 from eval_zeroshot.latency.subjects import (
     ModelFacts,
@@ -32,7 +35,7 @@ def test_models_are_called_as_they_are_given():
         ([], ["repvit_m0_8"], "did you mean repvit_m0_"),
     ],
 )
-def test_models_that_cannot_be_meant(models, untrained, message):
+def test_models_that_are_refused(models, untrained, message):
     with pytest.raises(InputError, match=message):
         name_models(models, untrained)
 
@@ -49,6 +52,25 @@ def test_near_misses_of_runtimes_and_parts_are_named():
 def test_each_runtime_and_part_is_asked_once_and_parts_in_their_order():
     assert check_runtimes(["torch", "openvino", "torch"]) == ["torch", "openvino"]
     assert check_parts(["decoder", "encoder", "decoder"]) == ["encoder", "decoder"]
+
+
+def test_a_path_that_exists_may_have_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "lr=0.1" / "best").mkdir(parents=True)
+    (one, two) = name_models(["runs/lr=0.1/best", "ours=runs/lr=0.1/best"], [])
+    assert (one.name, one.source) == ("best", "runs/lr=0.1/best")
+    assert (two.name, two.source) == ("ours", "runs/lr=0.1/best")
+
+
+def test_a_folder_that_is_one_graph_is_refused(tmp_path, monkeypatch):
+    certificate = SimpleNamespace(format="coreai", target="apple-segmenter", model=SimpleNamespace(arch="sam_demo"))
+    monkeypatch.setattr(subjects, "is_export", lambda folder: True)
+    monkeypatch.setattr(subjects, "read_certificate", lambda folder: certificate)
+    with pytest.raises(InputError, match="apple-segmenter: encoder and decoder are one graph"):
+        name_models([str(tmp_path)], [])
+    certificate.target = "osam"
+    (model,) = name_models([str(tmp_path)], [])
+    assert (model.exported, model.tool) == ("coreai", "osam")
 
 
 def test_an_exported_folder_is_timed_in_its_own_runtime():

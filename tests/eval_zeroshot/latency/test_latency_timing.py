@@ -1,14 +1,14 @@
-"""Calls and throughput by a pretended clock, and a pretended GPU that works on after a call has returned."""
+"""Calls and throughput by a simulated clock, and a simulated GPU that works on after a call has returned."""
 
 import pytest
 
 from eval_zeroshot.latency.opening import Opened
 from eval_zeroshot.latency.throughput import device_milliseconds, images_per_second
-from eval_zeroshot.latency.worker import time_calls
+from eval_zeroshot.latency.worker import time_batches, time_calls
 
 
 class Clock:
-    """Wall and processor time that only goes on when somebody works."""
+    """Wall and processor time that only advance with work."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = 0.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 class Device:
-    """A GPU: calls return at once, work piles up, and is done when somebody waits."""
+    """A GPU: calls return at once, and their work is done in `synchronize`."""
 
     def __init__(self, clock: Clock, *, seconds: float) -> None:
         self.clock = clock
@@ -86,6 +86,23 @@ def test_throughput_counts_what_the_device_has_finished_and_not_the_warm_up():
     calls = 10_000  # of a millisecond each in ten seconds, all waited for at the end
     assert device.calls == pytest.approx(5_000 + calls, abs=2) and device.waits == 4
     assert found == pytest.approx(8 * calls / (10.0 + calls * 0.1), rel=1e-3)
+
+
+def test_throughput_comes_with_what_all_programs_did_meanwhile():
+    clock = Clock()
+    device = Device(clock, seconds=0.0)
+    batches: list[int] = []
+
+    def batched(size: int):
+        batches.append(size)
+        return lambda: clock.work(0.5, threads=2)
+
+    one = opened(device.call, batched=batched, synchronize=device.synchronize)
+    found = time_batches(one, batch=4, seconds=2.0, clock=clock, busy=lambda: clock.cpu + 0.75 * clock.wall)
+    assert batches == [4] and found.images_per_second == pytest.approx(8.0)
+    assert found.seconds == pytest.approx(2.5) and found.own_seconds == pytest.approx(5.0)  # a call to warm up, four timed
+    assert found.busy_seconds - found.own_seconds == pytest.approx(0.75 * 2.5)
+    assert time_batches(opened(device.call), batch=4, seconds=2.0) is None
 
 
 def test_throughput_of_a_call_longer_than_the_time_is_that_of_one_call():

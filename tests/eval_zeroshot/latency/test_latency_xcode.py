@@ -66,7 +66,7 @@ def test_the_first_prediction_after_each_load_does_not_count(written):
     assert row.first_call_ms == pytest.approx(900.0) and row.load_ms == pytest.approx(297.0)
 
 
-def test_model_part_device_and_processors_are_told(written):
+def test_model_part_device_and_processors_are_read(written):
     row = read_report(written())
     assert (row.model, row.part, row.runtime, row.device) == ("repvit_m1_1", "encoder", "coreml", "iPhone 12, iOS 17.2")
     assert row.how == "xcode report" and row.runtime_name == "Core ML, all" and row.threads is None
@@ -74,7 +74,7 @@ def test_model_part_device_and_processors_are_told(written):
     assert placed == {"Neural Engine": (2, 0.875), "CPU": (1, 0.125)}
 
 
-def test_nothing_that_names_the_phone_or_its_owner_is_taken_over(written):
+def test_nothing_that_names_the_phone_or_its_owner_is_copied(written):
     line = read_report(written()).to_line()
     for secret in ("F4GSERIAL", "00008101", "Ada", "ada", "secret"):
         assert secret not in line
@@ -87,6 +87,13 @@ def test_a_decoder_is_known_by_its_name_and_another_name_can_be_given(written, r
     assert (row.model, row.part) == ("ours", "encoder")
     (row,) = read_latencies([f"ours={written() / 'report.json'}"])
     assert (row.model, row.part) == ("ours", "decoder")
+
+
+def test_reports_with_other_compute_units_are_other_measurements(written, report):
+    first = written("all.mlperf")
+    report["computeUnit"] = 1
+    rows = read_latencies([str(first), str(written("gpu.mlperf"))])
+    assert [row.runtime_name for row in rows] == ["Core ML, all", "Core ML, CPU and GPU"]
 
 
 def test_a_report_without_structure_or_run_configuration_has_its_times(written, report):
@@ -105,29 +112,32 @@ def test_a_report_without_structure_or_run_configuration_has_its_times(written, 
         (("computeUnit",), "ANE", "computeUnit"),
     ],
 )
-def test_a_report_that_is_none_names_the_field(written, report, path, value, field):
+def test_an_invalid_report_is_refused_with_the_field(written, report, path, value, field):
     place = report
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    with pytest.raises(InputError, match=f"no performance report of Xcode .{field}"):
+    with pytest.raises(InputError, match=f"not a performance report of Xcode .{field}"):
         read_report(written())
 
 
-def test_strange_structures_are_no_reason_to_fail(written, report):
+def test_unknown_structures_are_ignored(written, report):
     report["deviceResults"]["modelStructure"] = {"program": {"_0": {"functions": {"main": None, "other": {"block": [3]}}}}}
     assert read_report(written()).placement == {}
 
 
-def test_files_that_are_no_reports(tmp_path):
+def test_files_that_are_not_reports(tmp_path):
     (tmp_path / "empty.mlperf").mkdir()
     with pytest.raises(InputError, match="report.json does not exist"):
         read_latencies([str(tmp_path / "empty.mlperf")])
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(InputError, match="no performance report of Xcode"):
+    with pytest.raises(InputError, match="list.json has no row"):
         read_latencies([str(tmp_path / "list.json")])
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(InputError, match="not a performance report of Xcode"):
+        read_latencies([str(tmp_path / "other.json")])
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    with pytest.raises(InputError, match="a name is for a report of Xcode"):
+    with pytest.raises(InputError, match="only a report of Xcode"):
         read_latencies([f"ours={tmp_path / 'rows.jsonl'}"])
-    with pytest.raises(InputError, match="'head' is no part"):
+    with pytest.raises(InputError, match="unknown part 'head'"):
         read_latencies([f"ours:head={tmp_path / 'list.json'}"])

@@ -1,7 +1,7 @@
-"""The operations, a file for each family; importing this package registers them all.
+"""The supported operations, one file for each family; importing this package registers all of them.
 
-Meaning and defaults of each are those of coremltools' definitions, `coremltools/converters/mil/mil/ops/defs`. Every function
-takes and gives tensors in float32 where the program says fp16 or fp32; rounding to fp16 is the interpreter's.
+Semantics and default values follow coremltools' definitions, `coremltools/converters/mil/mil/ops/defs`. Values that the program
+declares as fp16 or fp32 are float32 in every function; the interpreter rounds the results to fp16.
 """
 
 from encoders.export.mil.ops import (

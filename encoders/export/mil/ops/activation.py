@@ -36,7 +36,7 @@ def leaky_relu(call: Call) -> Tensor:
 
 @operation("prelu", "x alpha")
 def prelu(call: Call) -> Tensor:
-    """As leaky_relu with one alpha for each channel, the second axis."""
+    """x where x >= 0, else alpha x, with one alpha for each channel (the second axis)."""
     x = call.tensor("x")
     return torch.where(x >= 0, x, x * broadcast_rank(call.tensor("alpha"), rank=x.dim(), axis=1))
 
@@ -49,12 +49,12 @@ def elu(call: Call) -> Tensor:
 
 @operation("gelu", "x mode")
 def gelu(call: Call) -> Tensor:
-    """By the error function, or by one of two approximations."""
+    """GELU by the error function, or by one of its two approximations."""
     x, mode = call.tensor("x"), call.text("mode", "EXACT")
     if mode == "SIGMOID_APPROXIMATION":
         return x * torch.sigmoid(1.702 * x)
     if mode not in GELU:
-        raise call.refuse(f"mode {mode!r}")
+        raise call.refuse(f"mode {mode!r} is not supported")
     return F.gelu(x, approximate=GELU[mode])
 
 
@@ -66,7 +66,7 @@ def sigmoid(call: Call) -> Tensor:
 
 @operation("sigmoid_hard", "x alpha beta")
 def sigmoid_hard(call: Call) -> Tensor:
-    """alpha x + beta, between 0 and 1."""
+    """alpha x + beta, clamped to 0 ... 1."""
     return (call.tensor("x") * call.number("alpha") + call.number("beta")).clamp(0, 1)
 
 
@@ -102,5 +102,5 @@ def scaled_tanh(call: Call) -> Tensor:
 
 @operation("softmax", "x axis")
 def softmax(call: Call) -> Tensor:
-    """Over one axis, the last by default."""
+    """Softmax over one axis, by default the last."""
     return torch.softmax(call.tensor("x"), dim=call.integer("axis", -1))

@@ -14,7 +14,7 @@ TRANSPOSED: dict[int, Callable[..., Any]] = {1: F.conv_transpose1d, 2: F.conv_tr
 
 @operation("conv", "x weight bias strides pad_type pad dilations groups")
 def conv(call: Call) -> Tensor:
-    """Weights (C_out, C_in / groups, *kernel)."""
+    """Convolution with weights (C_out, C_in / groups, *kernel)."""
     x, weight = call.tensor("x"), call.tensor("weight")
     spatial = x.dim() - 2
     strides, dilations = call.ints("strides", [1] * spatial), call.ints("dilations", [1] * spatial)
@@ -29,10 +29,12 @@ def conv(call: Call) -> Tensor:
 
 
 def window_padding(call: Call, *, sizes: Sequence[int], spans: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
-    """(before, after) of each spatial axis by an operation's `pad_type` and `pad`.
+    """Return the padding (before, after) of each spatial axis, according to `pad_type` and `pad`.
 
     Args:
-        sizes: of the input, spans: of the window with its dilation, strides: of the window.
+        sizes: spatial sizes of the input.
+        spans: sizes of the window, dilation included.
+        strides: strides of the window.
     """
     kind = call.text("pad_type", "valid")
     if kind == "valid":
@@ -41,7 +43,7 @@ def window_padding(call: Call, *, sizes: Sequence[int], spans: Sequence[int], st
         pad = call.ints("pad", [0] * 2 * len(sizes))
         return [(pad[2 * axis], pad[2 * axis + 1]) for axis in range(len(sizes))]
     if kind not in ("same", "same_lower"):
-        raise call.refuse(f"pad_type {kind!r}")
+        raise call.refuse(f"pad_type {kind!r} is not supported")
     pads = []
     for size, span, stride in zip(sizes, spans, strides, strict=True):
         total = max(0, (-(-size // stride) - 1) * stride + span - size)
@@ -52,13 +54,16 @@ def window_padding(call: Call, *, sizes: Sequence[int], spans: Sequence[int], st
 
 @operation("conv_transpose", "x weight bias pad output_shape pad_type strides dilations groups")
 def conv_transpose(call: Call) -> Tensor:
-    """Weights (C_in, C_out / groups, *kernel). `pad` is cut off the full result; `output_shape` says where it ends."""
+    """Transposed convolution with weights (C_in, C_out / groups, *kernel).
+
+    `pad` is cropped from the full result, and `output_shape` sets the spatial size of what is left.
+    """
     x, weight = call.tensor("x"), call.tensor("weight")
     spatial = x.dim() - 2
     strides, dilations = call.ints("strides", [1] * spatial), call.ints("dilations", [1] * spatial)
     kind = call.text("pad_type", "valid")
     if kind not in ("valid", "custom"):
-        raise call.refuse(f"pad_type {kind!r}")
+        raise call.refuse(f"pad_type {kind!r} is not supported")
     pad = call.ints("pad", [0] * 2 * spatial) if kind == "custom" else [0] * 2 * spatial
     full: Tensor = TRANSPOSED[spatial](x, weight, None, strides, 0, 0, call.integer("groups", 1), dilations)
     sizes = [full.shape[2 + axis] - pad[2 * axis] - pad[2 * axis + 1] for axis in range(spatial)]
@@ -66,7 +71,7 @@ def conv_transpose(call: Call) -> Tensor:
         sizes = call.ints("output_shape")[-spatial:]
     for axis, size in enumerate(sizes):
         missing = pad[2 * axis] + size - full.shape[2 + axis]
-        if missing > 0:  # a longer output than any input reaches: nothing but the bias is there
+        if missing > 0:  # the output is longer than what the input reaches: only the bias is there
             full = F.pad(full, [0, 0] * (spatial - 1 - axis) + [0, missing])
         full = full.narrow(2 + axis, pad[2 * axis], size)
     bias = call.maybe("bias")

@@ -1,4 +1,4 @@
-"""One element at a time, of one or of two broadcast tensors."""
+"""Elementwise operations on one tensor, or on tensors that are broadcast."""
 
 from collections.abc import Callable
 
@@ -39,16 +39,16 @@ for _name, _binary in BINARY.items():
 
 @operation("real_div", "x y")
 def real_div(call: Call) -> Tensor:
-    """x / y of numbers that are not integers."""
+    """x / y for floating-point numbers."""
     x, y = call.tensor("x"), call.tensor("y")
     if not (x.is_floating_point() and y.is_floating_point()):
-        raise call.refuse("a division of integers")
+        raise call.refuse("division of integers is not supported")
     return x / y
 
 
 @operation("clip", "x alpha beta")
 def clip(call: Call) -> Tensor:
-    """Between alpha and beta."""
+    """x clamped to alpha ... beta."""
     return call.tensor("x").clamp(call.number("alpha"), call.number("beta"))
 
 
@@ -72,20 +72,20 @@ def rsqrt(call: Call) -> Tensor:
 
 @operation("threshold", "x alpha")
 def threshold(call: Call) -> Tensor:
-    """At least alpha."""
+    """max(x, alpha)."""
     return call.tensor("x").clamp(min=call.number("alpha"))
 
 
 @operation("cast", "x dtype")
 def cast(call: Call) -> Tensor:
-    """Another element type; to integers towards zero. The output's declared type says which fp it is."""
+    """Convert to another element type, rounding towards zero for integers. The interpreter rounds to fp16 if declared."""
     wanted = call.text("dtype", "fp32")
     if wanted not in TORCH:
-        raise call.refuse(f"a cast to {wanted}")
+        raise call.refuse(f"a cast to {wanted} is not supported")
     return call.tensor("x").to(TORCH[wanted])
 
 
 @operation("select", "cond a b")
 def select(call: Call) -> Tensor:
-    """a where the condition holds, else b."""
+    """a where cond is true, else b."""
     return torch.where(call.tensor("cond").to(torch.bool), call.tensor("a"), call.tensor("b"))

@@ -1,4 +1,4 @@
-"""Normalisations with statistics that are given, or taken from the input."""
+"""Normalisation with given statistics, or with those of the input."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ EPSILON = 1e-5
 
 @operation("batch_norm", "x mean variance gamma beta epsilon")
 def batch_norm(call: Call) -> Tensor:
-    """Over the second axis with given statistics."""
+    """Normalise each channel (the second axis) with given statistics."""
     x = call.tensor("x")
     mean, variance = (broadcast_rank(call.tensor(name), rank=x.dim(), axis=1) for name in ("mean", "variance"))
     return _affine(call, (x - mean) * torch.rsqrt(variance + call.number("epsilon", EPSILON)), axis=1)
@@ -18,7 +18,7 @@ def batch_norm(call: Call) -> Tensor:
 
 @operation("instance_norm", "x gamma beta epsilon")
 def instance_norm(call: Call) -> Tensor:
-    """Each channel of each image over its own space."""
+    """Normalise each channel of each image over its spatial axes."""
     x = call.tensor("x")
     axes = list(range(2, x.dim()))
     return _affine(call, _standardize(x, axes=axes, epsilon=call.number("epsilon", EPSILON)), axis=1)
@@ -26,7 +26,7 @@ def instance_norm(call: Call) -> Tensor:
 
 @operation("layer_norm", "x axes gamma beta epsilon")
 def layer_norm(call: Call) -> Tensor:
-    """Over the given axes, whose shape gamma and beta have."""
+    """Normalise over the given axes; gamma and beta have the shape of these axes."""
     x = call.tensor("x")
     axes = positive(call.ints("axes", range(x.dim())), rank=x.dim())
     result = _standardize(x, axes=axes, epsilon=call.number("epsilon", EPSILON))
@@ -38,7 +38,7 @@ def layer_norm(call: Call) -> Tensor:
 
 @operation("l2_norm", "x epsilon")
 def l2_norm(call: Call) -> Tensor:
-    """Divided by the root of the sum of squares over the last three axes."""
+    """Divide x by its L2 norm over the last three axes."""
     x = call.tensor("x")
     return x * torch.rsqrt(x.square().sum((-3, -2, -1), keepdim=True) + call.number("epsilon", 1e-6))
 

@@ -1,4 +1,4 @@
-"""Windows that are averaged, or whose maximum is taken."""
+"""Average and maximum pooling in one to three dimensions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ PARAMETERS = "x kernel_sizes strides pad_type pad ceil_mode"
 
 
 def _windows(call: Call, *, fill: float) -> tuple[Tensor, list[int], list[int], list[tuple[int, int]]]:
-    """The padded input, kernel sizes and strides, and the padding."""
+    """Return the padded input, the kernel sizes, the strides, and the padding (before, after) of each axis."""
     x = call.tensor("x")
     if call.flag("ceil_mode"):
-        raise call.refuse("ceil_mode")
+        raise call.refuse("ceil_mode is not supported")
     sizes = call.ints("kernel_sizes")
     strides = call.ints("strides", [1] * len(sizes))
     pads = window_padding(call, sizes=x.shape[2:], spans=sizes, strides=strides)
@@ -28,7 +28,7 @@ def _windows(call: Call, *, fill: float) -> tuple[Tensor, list[int], list[int], 
 
 @operation("max_pool", PARAMETERS)
 def max_pool(call: Call) -> Tensor:
-    """Padding never wins."""
+    """Maximum of each window, in which padding never counts."""
     x, sizes, strides, _ = _windows(call, fill=-torch.inf)
     result: Tensor = MAXIMUM[len(sizes)](x, sizes, strides)
     return result
@@ -36,7 +36,7 @@ def max_pool(call: Call) -> Tensor:
 
 @operation("avg_pool", PARAMETERS + " exclude_padding_from_average")
 def avg_pool(call: Call) -> Tensor:
-    """Padding counts as zeros unless it is excluded."""
+    """Mean of each window; padding counts as zeros unless it is excluded."""
     x, sizes, strides, pads = _windows(call, fill=0.0)
     result: Tensor = AVERAGE[len(sizes)](x, sizes, strides)
     if call.flag("exclude_padding_from_average"):

@@ -1,4 +1,4 @@
-"""Sums, means and extremes over axes."""
+"""Reductions over axes, and running sums."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,7 @@ for _name, _arg in OVER_AXIS.items():
 
 @operation("cumsum", "x axis exclusive reverse")
 def cumsum(call: Call) -> Tensor:
-    """Running sum; exclusive starts at 0, reverse runs from the end."""
+    """Cumulative sum; `exclusive` leaves out the element itself, `reverse` sums from the end."""
     x, axis = call.tensor("x"), call.integer("axis", 0)
     x = x.flip(axis) if call.flag("reverse") else x
     total = x.cumsum(axis)

@@ -1,4 +1,4 @@
-"""Other heights and widths."""
+"""Resize images and feature maps."""
 
 import math
 
@@ -13,7 +13,7 @@ MODES = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS", "UNALIGN_CORNERS", "DEFAULT", 
 
 @operation("upsample_bilinear", "x scale_factor_height scale_factor_width align_corners half_pixel_centers")
 def upsample_bilinear(call: Call) -> Tensor:
-    """To floor(size times factor), whose quotient is the spacing then."""
+    """Resize to floor(size * factor); sample spacing is input size / output size, unless corners are aligned."""
     x = call.tensor("x")
     if call.flag("align_corners", True):
         return bilinear(x, size=_scaled(call, x), mode="STRICT_ALIGN_CORNERS")
@@ -22,24 +22,24 @@ def upsample_bilinear(call: Call) -> Tensor:
 
 @operation("resize_bilinear", "x target_size_height target_size_width sampling_mode")
 def resize_bilinear(call: Call) -> Tensor:
-    """To a given size."""
+    """Resize to a given size, with one of five ways to place the samples."""
     mode = call.text("sampling_mode", "DEFAULT")
     if mode not in MODES:
-        raise call.refuse(f"sampling_mode {mode!r}")
+        raise call.refuse(f"sampling_mode {mode!r} is not supported")
     size = call.integer("target_size_height", 1), call.integer("target_size_width", 1)
     return bilinear(call.tensor("x"), size=size, mode=mode)
 
 
 @operation("upsample_nearest_neighbor", "x scale_factor_height scale_factor_width")
 def upsample_nearest(call: Call) -> Tensor:
-    """To floor(size times factor), each place from floor(place times size / new size)."""
+    """Resize to floor(size * factor); output index i takes input index floor(i * input size / output size)."""
     x = call.tensor("x")
     return nearest(x, size=_scaled(call, x))
 
 
 @operation("resize_nearest_neighbor", "x target_size_height target_size_width")
 def resize_nearest(call: Call) -> Tensor:
-    """To a given size."""
+    """Resize to a given size by the nearest sample."""
     return nearest(call.tensor("x"), size=(call.integer("target_size_height"), call.integer("target_size_width")))
 
 
@@ -50,12 +50,12 @@ def _scaled(call: Call, x: Tensor) -> tuple[int, int]:
 
 
 def nearest(x: Tensor, *, size: tuple[int, int]) -> Tensor:
-    """(..., H, W) -> (..., *size)."""
+    """Resize (..., H, W) to (..., *size) by the nearest sample."""
     return F.interpolate(x.reshape(1, -1, *x.shape[-2:]), size=size, mode="nearest").reshape(*x.shape[:-2], *size)
 
 
 def bilinear(x: Tensor, *, size: tuple[int, int], mode: str) -> Tensor:
-    """(..., H, W) -> (..., *size), sampled at `sample_points` of each axis."""
+    """Resize (..., H, W) to (..., *size) by linear interpolation at the `sample_points` of each axis."""
     for axis, wanted in zip((-2, -1), size, strict=True):
         places = sample_points(x.shape[axis], wanted, mode=mode)
         low = places.floor().clamp(0, x.shape[axis] - 1)
@@ -69,7 +69,7 @@ def bilinear(x: Tensor, *, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def sample_points(size: int, wanted: int, *, mode: str) -> Tensor:
-    """(wanted,) float64: where in 0 ... size - 1 each new place is sampled.
+    """Return (wanted,) float64 positions in 0 ... size - 1 at which the output is sampled.
 
     Source: coremltools, notes of `resize_bilinear` in `ops/defs/iOS15/image_resizing.py`.
     """
@@ -82,6 +82,6 @@ def sample_points(size: int, wanted: int, *, mode: str) -> Tensor:
         places = (steps + 0.5) * (size / wanted) - 0.5
     elif mode == "OFFSET_CORNERS":
         places = (steps + 0.5) * (max(1, size - 1) / wanted)
-    else:  # DEFAULT, whose (size - size / wanted) / (wanted - 1) is this
+    else:  # DEFAULT, documented as (size - size / wanted) / (wanted - 1), which is the same
         places = steps * (size / wanted)
     return places.clamp(0, size - 1)

@@ -1,4 +1,4 @@
-"""The same values in another shape or order, and tensors put together or taken apart."""
+"""Reshape, reorder, join and split tensors, and create them from a shape."""
 
 import torch
 import torch.nn.functional as F
@@ -9,26 +9,29 @@ from encoders.export.mil.registry import Call, operation, positive, volume
 
 @operation("reshape", "x shape")
 def reshape(call: Call) -> Tensor:
-    """A 0 keeps the size that stands as far from the end in x (1 beyond its front), a -1 takes what is left."""
+    """Reshape x.
+
+    A 0 copies the size of the axis at the same distance from the end of x, or 1 if x has no such axis. A -1 is inferred.
+    """
     x, shape = call.tensor("x"), call.ints("shape")
     for place, size in enumerate(shape):
         if size == 0:
             source = place - len(shape) + x.dim()
             shape[place] = x.shape[source] if source >= 0 else 1
     if -1 not in shape and volume(shape) != x.numel():
-        raise call.refuse(f"{tuple(x.shape)} into {tuple(shape)}")
+        raise call.refuse(f"{tuple(x.shape)} cannot be reshaped to {tuple(shape)}")
     return x.reshape(shape)
 
 
 @operation("transpose", "x perm")
 def transpose(call: Call) -> Tensor:
-    """Axis i of the result is axis perm[i] of x."""
+    """Permute axes: axis i of the result is axis perm[i] of x."""
     return call.tensor("x").permute(call.ints("perm"))
 
 
 @operation("expand_dims", "x axes")
 def expand_dims(call: Call) -> Tensor:
-    """Axes of size 1 at these places of the result."""
+    """Insert axes of size 1 at the given positions of the result."""
     x, axes = call.tensor("x"), call.ints("axes")
     for axis in sorted(positive(axes, rank=x.dim() + len(axes))):
         x = x.unsqueeze(axis)
@@ -37,14 +40,14 @@ def expand_dims(call: Call) -> Tensor:
 
 @operation("squeeze", "x axes")
 def squeeze(call: Call) -> Tensor:
-    """Without these axes where they have size 1; without all such axes where none are given."""
+    """Remove the given axes if they have size 1, or all axes of size 1 if none are given."""
     x = call.tensor("x")
     return x.squeeze(tuple(call.ints("axes"))) if call.given("axes") else x.squeeze()
 
 
 @operation("concat", "values axis interleave")
 def concat(call: Call) -> Tensor:
-    """One after the other along an axis, or their places in turn; single numbers as vectors of one."""
+    """Concatenate along an axis, or interleave the elements along it; scalars count as vectors of one element."""
     values = [one.reshape(1) if one.dim() == 0 else one for one in call.tensors("values")]
     axis = call.integer("axis")
     if not call.flag("interleave"):
@@ -55,31 +58,31 @@ def concat(call: Call) -> Tensor:
 
 @operation("stack", "values axis")
 def stack(call: Call) -> Tensor:
-    """Along a new axis."""
+    """Stack along a new axis."""
     return torch.stack(call.tensors("values"), dim=call.integer("axis"))
 
 
 @operation("split", "x axis num_splits split_sizes")
 def split(call: Call) -> tuple[Tensor, ...]:
-    """By given sizes, or into equal parts."""
+    """Split into parts of the given sizes, or into equal parts."""
     x, axis = call.tensor("x"), call.integer("axis")
     if call.given("split_sizes"):
         return tuple(x.split(call.ints("split_sizes"), dim=axis))
     count = call.integer("num_splits")
     if x.shape[axis] % count:
-        raise call.refuse(f"{x.shape[axis]} into {count} equal parts")
+        raise call.refuse(f"an axis of size {x.shape[axis]} cannot be split into {count} equal parts")
     return tuple(x.chunk(count, dim=axis))
 
 
 @operation("tile", "x reps")
 def tile(call: Call) -> Tensor:
-    """Repeated along each axis."""
+    """Repeat x along each axis."""
     return call.tensor("x").repeat(call.ints("reps"))
 
 
 @operation("reverse", "x axes")
 def reverse(call: Call) -> Tensor:
-    """From the end to the start along these axes, all by default."""
+    """Reverse the order along the given axes, by default along all."""
     x = call.tensor("x")
     return x.flip(call.ints("axes", range(x.dim())))
 
@@ -98,13 +101,13 @@ def pixel_unshuffle(call: Call) -> Tensor:
 
 @operation("shape", "x")
 def shape_of(call: Call) -> Tensor:
-    """The sizes, int32."""
+    """Return the shape of x as an int32 vector."""
     return torch.tensor(call.tensor("x").shape, dtype=torch.int32)
 
 
 @operation("fill", "shape value")
 def fill(call: Call) -> Tensor:
-    """One value everywhere."""
+    """Return a tensor filled with one value, 0 by default."""
     value = call.maybe("value")
     if value is None:
         return torch.zeros(call.ints("shape"))
@@ -113,6 +116,6 @@ def fill(call: Call) -> Tensor:
 
 @operation("range_1d", "start end step")
 def range_1d(call: Call) -> Tensor:
-    """From start by step to before end."""
+    """Return evenly spaced values from start up to, but not including, end."""
     start, end, step = (call.tensor(name).reshape(()) for name in ("start", "end", "step"))
     return torch.arange(start.item(), end.item(), step.item(), dtype=start.dtype)

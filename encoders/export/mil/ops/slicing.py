@@ -1,4 +1,4 @@
-"""Parts of a tensor along its axes."""
+"""Cut a part out of a tensor."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,11 @@ from encoders.export.mil.registry import Call, operation
 
 @operation("slice_by_index", "x begin end stride begin_mask end_mask squeeze_mask")
 def slice_by_index(call: Call) -> Tensor:
-    """x[begin:end:stride] of each axis; a mask takes its start, its end, or the one element at begin and drops the axis."""
+    """x[begin:end:stride] along each axis.
+
+    `begin_mask` and `end_mask` start at the first element and end at the last instead; `squeeze_mask` takes only the element at
+    begin and drops the axis.
+    """
     x = call.tensor("x")
     rank = x.dim()
     begin, end, stride = call.ints("begin"), call.ints("end"), call.ints("stride", [1] * rank)
@@ -29,7 +33,7 @@ def slice_by_index(call: Call) -> Tensor:
 
 @operation("slice_by_size", "x begin size")
 def slice_by_size(call: Call) -> Tensor:
-    """`size` elements from `begin` on; -1 takes all that are left."""
+    """`size` elements from `begin` on along each axis; a size of -1 takes all that remain."""
     x = call.tensor("x")
     for axis, (begin, size) in enumerate(zip(call.ints("begin"), call.ints("size"), strict=True)):
         begin = begin + x.shape[axis] if begin < 0 else begin

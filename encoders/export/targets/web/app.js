@@ -1,4 +1,4 @@
-// The page: what the user does, what the engine answers, and what is shown.
+// The page: connects what the user does, what the engine returns and what is shown.
 
 import { Engine } from "./engine.js";
 import { Prompts, automaticMask } from "./prompts.js";
@@ -11,9 +11,10 @@ const body = document.body;
 const INVITATION = "Click what you want, or drag a box around it.";
 const prompts = new Prompts();
 const times = {};
-let photo = null; // {name, encoded}; a new one for every photo, so that late answers about an earlier one are told apart
-let answer = null; // the decoder's last: {scores, thumbnails}
-let chosen = null; // token of the mask that is shown; null while there is none for the prompt as it is
+let photo = null; // {name, number, encoded} of the one that is shown; a new object for each, so that late results can be dropped
+let asked = 0; // how many files have been opened, good or bad
+let answer = null; // the decoder's last result: {scores, thumbnails}
+let chosen = null; // token of the mask that is shown; null while there is none for the current prompt
 let running = false;
 let again = false;
 
@@ -52,7 +53,7 @@ async function start() {
   element("model").textContent = `${model.name} · ${model.image_size} px`;
   const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
   showBackend(await engine.call("start", { model, backend }));
-  say(photo ? "Looking at the photo …" : "Ready. Drop a photo, paste one, or choose a file.");
+  say(photo ? "Encoding the photo …" : "Ready. Drop a photo, paste one, or choose a file.");
   if (!photo) setState("ready");
 }
 
@@ -60,15 +61,17 @@ const started = start();
 started.catch(fail);
 
 async function openPhoto(file) {
-  const own = (photo = { name: file.name || "photo", encoded: false });
+  const own = { name: file.name || "photo", number: ++asked, encoded: false };
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, UPRIGHT);
   } catch {
-    photo = null;
+    // The photo that is shown stays as it is. A file opened since then matters more than this message.
+    if (own.number < asked) return;
     return fail(`${own.name} cannot be opened as a photo in this browser; choose a JPEG, PNG or WebP.`);
   }
-  if (photo !== own) return bitmap.close();
+  if (photo?.number > own.number) return bitmap.close(); // opened later, ready earlier
+  photo = own;
   answer = chosen = null;
   prompts.clear();
   body.classList.add("has-photo");
@@ -88,7 +91,7 @@ async function openPhoto(file) {
 
 async function encode(own, file) {
   await started;
-  say("Looking at the photo …");
+  say("Encoding the photo …");
   const found = await engine.call("photo", { blob: file });
   if (photo !== own) return;
   Object.assign(times, found, { decodeMs: undefined });
@@ -115,7 +118,7 @@ function change(step) {
   refresh();
 }
 
-/** Ask for the prompt as it is now; changes that come meanwhile are asked once, at the end. */
+/** Ask for the masks of the current prompt; if it changes meanwhile, ask once more at the end. */
 async function refresh() {
   again = true;
   if (running) return;
@@ -163,10 +166,11 @@ function choose(token) {
 }
 
 async function save() {
+  const { name } = photo;
   const blob = await engine.call("png", { token: chosen });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${photo.name.replace(/\.[^.]*$/, "")}-mask.png`;
+  link.download = `${name.replace(/\.[^.]*$/, "")}-mask.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -4,7 +4,7 @@ const FILL = [38, 132, 255];
 const LINE = [255, 255, 255];
 const FILL_ALPHA = 112;
 
-/** Colours a mask {data, width, height}: a see-through fill and a line of `thickness` pixels inside its edge. */
+/** A mask {data, width, height} in colour: a transparent fill and a line of `thickness` pixels inside its edge. */
 export function maskImage({ data, width, height }, thickness = 2) {
   const image = new ImageData(width, height);
   const pixels = image.data;
@@ -23,14 +23,14 @@ export function maskImage({ data, width, height }, thickness = 2) {
   return image;
 }
 
-/** A small picture of a mask, in one colour on nothing. */
+/** A small picture of a mask, in one colour on a transparent ground. */
 export function thumbnailImage({ data, width, height }) {
   const image = new ImageData(width, height);
   data.forEach((inside, place) => inside && image.data.set([...FILL, 255], place * 4));
   return image;
 }
 
-/** A box in the canvas's own pixels, light with a dark rim, so that it shows on any photo. */
+/** A box in the canvas's own pixels, light with a dark rim, so that it is visible on any photo. */
 export function drawBox(context, [x0, y0, x1, y1], unit) {
   context.lineJoin = "round";
   for (const [colour, width] of [["rgb(0 0 0 / 55%)", 4], ["#ffd60a", 2]]) {

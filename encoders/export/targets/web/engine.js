@@ -1,7 +1,7 @@
 // The worker as functions that return promises.
 
 export class Engine {
-  /** onProgress is called with the share of the model that is loaded, onCrash with a reason when the worker is lost. */
+  /** onProgress(share) is called while the model loads, onCrash(reason) when the worker stops working. */
   constructor({ onProgress, onCrash }) {
     this.waiting = new Map();
     this.next = 0;

@@ -1,4 +1,4 @@
-// Between pixels of the photo and pixels of the model's S x S input frame, as encoders/geometry.py and segment-anything's
+// From pixels of the photo to pixels of the model's S x S input frame, as encoders/geometry.py and segment-anything's
 // ResizeLongestSide do it. Coordinates are xy, boxes xyxy.
 
 const MEAN = [123.675, 116.28, 103.53]; // RGB, 0-255

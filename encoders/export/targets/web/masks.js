@@ -6,7 +6,7 @@ import { resizedShape } from "./geometry.js";
 const STRIDE = 4; // the logits are S/4 x S/4
 const TAPS = 3;
 
-/** Where torch's bilinear interpolation (align_corners=False) looks: lower index, upper index and the upper one's weight. */
+/** What torch's bilinear interpolation (align_corners=False) reads: lower index, upper index and the upper one's weight. */
 function between(place, inSize, outSize) {
   const source = Math.max(0, (place + 0.5) * (inSize / outSize) - 0.5);
   const low = Math.min(inSize - 1, Math.floor(source));
@@ -34,7 +34,7 @@ export function logitTaps(size, frameSide, outSize) {
 /**
  * One mask of the photo, or of the photo at another size.
  *
- * logits: Float32Array (S/4 x S/4); photo: {width, height} of the photo; out: {width, height} wanted.
+ * logits: Float32Array (S/4 x S/4); photo: {width, height} of the photo; out: {width, height} of the mask.
  * Returns Uint8Array (out.height x out.width), 1 inside the mask.
  */
 export function logitsToMask(logits, photo, size, out = photo) {

@@ -1,4 +1,4 @@
-// What stands beside the photo: candidates, figures, messages.
+// What is shown beside the photo: candidates, times, messages.
 
 import { thumbnailImage } from "./draw.js";
 
@@ -8,7 +8,7 @@ const element = (id) => document.getElementById(id);
 
 const milliseconds = (value) => (value === undefined ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 
-/** The four masks as buttons; onChoose(token) when one is taken. */
+/** Show the four masks as buttons; onChoose(token) is called when one is chosen. */
 export function showCandidates({ thumbnails, scores }, chosen, onChoose) {
   const buttons = thumbnails.map((thumbnail, token) => {
     const button = document.createElement("button");
@@ -37,19 +37,19 @@ export function hideCandidates() {
   element("candidates").replaceChildren(note);
 }
 
-/** Which of the shown candidates is taken. */
+/** Mark the chosen one of the shown candidates. */
 export function markCandidate(chosen) {
   [...element("candidates").children].forEach((button, token) => button.setAttribute("aria-pressed", String(token === chosen)));
 }
 
-/** Which backend runs, with how many threads, and why not WebGPU. */
+/** Show which backend runs, with how many threads, and why it is not WebGPU. */
 export function showBackend({ backend, threads, note, isolated, checkError }) {
   const chip = element("backend");
   chip.dataset.backend = backend.toLowerCase();
   chip.textContent = backend === "WASM" ? `WASM · ${threads} thread${threads > 1 ? "s" : ""}` : backend;
   const details = [];
   if (note && note !== "asked for") details.push(`Not WebGPU: ${note}.`);
-  if (backend === "WASM" && !isolated) details.push("One thread: the server sends no isolation headers (README.md says how).");
+  if (backend === "WASM" && !isolated) details.push("One thread: the server sends no isolation headers (see README.md).");
   if (checkError !== undefined) details.push(`Self-check: ${checkError.toExponential(0)} from PyTorch.`);
   element("backend-note").textContent = details.join(" ");
 }
@@ -60,7 +60,7 @@ export function showTimes({ prepareMs, encodeMs, decodeMs }) {
   element("time-decode").textContent = milliseconds(decodeMs);
 }
 
-/** The prompt as the Python package takes it. */
+/** Show the prompt as the Python package takes it. */
 export function showPrompt({ points, labels, box }) {
   const given = {};
   if (points.length) Object.assign(given, { points: [points], labels: [labels] });
@@ -68,7 +68,7 @@ export function showPrompt({ points, labels, box }) {
   element("prompt-json").textContent = JSON.stringify(given);
 }
 
-/** What happens, in words; read aloud by screen readers. `share` of 0 to 1 shows a bar. */
+/** Show a message, which screen readers read aloud. `share`, 0 to 1, shows a progress bar. */
 export function say(text, { share = null, problem = false } = {}) {
   const line = element("status");
   if (line.textContent !== text) line.textContent = text;

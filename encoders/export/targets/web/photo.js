@@ -1,19 +1,19 @@
-// From a file to the pixels that the encoder sees.
+// From a file to the pixels that the encoder takes.
 
 import { resampleColumns, resampleRows } from "./resample.js";
 import { resizedShape } from "./geometry.js";
 
-const STRIP = 256; // rows read at a time: a whole photo of 48 megapixels is more than some phones let a canvas hold
+const STRIP = 256; // rows read at a time: some phones allow no canvas as large as a photo of 48 megapixels
 
 /** For the screen: upright by EXIF. */
 export const UPRIGHT = { imageOrientation: "from-image" };
 
-/** For the model: upright, with the file's own values as Python reads them, whatever its colour profile. */
+/** For the model: upright, with the file's own values, as Python reads them, without applying its colour profile. */
 export const PLAIN = { ...UPRIGHT, colorSpaceConversion: "none" };
 
 /**
  * An ImageBitmap -> {rgb, width, height}: its pixels with the long side brought to `size`, as PIL resizes. Transparent parts
- * are laid on white.
+ * become white.
  */
 export function resizedPixels(bitmap, size) {
   const { width, height } = bitmap;

@@ -1,5 +1,5 @@
-// A mask as a greyscale PNG of 8 bits, 255 inside and 0 outside; written here because a canvas only writes colour, and no more
-// than 16 megapixels on some phones. Source: the PNG specification, third edition.
+// A mask as a greyscale PNG of 8 bits, 255 inside and 0 outside. It is written here because a canvas writes colour only, and on
+// some phones at most 16 megapixels. Source: the PNG specification, third edition.
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
@@ -38,7 +38,7 @@ export async function maskToPng(mask, { width, height }) {
   view.setUint32(0, width);
   view.setUint32(4, height);
   header[8] = 8; // bits; colour type 0, no interlace
-  const lines = new Uint8Array(height * (width + 1)); // each begins with its filter, 0 for none
+  const lines = new Uint8Array(height * (width + 1)); // each begins with the number of its filter, 0 for none
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) lines[y * (width + 1) + 1 + x] = mask[y * width + x] ? 255 : 0;
   }

@@ -1,9 +1,9 @@
-// What the user has marked, as a list of steps that can be undone. No drawing, no model.
+// What the user has marked, as a list of steps that can be undone. Nothing here draws or runs the model.
 
 export const INCLUDE = 1;
 export const EXCLUDE = 0;
 
-const tenth = (value) => Math.round(value * 10) / 10; // what is shown is what is asked
+const tenth = (value) => Math.round(value * 10) / 10; // so that the prompt that is shown is exactly the one that is asked
 
 export class Prompts {
   constructor() {
@@ -28,7 +28,7 @@ export class Prompts {
     this.steps.push({ point: [tenth(x), tenth(y)], label });
   }
 
-  /** Two opposite corners; a new box takes the place of an earlier one. */
+  /** Two opposite corners; a new box replaces an earlier one. */
   addBox([x0, y0], [x1, y1]) {
     const box = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
     this.steps.push({ box: box.map(tenth) });
@@ -44,8 +44,8 @@ export class Prompts {
 }
 
 /**
- * Which of the four masks to show: 0, the single mask, as soon as the prompt says more than one point does; of one point the
- * best of the three candidates, since a point alone can mean a part, an object or a group.
+ * Which of the four masks to show: for one point the best of the three candidates, since a point alone can mean a part, an
+ * object or a group; for any other prompt 0, the single mask.
  */
 export function automaticMask({ points, box }, scores) {
   if (box || points.length > 1) return 0;

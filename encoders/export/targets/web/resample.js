@@ -1,12 +1,12 @@
 // PIL's antialiased bilinear resize, value for value: a triangle filter whose support grows with the scale, weights of 22 bits,
-// rows first, and 8-bit rounding after each of the two passes. A browser's own canvas resize gives other pixels. Of photos more than
-// twice as high as wide, Pillow 13 takes the columns first, which moves some values by 1.
+// rows first, and 8-bit rounding after each of the two passes. A browser's own canvas resize gives other pixels. If a photo is
+// more than twice as high as wide, Pillow 13 takes the columns first, which changes some values by 1.
 // Source: Pillow, src/libImaging/Resample.c (precompute_coeffs, ImagingResampleHorizontal_8bpc).
 
 const BITS = 22;
 const HALF = 1 << (BITS - 1);
 
-/** What each of `outSize` places takes of a line of `inSize`: first index, number of taps, and their whole-number weights. */
+/** For each of `outSize` places, what it takes from a line of `inSize`: first index, number of taps, and integer weights. */
 export function filterTaps(inSize, outSize) {
   const scale = inSize / outSize;
   const support = Math.max(1, scale);
@@ -33,7 +33,7 @@ export function filterTaps(inSize, outSize) {
   return { first, count, weights, stride };
 }
 
-/** Resize rows of RGBA pixels to `outWidth`; writes RGB from row `targetRow` of `target` on. */
+/** Resize rows of RGBA pixels to `outWidth`, and write RGB into `target` from row `targetRow` on. */
 export function resampleRows(rgba, { width, rows }, outWidth, target, targetRow) {
   if (width === outWidth) {
     for (let from = 0, to = targetRow * width * 3; from < rows * width * 4; from += 4) {

@@ -1,4 +1,4 @@
-// onnxruntime-web with the model's two files: WebGPU where there is one that computes what PyTorch computes, else WASM.
+// onnxruntime-web with the model's two files: by WebGPU if there is one that computes what PyTorch computes, else by WASM.
 
 import { toInput } from "./geometry.js";
 
@@ -6,7 +6,7 @@ const WEBGPU = { main: "ort.webgpu.min.js", loader: "ort-wasm-simd-threaded.asyn
 const WASM = { main: "ort.wasm.min.js", loader: "ort-wasm-simd-threaded" };
 const TOLERANCE = 0.01; // of the self-check; fp32 on a sound device gives about 1e-5
 
-/** Threads of WASM: more than one needs shared memory, which a browser gives to cross-origin isolated pages alone. */
+/** Threads of WASM: more than one needs shared memory, which only cross-origin isolated pages have. */
 export function wasmThreads() {
   if (!self.crossOriginIsolated) return 1;
   return Math.min(8, navigator.hardwareConcurrency || 1);
@@ -24,11 +24,11 @@ async function fetchBytes(name, onBytes) {
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Why WebGPU cannot be used, or is better not; null where it can. */
+/** Why WebGPU cannot or should not be used; null if it can. */
 async function withoutWebGpu({ forced }) {
   if (!navigator.gpu) return "this browser has no WebGPU";
   const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  if (!adapter) return "no graphics device is free for it";
+  if (!adapter) return "no graphics device is available for it";
   const software = adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter;
   return software && !forced ? "this browser only emulates it, which is slower" : null;
 }
@@ -46,6 +46,7 @@ export class Runtime {
   constructor(model) {
     this.model = model;
     this.size = model.image_size;
+    this.encoder = this.decoder = null;
   }
 
   /** Fetch the files, choose the backend and open both. `backend`: "auto", "webgpu" or "wasm". */
@@ -65,6 +66,7 @@ export class Runtime {
       } catch (error) {
         reason = `WebGPU failed: ${error.message ?? error}`;
       }
+      await runtime.close();
     }
     if (backend === "webgpu") throw new Error(`WebGPU was asked for: ${reason}`);
     await runtime.start(files, WASM, ["wasm"], wasmThreads());
@@ -82,6 +84,13 @@ export class Runtime {
     const open = (bytes) => this.ort.InferenceSession.create(bytes, { executionProviders, logSeverityLevel: 3 });
     this.encoder = await open(files[0]);
     this.decoder = await open(files[1]);
+  }
+
+  /** Free the sessions that are open. A device that failed may fail here too, which does not matter any more. */
+  async close() {
+    const sessions = [this.encoder, this.decoder];
+    this.encoder = this.decoder = null;
+    for (const session of sessions) await session?.release().catch(() => {});
   }
 
   /** Input (3 x S x S) -> embedding, a tensor (1, 256, S/16, S/16). */
@@ -106,7 +115,7 @@ export class Runtime {
 
   /**
    * How far the encoder lies from PyTorch's on a fixed pattern: |difference| / |expected| over the values in model.json. It
-   * warms both models up too, since a graphics device compiles them at their first call.
+   * also warms up both models, since a graphics device compiles them at their first call.
    */
   async selfCheck() {
     const { every, values } = this.model.check;

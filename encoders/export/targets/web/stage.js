@@ -1,4 +1,4 @@
-// The photo with what lies on it, and the pointer and keys that mark it. Positions given out are pixels of the photo.
+// The photo with mask and marks on it, and the pointer and keys that mark it. Positions are passed on in pixels of the photo.
 
 import { drawBox, drawCross, drawPoint, maskImage } from "./draw.js";
 import { EXCLUDE, INCLUDE } from "./prompts.js";
@@ -99,7 +99,7 @@ export class Stage {
     if (cursor) drawCross(context, scaled(cursor), unit);
   }
 
-  /** Where an event is, [x, y] within the photo. */
+  /** Position of an event, [x, y] in pixels of the photo. */
   place(event) {
     const box = this.overlay.getBoundingClientRect();
     const { width, height } = this.bitmap;
@@ -140,7 +140,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Reached by keyboard: a cursor in the middle. */
+  /** Focused by keyboard: show a cursor in the middle. */
   enter() {
     if (!this.bitmap) return;
     this.cursor = [this.bitmap.width / 2, this.bitmap.height / 2];

@@ -1,5 +1,5 @@
-// Everything that takes time, away from the page: decoding and resizing the photo, the model, masks, the PNG.
-// A message {id, type, ...} is answered by {id, result} or {id, error}; {progress} is sent in between.
+// Everything that takes time, so that the page stays responsive: decoding and resizing the photo, the model, masks, the PNG.
+// The reply to a message {id, type, ...} is {id, result} or {id, error}; {progress} is sent while the model loads.
 
 import { PLAIN, resizedPixels } from "./photo.js";
 import { fitted, logitsToMask } from "./masks.js";
@@ -56,7 +56,7 @@ const handlers = {
   },
 };
 
-let last = Promise.resolve(); // one message at a time, in their order
+let last = Promise.resolve(); // messages are handled one at a time, in order
 
 self.onmessage = ({ data: { id, type, ...given } }) => {
   last = last.then(async () => {

@@ -1,4 +1,4 @@
-"""Programs by hand and saved packages for the interpreter's tests."""
+"""Small programs built by hand, and saved packages, for the tests of the reader and the interpreter."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ NAMES = {"float32": "fp32", "float16": "fp16"}
 
 
 def constant(value: Any, *, dtype: str | None = None) -> Constant:
-    """Text, or an array of the type that Python's value suggests: integers int32, numbers fp32."""
+    """Return a constant: text, or an array in which Python integers become int32 and Python floats fp32."""
     if isinstance(value, str):
         return Constant(TensorType("string"), value)
     array = np.asarray(value)
@@ -22,7 +22,7 @@ def constant(value: Any, *, dtype: str | None = None) -> Constant:
 
 
 def one_operation(kind: str, *, outputs: list[TensorType], dtypes: dict[str, str] | None = None, **parameters: Any) -> Program:
-    """A program of one operation on constants; a list of arrays is a tuple of values."""
+    """Return a program with one operation on constants; a list of arrays becomes a tuple of values."""
     constants, inputs = {}, {}
     for name, value in parameters.items():
         members = value if isinstance(value, list) and any(isinstance(one, np.ndarray) for one in value) else [value]
@@ -41,13 +41,21 @@ def one_operation(kind: str, *, outputs: list[TensorType], dtypes: dict[str, str
 
 
 @pytest.fixture(scope="session")
+def constant_of() -> Callable[..., Constant]:
+    return constant
+
+
+@pytest.fixture(scope="session")
 def program_of() -> Callable[..., Program]:
     return one_operation
 
 
 @pytest.fixture(scope="session")
 def compute() -> Callable[..., Any]:
-    """The result of one operation, of shape `gives` and type `declared`; or a list, of the shapes `each`."""
+    """Compute one operation.
+
+    The result has shape `gives` and type `declared`; with `each`, it is a list of results of these shapes.
+    """
 
     def run(kind: str, *, declared: str = "fp32", gives: Any = None, each: Any = None, **parameters: Any) -> Any:
         wanted = [TensorType(declared, tuple(one)) for one in (each or [gives])]
@@ -59,7 +67,7 @@ def compute() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def numbers() -> Callable[..., np.ndarray]:
-    """Random float32 of a shape, the same ones for the same seed."""
+    """Return random float32 numbers of a shape, the same for the same seed."""
 
     def make(*shape: int, seed: int = 0) -> np.ndarray:
         return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -69,7 +77,7 @@ def numbers() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Path]:
-    """A coremltools model as a saved package."""
+    """Save a coremltools model and return the path of the package."""
     pytest.importorskip("coremltools", reason="makes the packages")
     from encoders.export.formats.coreml_convert import save
 
@@ -83,7 +91,7 @@ def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Path
 
 @pytest.fixture(scope="session")
 def convert_module() -> Callable[..., Any]:
-    """A torch module as a coremltools model with inputs in0, ... and outputs out0, ... in float32."""
+    """Convert a torch module to a coremltools model with inputs in0, ... and float32 outputs out0, ...."""
     pytest.importorskip("coremltools", reason="makes the packages")
     import torch
 
@@ -104,5 +112,5 @@ def convert_module() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def save_package(convert_module: Callable[..., Any], save_model: Callable[[Any], Path]) -> Callable[..., Path]:
-    """A torch module as a saved package; see `convert_module`."""
+    """Save a torch module and return the path of the package; see `convert_module`."""
     return lambda *arguments, **options: save_model(convert_module(*arguments, **options))

@@ -1,9 +1,9 @@
-"""Operations against coremltools' own folding of constants, which is written in numpy: the same parameters, two readings."""
+"""Operations against coremltools' constant folding, an independent implementation in numpy."""
 
 import numpy as np
 import pytest
 
-ct = pytest.importorskip("coremltools", reason="is what we compare with")
+ct = pytest.importorskip("coremltools", reason="is the reference")
 
 X = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
 ABOVE_0 = np.abs(X) + 0.1
@@ -82,7 +82,7 @@ CASES = [
 
 
 def folded(kind, parameters):
-    """What coremltools makes of the operation on constants."""
+    """Return the results that coremltools folds the operation on constants to."""
     from coremltools.converters.mil import Builder as mb
 
     found = []
@@ -97,7 +97,7 @@ def folded(kind, parameters):
 
 
 @pytest.mark.parametrize(("kind", "parameters"), CASES, ids=[f"{place} {kind}" for place, (kind, _) in enumerate(CASES)])
-def test_an_operation_gives_what_coremltools_folds_it_to(kind, parameters, compute):
+def test_an_operation_agrees_with_coremltools_constant_folding(kind, parameters, compute):
     want = folded(kind, parameters)
     declared = {"b": "bool", "i": "int32", "f": "fp32"}[want[0].dtype.kind]
     got = compute(kind, declared=declared, each=[one.shape for one in want], **parameters)

@@ -1,4 +1,4 @@
-"""Whole models: saved by the Core ML export, interpreted, and compared with torch."""
+"""Whole models, saved by the Core ML export and interpreted, against torch."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ def relative_error(got, want):
 
 
 def prepared(photo, size):
-    """The photo as the embedding contract has it, and as the exported encoder's pixels."""
+    """Return the photo as the embedding contract prescribes, and as pixels for the exported encoder."""
     height, width = photo.shape[0] * size // max(photo.shape[:2]), photo.shape[1] * size // max(photo.shape[:2])
     rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), photo.shape[:2], strict=True))
     image = normalize_padded(pad_to_square(photo[rows][:, columns], image_size=size)[None], [(height, width)])
@@ -34,7 +34,7 @@ def prepared(photo, size):
 
 
 def encoder_error(sam, photo, package):
-    """Relative error of the interpreted encoder against torch's unfused one."""
+    """Return the relative error of the interpreted encoder against the unfused torch encoder."""
     image, pixels = prepared(photo, sam.image_size)
     with torch.no_grad():
         want = sam.image_encoder(image)
@@ -46,14 +46,14 @@ def demo():
     return encoders.load("sam_demo", image_size=64)
 
 
-def test_an_encoder_in_float32_is_torch_to_five_digits(demo, save_model, photo):
+def test_an_encoder_in_float32_agrees_with_torch_to_five_digits(demo, save_model, photo):
     from encoders.export.formats.coreml import convert_encoder
 
     assert encoder_error(demo, photo, save_model(convert_encoder(fuse(demo), half=False))) < 1e-5
 
 
 @pytest.mark.slow  # about 10 s
-def test_the_decoder_takes_every_listed_number_of_points(demo, save_model):
+def test_the_decoder_accepts_every_listed_number_of_prompts_and_points(demo, save_model):
     from encoders.export.formats.coreml import convert_decoder
     from encoders.export.formats.coreml_options import CoreMlOptions, Counts
 
@@ -79,7 +79,7 @@ def test_the_decoder_takes_every_listed_number_of_points(demo, save_model):
 
 @pytest.mark.slow  # 15 s to 40 s each
 @pytest.mark.parametrize("name", ["repvit_m0_9", "repvit_m2_3", "tiny_vit", "sam_vit_b"])
-def test_half_precision_costs_what_its_rounding_does(name, save_model, photo):
+def test_an_encoder_in_half_precision_is_as_accurate_as_its_rounding_allows(name, save_model, photo):
     from encoders.export.formats.coreml import convert_encoder
 
     sam = untrained_subject(name, image_size=256)
@@ -106,11 +106,11 @@ def test_a_classifier_keeps_its_probabilities(name, save_package, randomise, pho
     with torch.no_grad():
         want = module(image).numpy()
     assert relative_error(found, want) < 0.02 and abs(found.sum() - 1) < 5e-3
-    assert relative_error(np.roll(found, 1), want) > 0.05  # classes do differ
+    assert relative_error(np.roll(found, 1), want) > 0.05  # the classes do differ
 
 
 def halve_batchnorm(module):
-    """Random residuals of a deep model grow until a square overflows half precision; smaller ones do not."""
+    """Halve all BatchNorm weights: random residuals of a deep model would grow until a square overflows half precision."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.weight.data *= 0.5

@@ -1,4 +1,4 @@
-"""Saved packages: what coremltools wrote is found again, what is damaged is told."""
+"""Packages written by coremltools: what is read from them, and the errors for incomplete ones."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ SCALE, BIAS = 1 / 58, (-2.1, -2.0, -1.8)
 
 
 class Small(nn.Module):
-    """Unequal strides and sizes, so that swapped axes fail."""
+    """Strides and sizes differ between the axes, so that swapping the axes fails."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def copied(package, tmp_path):
     return shutil.copytree(package, tmp_path / "Copy.mlpackage")
 
 
-def test_a_package_in_float32_computes_what_torch_does_its_scale_and_bias_included(package):
+def test_a_float32_package_computes_what_torch_does_including_scale_and_bias(package):
     program = read_package(package)
     found = Interpreter(program).predict({"photo": pixels()})
     for got, want in zip(found.values(), wanted(Small(), pixels()), strict=True):
@@ -64,16 +64,16 @@ def test_a_package_in_float32_computes_what_torch_does_its_scale_and_bias_includ
     assert program.metadata["com.github.apple.coremltools.version"]
 
 
-def test_half_precision_differs_from_torch_by_its_rounding(save_package):
+def test_a_half_precision_package_differs_from_torch_by_rounding(save_package):
     image = ct.ImageType(name="photo", shape=(1, 3, 10, 24), color_layout=ct.colorlayout.BGR, scale=SCALE, bias=list(BIAS))
     path = save_package(Small(), torch.zeros(1, 3, 10, 24), inputs=[image], half=True)
     found = Interpreter(read_package(path)).predict({"photo": pixels()})["out0"]
-    want = wanted(Small(), np.ascontiguousarray(pixels()[:, ::-1]))[0]  # this model wants blue first
+    want = wanted(Small(), np.ascontiguousarray(pixels()[:, ::-1]))[0]  # this model takes BGR
     error = np.linalg.norm(found - want) / np.linalg.norm(want)
     assert 1e-4 < error < 2e-3
 
 
-def test_one_tensor_scaled_in_the_file_gives_another_answer(copied):
+def test_scaling_one_tensor_in_the_weights_file_changes_the_output(copied):
     before = Interpreter(read_package(copied)).predict({"photo": pixels()})
     program = read_package(copied)
     blobs = [one.source for one in program.constants.values() if isinstance(one.source, Blob)]
@@ -85,7 +85,7 @@ def test_one_tensor_scaled_in_the_file_gives_another_answer(copied):
     assert np.abs(after["out0"] - before["out0"]).max() > 1e-3
 
 
-def test_several_numbers_of_points_are_one_program(save_package):
+def test_a_program_can_list_several_input_shapes(save_package):
     class Sum(nn.Module):
         def forward(self, points):
             return (points * torch.tensor([2.0, -1.0])).sum(1)
@@ -104,27 +104,27 @@ def test_several_numbers_of_points_are_one_program(save_package):
     np.testing.assert_allclose(found, (points * [2, -1]).sum(1), atol=1e-5)
 
 
-def test_operations_that_are_not_known_are_named(save_package):
+def test_an_unsupported_operation_is_named_with_the_package(save_package):
     class Ranked(nn.Module):
         def forward(self, x):
             return torch.topk(x, 2, dim=1).values
 
     path = save_package(Ranked(), torch.rand(2, 5))
-    with pytest.raises(InputError, match="cannot be interpreted: topk"):
+    with pytest.raises(InputError, match=rf"{path}: operations that cannot be interpreted: topk"):
         Interpreter(read_package(path))
 
 
-def test_no_package_is_told(tmp_path):
+def test_a_missing_or_empty_package_is_an_input_error(tmp_path):
     (tmp_path / "empty.mlpackage").mkdir()
     with pytest.raises(InputError, match="does not exist or is no folder"):
         read_package(tmp_path / "none.mlpackage")
-    with pytest.raises(InputError, match="no Core ML package: its Manifest.json is missing or damaged"):
+    with pytest.raises(InputError, match="not a Core ML package: its Manifest.json is missing or damaged"):
         read_package(tmp_path / "empty.mlpackage")
 
 
-def test_a_package_without_its_model_or_weights_is_told(copied):
+def test_a_package_without_model_or_weights_is_an_input_error(copied):
     shutil.rmtree(copied / "Data" / "com.apple.CoreML" / "weights")
-    with pytest.raises(InputError, match=r"weight\.bin is missing"):
+    with pytest.raises(InputError, match=r"weight\.bin, which holds weights, is missing"):
         read_package(copied)
     (copied / "Data" / "com.apple.CoreML" / "model.mlmodel").unlink()
     with pytest.raises(InputError, match=r"lacks Data/com\.apple\.CoreML/model\.mlmodel"):
@@ -134,7 +134,7 @@ def test_a_package_without_its_model_or_weights_is_told(copied):
         read_package(copied)
 
 
-def test_a_cut_off_model_or_weights_file_is_told(copied):
+def test_a_truncated_model_or_weights_file_is_an_input_error(copied):
     weights = copied / "Data" / "com.apple.CoreML" / "weights" / "weight.bin"
     weights.write_bytes(weights.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"weight\.bin"):
@@ -145,7 +145,7 @@ def test_a_cut_off_model_or_weights_file_is_told(copied):
         read_package(copied)
 
 
-def test_another_kind_of_core_ml_model_is_told(copied):
+def test_another_kind_of_core_ml_model_is_an_input_error(copied):
     from coremltools.proto import Model_pb2
 
     path = copied / "Data" / "com.apple.CoreML" / "model.mlmodel"
@@ -156,14 +156,17 @@ def test_another_kind_of_core_ml_model_is_told(copied):
         read_package(copied)
 
 
-def test_weights_outside_the_package_are_refused(copied):
+@pytest.mark.parametrize(
+    "elsewhere", [b"@model_path/../../../sec/x.bin", b"@model_path//some/where/xa.bin", b"/model_path/weights/weight.bin"]
+)
+def test_weights_outside_the_package_are_refused(copied, elsewhere):
     from coremltools.proto import Model_pb2
 
     path = copied / "Data" / "com.apple.CoreML" / "model.mlmodel"
     content = path.read_bytes()
     assert b"@model_path/weights/weight.bin" in content
     Model_pb2.Model().ParseFromString(content)
-    path.write_bytes(content.replace(b"@model_path/weights/weight.bin", b"@model_path/../../../sec/x.bin"))
+    path.write_bytes(content.replace(b"@model_path/weights/weight.bin", elsewhere))
     with pytest.raises(InputError, match="outside its package"):
         read_package(copied)
 

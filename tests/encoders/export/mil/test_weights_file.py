@@ -1,4 +1,4 @@
-"""The weights file: its layout byte by byte, and what is said of a damaged one."""
+"""The weights file: its layout byte by byte, and the errors for a damaged one."""
 
 import struct
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from encoders.export.mil.blobs import find_blob, sign_extend, unpack_bits
+from encoders.export.mil.blobs import decode, find_blob, sign_extend, unpack_bits
 
-FP16, INT4, UINT6 = 1, 8, 13  # numbers of types in the file
+FP16, INT4, UINT6 = 1, 8, 13  # codes of the types in the file
 
 
 def weights_file(path, *blobs, version=2, sentinel=0xDEADBEEF):
-    """A file of (number of type, data) blobs, and where their descriptions are."""
+    """Write a file of (type code, data) blobs and return the offsets of their descriptions."""
     content, places = bytearray(struct.pack("<II", len(blobs), version).ljust(64, b"\0")), []
     for number, data in blobs:
         places.append(len(content))
@@ -22,15 +22,15 @@ def weights_file(path, *blobs, version=2, sentinel=0xDEADBEEF):
     return places
 
 
-def test_a_second_tensor_is_found_by_the_place_of_its_description(tmp_path):
+def test_the_second_tensor_is_found_by_the_offset_of_its_description(tmp_path):
     path = tmp_path / "weight.bin"
     halves = np.asarray([1.5, -2.0, 0.1], "<f2")
     _, second = weights_file(path, (UINT6, bytes(70)), (FP16, halves.tobytes()))
-    assert second == 64 + 64 + 128  # header, description, 70 bytes of data up to a multiple of 64
+    assert second == 64 + 64 + 128  # header, description, 70 bytes of data padded to a multiple of 64
     np.testing.assert_array_equal(find_blob(path, second, dtype="fp16", elements=3).read(), halves)
 
 
-def test_six_bits_run_across_bytes_from_the_lowest_bit_up(tmp_path):
+def test_six_bit_fields_cross_bytes_from_the_lowest_bit_up(tmp_path):
     values = [1, 2, 63, 32, 5]  # 30 bits: 00 000101 | 100000 11|1111 0000|10 000001, in 4 bytes
     number = sum(value << 6 * place for place, value in enumerate(values))
     path = tmp_path / "weight.bin"
@@ -38,7 +38,7 @@ def test_six_bits_run_across_bytes_from_the_lowest_bit_up(tmp_path):
     assert find_blob(path, place, dtype="uint6", elements=5).read().tolist() == values
 
 
-def test_the_two_bit_example_of_coremltools_documentation():
+def test_two_bit_fields_follow_the_example_in_the_coremltools_documentation():
     packed = np.asarray([0b01101100, 0b00000011], np.uint8)  # i0 = 00, i1 = 11, i2 = 10, i3 = 01, i4 = 11
     assert unpack_bits(packed, bits=2, elements=5).tolist() == [0, 3, 2, 1, 3]
 
@@ -53,11 +53,11 @@ def test_signed_four_bits_keep_their_sign(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ({"version": 1}, "no weights file of version 2"),
+        ({"version": 1}, "not a weights file of version 2"),
         ({"sentinel": 0xDEADBEEE}, "no tensor at byte 64"),
     ],
 )
-def test_a_damaged_file_is_told(tmp_path, damage, says):
+def test_a_damaged_file_is_an_input_error(tmp_path, damage, says):
     path = tmp_path / "weight.bin"
     (place,) = weights_file(path, (FP16, bytes(8)), **damage)
     with pytest.raises(InputError, match=says):
@@ -67,20 +67,20 @@ def test_a_damaged_file_is_told(tmp_path, damage, says):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"offset": 64, "dtype": "fp32", "elements": 4}, "holds fp16 at byte 64, the program says fp32"),
-        ({"offset": 64, "dtype": "fp16", "elements": 5}, "holds 8 bytes .* the program needs 10"),
+        ({"offset": 64, "dtype": "fp32", "elements": 4}, "has fp16 at byte 64 where the program declares fp32"),
+        ({"offset": 64, "dtype": "fp16", "elements": 5}, "has 8 bytes .* the program needs 10"),
         ({"offset": 96, "dtype": "fp16", "elements": 4}, "no tensor at byte 96"),
         ({"offset": 6400, "dtype": "fp16", "elements": 4}, "no tensor at byte 6400"),
     ],
 )
-def test_a_file_that_does_not_fit_the_program_is_told(tmp_path, asked, says):
+def test_a_file_that_disagrees_with_the_program_is_an_input_error(tmp_path, asked, says):
     path = tmp_path / "weight.bin"
     weights_file(path, (FP16, bytes(8)))
     with pytest.raises(InputError, match=says):
         find_blob(path, **{"offset": asked.pop("offset"), **asked})
 
 
-def test_a_file_that_was_cut_off_or_is_gone_is_told(tmp_path):
+def test_a_truncated_or_deleted_file_is_an_input_error(tmp_path):
     path = tmp_path / "weight.bin"
     (place,) = weights_file(path, (FP16, bytes(256)))
     found = find_blob(path, place, dtype="fp16", elements=128)
@@ -90,5 +90,18 @@ def test_a_file_that_was_cut_off_or_is_gone_is_told(tmp_path):
     with pytest.raises(InputError, match="ends inside a tensor"):
         found.read()
     path.unlink()
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(InputError, match="which holds weights, is missing"):
         find_blob(path, place, dtype="fp16", elements=128)
+
+
+@pytest.mark.parametrize(("dtype", "elements", "size"), [("fp16", 3, 6), ("uint6", 5, 4), ("int4", 3, 2), ("bool", 2, 2)])
+def test_bytes_that_are_too_few_or_too_many_are_an_input_error(dtype, elements, size):
+    assert decode(bytes(size), dtype=dtype, elements=elements).shape == (elements,)
+    for wrong in (size - 1, size + 1):
+        with pytest.raises(InputError, match=rf"has {wrong} bytes where {elements} x {dtype} need {size}; export the model"):
+            decode(bytes(wrong), dtype=dtype, elements=elements)
+
+
+def test_a_type_that_cannot_be_decoded_is_an_input_error():
+    with pytest.raises(InputError, match="constants of type bf16 are not supported"):
+        decode(bytes(2), dtype="bf16", elements=1)

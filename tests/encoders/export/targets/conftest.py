@@ -1,5 +1,6 @@
 """sam_demo at a small size, a landscape and a portrait photo, prompts on them, and our own masks to compare with."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,18 @@ def demo() -> encoders.Sam:
 @pytest.fixture(scope="session")
 def demo_1024() -> encoders.Sam:
     return encoders.load("sam_demo", image_size=1024)
+
+
+@pytest.fixture(scope="session")
+def as_segment_anything():
+    """A copy of a model with the attributes that segment-anything's `SamOnnxModel` reads."""
+
+    def make(sam: encoders.Sam) -> encoders.Sam:
+        made = copy.deepcopy(sam)
+        made.image_encoder.img_size, made.mask_threshold = sam.image_size, 0.0
+        return made
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
-// Does in headless Chromium what a person would do on the page, by playwright-core, and prints what came of it as JSON.
+// Does in headless Chromium what a person would do on the page, by playwright-core, and prints the results as JSON.
 // node drive_page.mjs PLAN.json, in a folder where playwright-core is installed. Places are shares of the photo's sides.
+// plan.slow, a file name: the browser takes 3 s to open that file as a picture.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -34,6 +35,14 @@ context.on("request", (request) => {
   if (protocol.startsWith("http") && !found.hosts.includes(host)) found.hosts.push(host);
 });
 
+await page.addInitScript((slow) => {
+  const open = self.createImageBitmap.bind(self);
+  self.createImageBitmap = async (file, ...rest) => {
+    if (slow && file.name === slow) await new Promise((resolve) => setTimeout(resolve, 3000));
+    return open(file, ...rest).finally(() => setTimeout(() => (document.body.dataset.tried = file.name), 0));
+  };
+}, plan.slow ?? null);
+
 const idle = () => page.waitForSelector("body[data-state=idle]");
 const text = (id) => page.locator(`#${id}`).innerText();
 const place = async ([x, y]) => {
@@ -53,8 +62,14 @@ const actions = {
     await idle();
   },
   async offer(path) {
-    await page.setInputFiles("#file", path); // of what is no photo nothing comes
+    await page.setInputFiles("#file", path); // no photo
     await page.waitForSelector("#status.problem");
+  },
+  async hand(path) {
+    await page.setInputFiles("#file", path); // without waiting for anything
+  },
+  async tried(name) {
+    await page.waitForSelector(`body[data-tried="${name}"]`);
   },
   async click(at, { button = "left", shift = false } = {}) {
     if (shift) await page.keyboard.down("Shift");

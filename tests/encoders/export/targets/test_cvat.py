@@ -5,7 +5,6 @@ import importlib.util
 import io
 import json
 import sys
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,7 +71,7 @@ def call_function(folder, photo):
 
 
 def test_another_size_than_1024_is_refused(demo, tmp_path):
-    with pytest.raises(InputError, match="takes embeddings of 1024 px only, this model is at 256 px"):
+    with pytest.raises(InputError, match="takes embeddings of 1024 px only, and this model works at 256 px"):
         CvatTarget().write(demo, tmp_path, precision="fp32")
     assert not list(tmp_path.iterdir())
 
@@ -93,9 +92,7 @@ def test_the_mask_is_cut_out_where_it_lies():
 
 
 @pytest.mark.parametrize("labels", [[1, -1], [1, 1, -1], [1, 0, 1, -1]])
-def test_the_choice_of_the_mask_is_segment_anythings(demo, labels):
-    """At 256 px, where `SamOnnxModel` is told so."""
-    demo.image_encoder.img_size, demo.mask_threshold = demo.image_size, 0.0
+def test_the_choice_of_the_mask_is_segment_anythings(demo, labels, as_segment_anything):
     decoder = CvatDecoder(demo)
     embedding, *_, mask, has_mask, _ = decoder.example()
     generator = torch.Generator().manual_seed(len(labels))
@@ -104,7 +101,7 @@ def test_the_choice_of_the_mask_is_segment_anythings(demo, labels):
     coords[:, -1] = 0
     shape = torch.tensor([150.0, 220.0])
     kinds = torch.tensor([labels]).float()
-    _, scores, logits = SamOnnxModel(demo, return_single_mask=True)(
+    _, scores, logits = SamOnnxModel(as_segment_anything(demo), return_single_mask=True)(
         embedding, coords, kinds, torch.zeros(1, 1, 64, 64), has_mask, shape
     )
     with torch.no_grad():
@@ -112,15 +109,19 @@ def test_the_choice_of_the_mask_is_segment_anythings(demo, labels):
     assert torch.allclose(found[1], scores, atol=1e-5) and torch.allclose(found[2], logits, atol=1e-3)
 
 
+def test_writing_notes_that_the_page_decodes_with_vit_hs_decoder(demo_1024, monkeypatch, tmp_path):
+    for name in ("write_encoder", "write_cvat_decoder"):
+        monkeypatch.setattr(f"encoders.export.targets.cvat.{name}", lambda *args, **options: None)
+    with pytest.warns(InputWarning, match=r"decoder of SAM ViT-H.*stage 1"):
+        CvatTarget().write(demo_1024, tmp_path, precision="fp32")
+    assert "**Which decoder.**" in (tmp_path / "README.md").read_text()
+
+
 @pytest.mark.slow  # writes sam_demo at 1024 px: about half a minute
-@pytest.mark.parametrize("padding", [True, False])  # the model is written, and the note told, once
+@pytest.mark.filterwarnings("ignore::encoders.errors.InputWarning")
+@pytest.mark.parametrize("padding", [True, False])
 def test_function_and_page_together_give_our_masks(written, demo_1024, photos, session, ours, iou, padding):
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        folder = written("cvat", demo_1024)
-    notes = [str(note.message) for note in told if issubclass(note.category, InputWarning)]
-    assert all("decoder of SAM ViT-H" in note and "stage 1" in note for note in notes) and len(notes) == padding
-    assert "**Which decoder.**" in (folder / "README.md").read_text()
+    folder = written("cvat", demo_1024)
     page = Page(folder, session)
     for sample in photos.values():
         blob = call_function(folder, sample.image)

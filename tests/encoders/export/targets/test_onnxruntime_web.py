@@ -99,14 +99,14 @@ def test_an_npm_that_fails_is_quoted(tmp_path, monkeypatch):
 
 def test_an_npm_that_says_nothing_and_brings_nothing_is_refused(tmp_path, monkeypatch):
     pretend_npm(tmp_path, monkeypatch, "exit 0")
-    with pytest.raises(InputError, match="it said nothing"):
+    with pytest.raises(InputError, match="without an error message"):
         find_onnxruntime_web()
 
 
 def test_a_package_of_another_checksum_is_not_used(package, tmp_path, monkeypatch):
     archive = pack(package, tmp_path)
     pretend_npm(tmp_path, monkeypatch, f'for last; do :; done; cp {archive} "$last/"')
-    with pytest.raises(InputError, match="checksum sha512-"):
+    with pytest.raises(InputError, match="checksum sha512-.*rejected; check npm's registry setting, or fetch the package"):
         find_onnxruntime_web()
 
 

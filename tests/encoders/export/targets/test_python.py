@@ -1,30 +1,38 @@
 """The file that users copy into an app: in this process, and in an environment of its own with its three packages alone."""
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 import venv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from encoders.errors import InputError
-from encoders.export.targets.python import REQUIREMENTS, SEGMENT_FILE, load_segment
+from encoders.export.targets import find_target
+from encoders.export.targets.python import REQUIREMENTS, SEGMENT_FILE
 from encoders.overlap import mask_iou
+
+SESSIONS = "encoders.export.formats.onnx.open_session"
 
 
 @pytest.fixture(scope="module")
 def segment():
     pytest.importorskip("onnxruntime")
-    return load_segment(SEGMENT_FILE)
+    return importlib.import_module("encoders.export.targets.segment")
 
 
 @pytest.fixture(scope="module")
 def segmenter(written, demo):
-    folder = written("python", demo)
-    return load_segment(folder / "segment.py").Segmenter()
+    """Of the copy in the folder, imported as a user does."""
+    spec = importlib.util.spec_from_file_location("copied_segment", written("python", demo) / "segment.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Segmenter()
 
 
 @pytest.mark.slow  # writes the model: about 10 s of one core
@@ -65,7 +73,7 @@ def test_a_path_is_turned_upright_by_its_exif_data(segment, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "nothing to look for"),
+        ({}, "no prompt is given"),
         ({"points": [[1, 2]]}, r"points are \(1, 2\), labels \(0,\)"),
         ({"points": [1, 2], "labels": [1]}, r"points are \(2,\)"),
         ({"box": [[1, 2, 3, 4]]}, r"the box is \(1, 4\)"),
@@ -81,9 +89,53 @@ def test_a_photo_of_another_kind_and_a_missing_or_damaged_model_are_refused(segm
         segment.read_photo(np.zeros((4, 4, 3)))
     with pytest.raises(FileNotFoundError, match=r"encoder.onnx is missing"):
         segment.Segmenter(tmp_path)
-    (tmp_path / "segment.py").write_text("import nothing_like_this(")
-    with pytest.raises(InputError, match="is damaged"):
-        load_segment(tmp_path / "segment.py")
+    (tmp_path / "encoder.onnx").write_text("no model")
+    with pytest.raises(ValueError, match=r"encoder.onnx cannot be opened by ONNX Runtime"):
+        segment.Segmenter(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["python", "cvat"])
+def test_another_segment_py_in_the_folder_is_refused_and_never_executed(target, tmp_path):
+    trace = tmp_path / "executed"
+    changed = SEGMENT_FILE.read_text() + f"\nPath({str(trace)!r}).touch()\n"
+    (tmp_path / "segment.py").write_text(changed)
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="segment.py is not the file that this version ships.*export the model again"):
+        find_target(target).open(tmp_path, image_size=64, precision="fp32")
+    assert not trace.exists()
+    (tmp_path / "segment.py").unlink()
+    with pytest.raises(InputError, match="segment.py does not exist; export the model again"):
+        find_target(target).open(tmp_path, image_size=64, precision="fp32")
+
+
+@pytest.mark.parametrize("target", ["python", "cvat"])
+def test_a_folder_is_opened_by_one_session_for_each_model(segment, target, tmp_path, monkeypatch):
+    opened = []
+    given = SimpleNamespace(shape=[1, 3, 64, 64], name="image")
+    session = SimpleNamespace(get_inputs=lambda: [given])
+    monkeypatch.setattr(SESSIONS, lambda path, *, threads: opened.append((path.name, threads)) or session)
+    monkeypatch.setattr(segment.onnxruntime, "InferenceSession", None)  # none besides
+    (tmp_path / "segment.py").write_bytes(SEGMENT_FILE.read_bytes())
+    find_target(target).open(tmp_path, image_size=64, precision="fp32", threads=3)
+    assert sorted(opened) == [("decoder.onnx", 3), ("encoder.onnx", 3)]
+
+
+@pytest.mark.parametrize("given", ["no photo", "a text", "no model"])
+def test_the_command_line_says_what_is_missing_in_one_line(segment, given, tmp_path, monkeypatch, capsys):
+    photo = tmp_path / "photo.png"
+    if given == "a text":
+        photo.write_text("no photo")
+    elif given == "no model":
+        Image.new("RGB", (8, 8)).save(photo)
+    if given != "no model":
+        given_input = SimpleNamespace(shape=[1, 3, 64, 64], name="image")
+        monkeypatch.setattr(segment.Segmenter, "_open", lambda self, name: SimpleNamespace(get_inputs=lambda: [given_input]))
+    with pytest.raises(SystemExit) as caught:
+        segment.main([str(photo), "--point", "3", "4", "--models", str(tmp_path)])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "error: " in message and ("encoder.onnx is missing" if given == "no model" else "photo.png") in message
 
 
 def test_it_imports_its_three_packages_and_the_standard_library_alone():

@@ -50,12 +50,12 @@ def test_all_four_masks_are_ours_the_single_one_first(notebook, demo, view, prom
     assert all(np.mean((found > 0) == wanted) >= 0.999 for found, wanted in zip(masks[0], expected, strict=True))
 
 
-def test_the_decoder_gives_what_segment_anythings_own_onnx_model_gives_in_pytorch(notebook, demo, view, prompt):
+def test_the_decoder_gives_what_segment_anythings_own_onnx_model_gives_in_pytorch(
+    notebook, demo, view, prompt, as_segment_anything
+):
     """In PyTorch, as its exported file is wrong at photo sizes other than the one it was exported at."""
     feed = notebook.feed(view.image, prompt)
-    demo.image_encoder.img_size = demo.image_size  # what SamOnnxModel reads
-    demo.mask_threshold = 0.0
-    original = SamOnnxModel(demo, return_single_mask=False)
+    original = SamOnnxModel(as_segment_anything(demo), return_single_mask=False)
     expected = original(*(torch.from_numpy(feed[name]) for name in names(notebook.decoder)))
     found = notebook.decoder.run(None, feed)
     for one, other in zip(found, expected, strict=True):

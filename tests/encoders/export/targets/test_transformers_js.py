@@ -1,4 +1,7 @@
-"""transformers.js' calls, replayed on what we write, and made by the real package in node where it is there."""
+"""transformers.js' calls, replayed on what we write, and made by the real package in node if it is installed.
+
+docs/export_tools.md, "Tests with the tools themselves", says how to install it and transformers.
+"""
 
 import json
 import os

@@ -12,7 +12,7 @@ from PIL import Image
 
 from encoders.decoded_masks import logits_to_masks
 from encoders.errors import InputError
-from encoders.export.job import contract_image
+from encoders.export.certifying import contract_image
 from encoders.export.opened import ExportedSam, point_prompts
 from encoders.export.targets import find_target
 from encoders.export.targets.onnxruntime_web import FILES, FOLDER_VARIABLE, VERSION
@@ -181,6 +181,57 @@ print(blob.type);
         image.load()
         assert image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), mask * 255)
+
+
+PRETENDED = """
+export const env = { wasm: {} };
+export const log = (globalThis.log ??= []);
+export class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
+const run = async (given) => given.image
+  ? { image_embeddings: { data: [2, 2] } }
+  : { low_res_masks: { data: new Float32Array(64) }, iou_predictions: { data: [1, 1, 1, 1] } };
+export const InferenceSession = {
+  async create(bytes, { executionProviders: [provider] }) {
+    const name = `${provider} ${bytes[0] ? "decoder" : "encoder"}`;
+    if (name === globalThis.broken) throw new Error(`${name} is broken`);
+    log.push(`open ${name}`);
+    return { run, release: async () => { log.push(`release ${name}`); throw new Error("lost device"); } };
+  },
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected", "reason"),
+    [
+        (None, ["open encoder", "open decoder", "release encoder", "release decoder"], "gives other numbers"),
+        ("webgpu decoder", ["open encoder", "release encoder"], "webgpu decoder is broken"),
+    ],
+)
+def test_sessions_of_a_webgpu_that_is_not_used_are_released_before_wasm_opens_its_own(
+    run_js, tmp_path, broken, expected, reason
+):
+    (tmp_path / "ort").mkdir()
+    for name in ("ort.webgpu.min.js", "ort.wasm.min.js"):
+        (tmp_path / "ort" / name).write_text(PRETENDED)
+    script = """
+globalThis.self = globalThis;
+globalThis.broken = given;
+globalThis.fetch = async (url) => new Response(Uint8Array.of(url.href.endsWith("decoder.onnx") ? 1 : 0));
+Object.defineProperty(globalThis, "navigator", { value: { gpu: { requestAdapter: async () => ({ info: {} }) } } });
+const { Runtime } = await import("./runtime.js");
+const model = {
+  image_size: 16,
+  encoder: { path: "encoder.onnx", bytes: 1 },
+  decoder: { path: "decoder.onnx", bytes: 1 },
+  check: { every: 1, values: [1, 1] },
+};
+const { backend, note } = await Runtime.open({ model, backend: "auto", onProgress() {} });
+print({ backend, note, log: globalThis.log });
+"""
+    found = run_js(script, broken)
+    assert found["backend"] == "WASM" and reason in found["note"]
+    assert found["log"] == [*(line.replace(" ", " webgpu ") for line in expected), "open wasm encoder", "open wasm decoder"]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The page in headless Chromium, used as a person uses it, its masks compared with Python's.
 
-Needs chromium, node and npm (which brings playwright-core and onnxruntime-web). About 40 s to export and 6 to 12 s a test, but
-for the two of emulated WebGPU, which take 1 to 2 min and 45 s; measured on two cores with much else running.
+Needs chromium, node and npm (which fetches playwright-core and onnxruntime-web). The export takes about 40 s and each test 6 to
+12 s, except for the two with emulated WebGPU, which take 1 to 2 min and 45 s; measured on two busy cores.
 """
 
 import io
@@ -45,12 +45,12 @@ def sam() -> encoders.Sam:
 
 @pytest.fixture(scope="module")
 def page(sam, tmp_path_factory) -> Path:
-    """The written folder with the real onnxruntime-web."""
+    """The page's folder, with the real onnxruntime-web."""
     pytest.importorskip("onnxscript")
     try:
         find_onnxruntime_web()
     except InputError as error:
-        pytest.skip(f"onnxruntime-web is not to be had: {error}")
+        pytest.skip(f"onnxruntime-web cannot be found or fetched: {error}")
     out = tmp_path_factory.mktemp("page")
     find_target("web").write(fuse(sam), out, precision="fp32")
     return out
@@ -190,7 +190,7 @@ def test_with_the_isolation_headers_wasm_runs_on_several_threads(sam, page, phot
 
 
 def turned(path: Path) -> bytes:
-    """A photo as a phone held upright stores it: lying pixels, EXIF says to turn them."""
+    """A photo as a phone held upright stores it: pixels on their side, and EXIF data that turn them."""
     exif = Image.Exif()
     exif[0x0112] = 6
     stream = io.BytesIO()
@@ -200,7 +200,7 @@ def turned(path: Path) -> bytes:
 
 
 def transparent(path: Path) -> bytes:
-    """A PNG of which a part is see-through."""
+    """A PNG that is partly transparent."""
     stream = io.BytesIO()
     with Image.open(path) as image:
         alpha = Image.new("L", image.size, 255)
@@ -278,8 +278,44 @@ def test_a_file_that_is_no_photo_and_a_backend_that_is_not_there_are_said_on_the
     assert found["status"].startswith("WebGPU was asked for: ")
 
 
+def test_a_file_that_is_no_photo_leaves_the_photo_and_its_mask_as_they_are(sam, page, photos, browse, serve, tmp_path):
+    url, image = serve(page), read_image(photos / PORTRAIT)
+    (tmp_path / "notes.txt").write_text("no photo")
+    steps = [
+        {"do": ["open", str(photos / PORTRAIT)]},
+        {"do": ["click", [0.45, 0.35]], "read": True, "save": str(tmp_path / "0.png")},
+        {"do": ["offer", str(tmp_path / "notes.txt")], "read": True, "save": str(tmp_path / "1.png")},
+        {"do": ["click", [0.4, 0.65], {"button": "right"}], "read": True, "save": str(tmp_path / "2.png")},
+    ]
+    found = browse(url, steps)
+    check_clean(found, url)
+    before, bad, after = found["steps"][1:]
+    assert bad["status"].startswith("notes.txt cannot be opened") and bad["prompt"] == before["prompt"]
+    assert bad["file"] == before["file"] == PORTRAIT.replace(".jpg", "-mask.png")
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
+    assert after["prompt"]["labels"] == [[1, 0]] and after["status"].startswith("Mask of")
+    assert agreement(sam, image, after, tmp_path / "2.png") >= AGREEMENT
+
+
+def test_a_file_that_fails_slowly_does_not_cancel_a_photo_opened_after_it(sam, page, photos, browse, serve, tmp_path):
+    url, image = serve(page), read_image(photos / PORTRAIT)
+    (tmp_path / "slow.jpg").write_text("no photo")
+    steps = [
+        {"do": ["open", str(photos / LANDSCAPE)]},
+        {"do": ["hand", str(tmp_path / "slow.jpg")]},
+        {"do": ["hand", str(photos / PORTRAIT)]},
+        {"do": ["tried", "slow.jpg"]},
+        {"do": ["click", [0.45, 0.35]], "read": True, "save": str(tmp_path / "0.png")},
+    ]
+    found = browse(url, steps, slow="slow.jpg", timeout=60_000)
+    check_clean(found, url)
+    (done,) = found["steps"][4:]
+    assert done["status"].startswith("Mask of") and done["file"] == PORTRAIT.replace(".jpg", "-mask.png")
+    assert agreement(sam, image, done, tmp_path / "0.png") >= AGREEMENT
+
+
 def test_webgpu_gives_the_predictors_masks_too(sam, page, photos, browse, serve, tmp_path):
-    """By Chromium's emulation, which is slow: 50 s. The page itself would not choose it."""
+    """By Chromium's emulation, which is slow: 50 s. The page would not choose it by itself."""
     steps = [
         {"do": ["open", str(photos / PORTRAIT)]},
         {"do": ["drag", [[0.12, 0.1], [0.8, 0.5]]], "read": True, "save": str(tmp_path / "0.png")},
@@ -298,7 +334,7 @@ def test_webgpu_gives_the_predictors_masks_too(sam, page, photos, browse, serve,
 
 
 def test_a_device_with_other_numbers_than_pytorchs_is_not_used(page, browse, serve, tmp_path):
-    """The kept answer is damaged here, which looks the same as a device that computes something else. 30 s."""
+    """The expected values are changed here, which looks the same as a device that computes other values. 30 s."""
     damaged = tmp_path / "page"
     shutil.copytree(page, damaged)
     facts = json.loads((damaged / "model.json").read_text())

@@ -5,6 +5,7 @@ a portrait is seen at 684 / 1024 of its size besides. So masks are compared exac
 and with our predictor on the photo only as far as the warp allows.
 """
 
+import warnings
 import zipfile
 
 import numpy as np
@@ -14,7 +15,9 @@ import torch.nn.functional as F
 import yaml
 
 from encoders.decoded_masks import upscale_logits
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
+from encoders.export.certifying import contract_image
+from encoders.export.targets import find_target
 from encoders.export.targets.anylabeling import AnyLabelingTarget
 from encoders.geometry import resized_shape
 from encoders.predictor import Predictor
@@ -133,9 +136,20 @@ def test_the_zip_of_anylabeling_unpacks_to_a_model_that_it_loads_and_calls(writt
     assert iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt)) >= 0.999
 
 
+def test_a_photo_that_ends_in_black_is_noted_as_the_encoder_treats_its_edge_as_padding(folder):
+    runtime = find_target("x-anylabeling").open(folder, image_size=SIZE, precision="fp32", threads=1)
+    photo = np.full((SIZE, 200, 3), 90, np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runtime.encode(contract_image(photo, image_size=SIZE).numpy())
+    photo[-3:] = 0
+    with pytest.warns(InputWarning, match="ends in black at its right or lower edge.*treats that edge as padding"):
+        runtime.encode(contract_image(photo, image_size=SIZE).numpy())
+
+
 def test_a_damaged_zip_of_anylabeling_is_refused(tmp_path):
     (tmp_path / "model.zip").write_bytes(b"no zip")
-    with pytest.raises(InputError, match="model.zip is missing or no zip; export the model again"):
+    with pytest.raises(InputError, match="model.zip is missing or is not a zip; export the model again"):
         AnyLabelingTarget().open(tmp_path, image_size=SIZE, precision="fp32")
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("config.yaml", "type: segment_anything")

@@ -1,0 +1,45 @@
+"""A module as `torch.export` sees it: the beginning of every format."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoders.errors import InputError
+
+
+def check_eval(module: nn.Module) -> None:
+    """Refuse a module in train mode.
+
+    Raises:
+        InputError: it is.
+    """
+    if module.training:
+        raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
+
+
+def trace(module: nn.Module, example: tuple[Tensor, ...], *, dynamic_shapes: Any = None, strict: bool = False) -> Any:
+    """A module in eval mode as an `torch.export.ExportedProgram`.
+
+    Args:
+        example: inputs of the module; dynamic_shapes, strict: as `torch.export.export` takes them.
+
+    Raises:
+        InputError: the module is in train mode, or cannot be traced, for example because control flow depends on values.
+    """
+    check_eval(module)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter about itself
+            return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=strict)
+    except Exception as error:  # torch's own exceptions here have no common base
+        raise InputError(
+            f"the model cannot be exported as a graph: {reason_of(error)}; write it without branches on values"
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an exporter's message, cut to a length that a terminal shows."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

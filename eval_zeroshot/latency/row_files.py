@@ -1,0 +1,144 @@
+"""Files of latency rows, one JSON line each, and JSON lists of rows."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from encoders.errors import InputError, InputWarning
+from encoders.files import read_bounded
+from eval_zeroshot.latency.output import check_output_file, writing
+from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.results import drop_torn_line
+
+MAX_BYTES = 2**26  # of a file of rows
+
+
+def check_appendable(path: Path) -> None:
+    """Make sure, before anything is measured, that rows can be appended to `path`.
+
+    Raises:
+        InputError: a file that is not a file of rows is there, or the folder cannot be written to.
+    """
+    check_output_file(path)
+    if path.exists() and path.stat().st_size:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InputWarning)  # comes when rows are appended
+                read_rows(path)
+        except InputError as error:
+            raise InputError(f"--out {path}: a file with other content is there; choose another name ({error})") from error
+
+
+def append_rows(path: Path, rows: Iterable[LatencyRow]) -> None:
+    """Append finished rows to a file and make sure that they are on disk. The fragment of a killed writer is cut off.
+
+    Raises:
+        InputError: the file cannot be written, as on a full disk.
+    """
+    with writing(path):
+        end_last_line(path)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.writelines(row.to_line() for row in rows)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def end_last_line(path: Path) -> None:
+    """Give the last line of a file its newline if it is a whole row, and drop it with a warning if it is a fragment."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    last = data[data.rfind(b"\n") + 1 :]
+    if last:
+        try:
+            LatencyRow.model_validate_json(last)
+        except ValidationError:
+            drop_torn_line(path)
+        else:
+            with path.open("ab") as stream:
+                stream.write(b"\n")
+
+
+def read_rows(path: Path) -> list[LatencyRow]:
+    """The rows of a file that `repvit-sam latency` wrote, here or on another machine, in the file's order.
+
+    Raises:
+        InputError: the file is missing, or a line is not a row (the message names line and field).
+    """
+    rows = []
+    lines = read_bounded(path, max_bytes=MAX_BYTES, name=str(path)).splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if line.strip():
+                rows.append(parse(LatencyRow, line, where=f"{path}, line {number}: not a row of repvit-sam latency"))
+        except InputError:
+            if line.endswith(b"\n"):
+                raise
+            warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
+    if not rows:
+        raise InputError(f"{path} has no row; expected JSON lines that repvit-sam latency wrote")
+    return rows
+
+
+def read_row_list(path: Path) -> list[LatencyRow] | None:
+    """The rows of a JSON list, as `--json` prints it; None if the file, which must exist, is not a JSON list.
+
+    Raises:
+        InputError: it is empty, or a list of something else.
+    """
+    with path.open("rb") as stream:
+        if not stream.read(64).lstrip().startswith(b"["):
+            return None
+    content = read_bounded(path, max_bytes=MAX_BYTES, name=str(path))
+    rows: list[LatencyRow] = validated(
+        TypeAdapter(list[LatencyRow]).validate_json, content, where=f"{path}: not a list of rows of repvit-sam latency"
+    )
+    if not rows:
+        raise InputError(f"{path} has no row; the list is empty")
+    return rows
+
+
+def parse(kind: type[Any], content: str | bytes, *, where: str) -> Any:
+    """A pydantic object from JSON; see `validated`."""
+    return validated(kind.model_validate_json, content, where=where)
+
+
+def validated(validate: Callable[[str | bytes], Any], content: str | bytes, *, where: str) -> Any:
+    """What pydantic makes of JSON.
+
+    Args:
+        where: beginning of the error message: the file, and what it was expected to be.
+
+    Raises:
+        InputError: the content does not fit; the message names the first wrong field.
+    """
+    try:
+        return validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise InputError(f"{where} ({field}: {first['msg']})") from error
+
+
+def latest(rows: Iterable[LatencyRow]) -> list[LatencyRow]:
+    """Keep the last row of each measurement, at the first one's position.
+
+    A row without a time never replaces a timed one, and is left out where the same subject has been timed.
+    """
+    found: dict[tuple[Any, ...], LatencyRow] = {}
+    for row in rows:
+        known = found.get(row.key)
+        if known is None or known.p50_ms is None or row.p50_ms is not None:
+            found[row.key] = row
+    timed = [row for row in found.values() if row.p50_ms is not None]
+    return [row for row in found.values() if row.p50_ms is not None or not any(_covers(other, row) for other in timed)]
+
+
+def _covers(timed: LatencyRow, untimed: LatencyRow) -> bool:
+    """Whether a timed row is of what another row could not time. The latter may not know image size or details."""
+    same_size = untimed.image_size in (None, timed.image_size)
+    return timed.subject == untimed.subject and same_size and untimed.asked.items() <= timed.asked.items()
