@@ -74,9 +74,11 @@ def make(
     from encoders.export import ExportRequest, export_model
     from encoders.export.folder import check_replaceable
     from encoders.export.frame import fits, frame_of, parse_aspect
+    from encoders.export.opened import find_maker
 
     if (format_ is None) == (tool is None):
         raise InputError("give either --format or --for; see repvit-sam export make --help")
+    find_maker(format=format_, target=tool)
     check_replaceable(out, overwrite=overwrite)
     sam, weights, sha256 = open_subject(model=model, untrained=untrained, arch=arch, image_size=image_size)
     wanted = None
@@ -168,6 +170,8 @@ def open_subject(
     from encoders.export.untrained import untrained_subject
 
     assert untrained is not None
+    if arch is not None:
+        raise InputError(f"--arch {arch} is for checkpoint files; --untrained {untrained} names its architecture itself")
     size = IMAGE_SIZE if image_size is None else image_size
     return untrained_subject(untrained, image_size=size), f"untrained {untrained}", None
 

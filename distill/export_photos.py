@@ -18,7 +18,7 @@ PHOTOS = "sample:val"
 NUM_PHOTOS = 20
 ANNOTATIONS = "instances.json"  # makes a folder a data set
 PhotosOption = Annotated[
-    str, typer.Option(help="Photos to compare on: a folder, a COCO json or another data set, or sample:val.")
+    str, typer.Option(help="Photos to compare on: a folder of photos, a COCO json, or sample:val.")
 ]
 ImagesOption = Annotated[Path | None, typer.Option(help="Folder of a json's photos (default: images/ beside the json).")]
 NumPhotosOption = Annotated[int, typer.Option(help="Use at most this many photos, the first ones.", min=1)]
@@ -40,7 +40,7 @@ def first_photos(
     found = (sample for sample in iterate_photos(photos, images=images) if wanted is None or wanted(sample.shape))
     taken = list(islice(found, limit))
     if not taken:
-        raise InputError(f"none of the photos of {photos} can be used; give others by --photos")
+        raise InputError(f"none of the photos of {photos} {'fits' if wanted else 'can be used'}; give others with --photos")
     return taken
 
 

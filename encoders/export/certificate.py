@@ -68,7 +68,7 @@ class Measures(_Record):
         embedding_max_difference: largest over all values.
         embedding_cosine: smallest over photos, in float64.
         logits_relative_error: |difference| / |logits| over all photos, the largest of the kinds of prompts and mask
-            tokens; None where a tool's decoder gives logits of another size than SAM's.
+            tokens.
         iou_mean, iou_min: of the masks of plain boxes and clicks, over prompts.
         iou_photo_min: smallest over photos of the mean over its prompts.
         score_max_difference: largest difference of predicted IoU, over all prompts and mask tokens.
@@ -78,7 +78,7 @@ class Measures(_Record):
     embedding_relative_error: Finite
     embedding_max_difference: Finite
     embedding_cosine: Finite
-    logits_relative_error: Finite | None
+    logits_relative_error: Finite
     iou_mean: Finite
     iou_min: Finite
     iou_photo_min: Finite
@@ -101,7 +101,7 @@ class Thresholds(_Record):
         found = []
         for name in ("embedding_relative_error", "logits_relative_error", "score_max_difference"):
             reached, allowed = getattr(measures, name), getattr(self, name)
-            if reached is not None and not reached <= allowed:
+            if not reached <= allowed:
                 found.append(f"{name} {reached:.2g}, at most {allowed:g} allowed")
         for name in ("iou_mean", "iou_min", "iou_photo_min"):
             reached, wanted = getattr(measures, name), getattr(self, name)

@@ -71,7 +71,6 @@ class _Masks:
         self.photo_ious: list[float] = []
         self.gaps: list[float] = []
         self._squares: dict[tuple[str, int], np.ndarray] = defaultdict(lambda: np.zeros((2, 4)))
-        self._same_size = True
 
     def add(self, predictor: Asked, photo: PhotoReference, *, shape: tuple[int, int]) -> None:
         """Ask about the photo that was embedded last."""
@@ -80,7 +79,7 @@ class _Masks:
         for answers in photo.answers:
             found = ask(predictor, answers.question, boxes, shape=shape, of=DECODER, key=photo.key)
             expected_scores = np.asarray(answers.scores)
-            if expected_scores.shape != found.scores.shape:
+            if expected_scores.shape != found.scores.shape or len(answers.masks) not in (0, len(boxes)):
                 raise InputError(f"the reference of photo {photo.key} is damaged; export the model again")
             self.gaps.append(float(np.abs(found.scores - expected_scores).max()))
             self._add_logits(answers, found.logits, key=photo.key)
@@ -98,8 +97,10 @@ class _Masks:
 
     def _add_logits(self, answers: Answers, logits: np.ndarray, *, key: str) -> None:
         if logits.shape[-2:] != (answers.side, answers.side):
-            self._same_size = False  # some tools' decoders give masks of 256 x 256, whatever S is
-            return
+            raise InputError(
+                f"{DECODER} gives logits of {logits.shape[-2]} x {logits.shape[-1]} on photo {key}, the model gives "
+                f"{answers.side} x {answers.side}"
+            )
         found = sampled_logits(logits)
         if found.size != len(answers.logits):
             raise InputError(f"the reference of photo {key} is damaged; export the model again")
@@ -107,10 +108,7 @@ class _Masks:
         squares = self._squares[answers.kind, answers.points]
         squares += [((found - expected) ** 2).sum(axis=(0, 2)), (expected**2).sum(axis=(0, 2))]
 
-    def logits_relative_error(self) -> float | None:
-        """|difference| / |logits|, Euclidean over all photos, the largest of the kinds of prompts and mask tokens; None where
-        the logits are of another size than the reference's."""
-        if not self._same_size:
-            return None
+    def logits_relative_error(self) -> float:
+        """|difference| / |logits|, Euclidean over all photos, the largest of the kinds of prompts and mask tokens."""
         shares = [difference / np.maximum(expected, 1e-12) for difference, expected in self._squares.values()]
         return float(np.sqrt(np.max(shares)))

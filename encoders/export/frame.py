@@ -86,7 +86,7 @@ class FramedEncoder(nn.Module):
         super().__init__()
         self.frame = frame
         self.unpadded = UnpaddedEncoder(encoder, image_size=image_size)
-        self.train(encoder.training)
+        self.training = encoder.training  # of this module alone: `train` would reach into the shared encoder
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, height, width) of the frame, or (B, 3, S, S) padded -> (B, 256, S/16, S/16)."""

@@ -1,6 +1,7 @@
 """A module as `torch.export` sees it: the beginning of every format."""
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ def check_eval(module: nn.Module) -> None:
 
 
 def trace(module: nn.Module, example: tuple[Tensor, ...], *, dynamic_shapes: Any = None, strict: bool = False) -> Any:
-    """A module in eval mode as an `torch.export.ExportedProgram`.
+    """A module in eval mode as a `torch.export.ExportedProgram`.
 
     Args:
         example: inputs of the module; dynamic_shapes, strict: as `torch.export.export` takes them.
@@ -43,3 +44,8 @@ def reason_of(error: BaseException) -> str:
     """The first line of an exporter's message, cut to a length that a terminal shows."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def tensor_bytes(values: Iterable[Any]) -> int:
+    """Total size in bytes of the tensors in `values`."""
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))

@@ -16,6 +16,7 @@ from encoders.export.fusion_check import check_eval_mode, check_trained, zero_we
 from encoders.export.host import host_facts, package_versions
 from encoders.export.opened import ExportedSam, find_maker
 from encoders.export.questions import questions
+from encoders.export.reference import check_samples
 from encoders.export.tensors import weights_checksum
 from encoders.export.thresholds import least_precision, thresholds_for
 from encoders.fusion import fuse
@@ -79,6 +80,7 @@ def export_model(request: ExportRequest, *, say: Say = lambda line: None) -> Cer
     if precision not in made.precisions:
         raise InputError(f"{made.name} cannot be written in {precision!r}; expected one of {', '.join(made.precisions)}")
     check_eval_mode(request.sam)
+    check_samples(request.samples)
     with new_folder(request.out, overwrite=request.overwrite) as folder:
         certificate = _make(request, made, folder, precision=precision, say=say)
         write_certificate(certificate, folder)
@@ -93,7 +95,7 @@ def _make(request: ExportRequest, made: Format, folder: Path, *, precision: str,
     share = zero_weight_share(fused.image_encoder)
     check_trained(share, name=request.weights)
     say("comparing the fused with the unfused encoder")
-    fusion = certify_fusion(request.sam, fused, request.samples)
+    fusion = certify_fusion(request.sam, fused, samples)
     say(f"writing {made.name} {precision}")
     made.write(fused if frame is None else framed(fused, frame=frame), folder, precision=precision)
     runtime = made.open(folder, image_size=sam.image_size, precision=precision, threads=request.threads)
@@ -171,6 +173,6 @@ def frame_and_photos(request: ExportRequest) -> tuple[Shape | None, Sequence[Sam
     samples = [sample for sample in request.samples if fits(sample.shape, frame=frame, image_size=size)]
     if not samples:
         raise InputError(
-            f"none of {len(request.samples)} photos of the certificate fits into {request.aspect}; give others by --photos"
+            f"none of {len(request.samples)} photos of the certificate fits into {request.aspect}; give others with --photos"
         )
     return frame, samples

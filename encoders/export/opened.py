@@ -58,6 +58,8 @@ class ExportedSam:
     ) -> tuple[Tensor, Tensor]:
         """As `Sam.decode_all`."""
         count = len(image_index)
+        if points is None and boxes is None:
+            raise InputError("an exported decoder takes masks of an earlier round beside points or boxes, not alone; give some")
         coords, kinds = point_prompts(points=points, labels=labels, boxes=boxes, count=count)
         logits: list[Tensor] = [torch.empty(0)] * count
         scores: list[Tensor] = [torch.empty(0)] * count
@@ -88,7 +90,7 @@ def point_prompts(
     """Prompts as the exported decoder takes them: boxes as two labelled points, without a box a padding point at the end.
 
     Args:
-        points: (P, N, 2) xy, labels: (P, N), boxes: (P, 4) xyxy, in the input frame; count: P, for prompts of masks alone.
+        points: (P, N, 2) xy, labels: (P, N), boxes: (P, 4) xyxy, in the input frame; count: P.
 
     Returns:
         coords (P, N', 2) float32 and labels (P, N') int64.
@@ -105,16 +107,14 @@ def point_prompts(
 
 
 def find_maker(*, format: str | None, target: str | None) -> Format:
-    """The format of that name, or a tool's target, which goes first.
+    """The format of that name, or the target of that tool.
 
     Raises:
-        InputError: there is none of that name, or none is given.
+        InputError: there is none of that name, or not just one of the two is given.
     """
-    if target is not None:
-        return find_target(target)
-    if format is None:
-        raise InputError("no output was named; give a format or a tool")
-    return find_format(format)
+    if (format is None) == (target is None):
+        raise InputError("give either a format or a tool")
+    return find_format(format) if format is not None else find_target(str(target))
 
 
 def open_export(folder: Path | str, *, threads: int | None = None) -> ExportedSam:
@@ -126,7 +126,8 @@ def open_export(folder: Path | str, *, threads: int | None = None) -> ExportedSa
     """
     folder = Path(folder)
     certificate = read_certificate(folder)
-    runtime = find_maker(format=certificate.format, target=certificate.target).open(
+    named = {"format": None if certificate.target else certificate.format, "target": certificate.target}
+    runtime = find_maker(**named).open(
         folder, image_size=certificate.model.image_size, precision=certificate.precision, threads=threads
     )
     frame = None if certificate.frame is None else (certificate.frame[0], certificate.frame[1])

@@ -108,13 +108,10 @@ def make_reference(
     Raises:
         InputError: there is no photo, two have one key, or the model gives values that are not finite.
     """
-    if not samples:
-        raise InputError("no photo to certify on; give at least one")
+    check_samples(samples)
     photos: list[PhotoReference] = []
     embeddings: dict[str, np.ndarray] = {}
     for sample in samples:
-        if sample.key in embeddings:
-            raise InputError(f"two photos of the certificate are called {sample.key!r}; give photos of different names")
         boxes = boxes_of(sample)
         embeddings[sample.key] = embed(predictor, sample.image, of="the model's encoder", key=sample.key)
         answers = []
@@ -149,8 +146,23 @@ def make_reference(
     return Reference(photos=photos), embeddings
 
 
+def check_samples(samples: Sequence[Sample]) -> None:
+    """Check that there are photos to certify on, each of a name of its own.
+
+    Raises:
+        InputError: there are none, or two have one key.
+    """
+    if not samples:
+        raise InputError("no photo to certify on; give at least one")
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.key in seen:
+            raise InputError(f"two photos of the certificate are called {sample.key!r}; give photos of different names")
+        seen.add(sample.key)
+
+
 def embed(predictor: Asked, image: np.ndarray, *, of: str, key: str) -> np.ndarray:
-    """The embedding of a photo, on which questions can be asked then.
+    """The embedding of a photo, after which questions can be asked about it.
 
     Args:
         of: whose embedding it is, and key: the photo's name, for the message.

@@ -4,7 +4,7 @@ from encoders.errors import InputError
 from encoders.export.certificate import Thresholds
 
 # Measured on all encoders (docs/export.md); each limit leaves room for another processor's rounding. In fp32 hardly a tensor
-# can be off by 5 % unseen; the fewer the bits, the more of such errors hide behind the rounding that is meant.
+# can be off by 5 % unseen; the fewer the bits, the more of such errors hide behind the intended rounding.
 THRESHOLDS = {
     "fp32": Thresholds(
         embedding_relative_error=5e-5,

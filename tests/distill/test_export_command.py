@@ -86,7 +86,7 @@ def test_an_export_is_evaluated_like_any_model(exported, command, tmp_path):
         (["-m", "sam_demo", "--format", "coreml", "--points", "x"], "'x' is not a valid count"),
         (["-m", "sam_demo", "--format", "coreml", "--prompts", "999999"], "expected at most 1024"),
         (["-m", "sam_demo", "--format", "onnx", "--aspect", "wide"], "'wide' is not an aspect ratio"),
-        (["-m", "sam_demo", "--format", "onnx", "--aspect", "99:1"], "none of the photos of sample:val can be used"),
+        (["-m", "sam_demo", "--format", "onnx", "--aspect", "99:1"], "none of the photos of sample:val fits"),
         (["-m", "sam_demo", "--format", "onnx", "--aspect", "3:2"], "cannot run without padding"),
         (["-m", "sam_demo", "--format", "onnx", "--precise-bn", "no_cache"], "no_cache"),
     ],

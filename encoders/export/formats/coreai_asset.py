@@ -14,7 +14,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.graph import check_eval, reason_of, trace
+from encoders.export.graph import check_eval, reason_of, tensor_bytes, trace
 from encoders.files import sha256_file
 
 EXTRA, PACKAGE = "coreai", "coreai-torch"
@@ -77,9 +77,9 @@ def write_asset(
     with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it shows its progress
         warnings.simplefilter("ignore")
         exported = trace(module, example, dynamic_shapes=dynamic_shapes, strict=True)
-        exported = exported.run_decompositions(converter.get_decomp_table())
         check_room(path.parent, needed=tensor_bytes([*exported.state_dict.values(), *exported.constants.values()]))
         try:
+            exported = exported.run_decompositions(converter.get_decomp_table())
             program = converter.TorchConverter().add_exported_program(
                 exported, input_names=list(inputs), output_names=list(outputs)
             )
@@ -88,11 +88,6 @@ def write_asset(
             raise
         except Exception as error:  # its own exceptions have no common base
             raise InputError(f"coreai-torch cannot convert the model: {reason_of(error)}; choose another format") from error
-
-
-def tensor_bytes(values: Iterable[Any]) -> int:
-    """Total size in bytes of the tensors in `values`."""
-    return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
 
 
 def check_room(folder: Path, *, needed: int) -> None:
@@ -139,8 +134,7 @@ class Asset:
             self._function = self._wait(_load(assets.AIModelAsset, path, self._open))
         except Exception as error:  # its own exceptions have no common base
             self.close()
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise InputError(f"{path} cannot be opened by Core AI ({reason}); export it again") from error
+            raise InputError(f"{path} cannot be opened by Core AI ({reason_of(error)}); export it again") from error
 
     def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """The function's outputs by name, for its inputs by name.

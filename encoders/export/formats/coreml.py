@@ -60,7 +60,7 @@ class CoreMlFormat:
 
     @property
     def points(self) -> tuple[int, ...]:
-        """See `Format.points`: up to two of those that the decoder takes."""
+        """See `Format.points`: some of those that the decoder takes."""
         return self.options.certified_points
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:

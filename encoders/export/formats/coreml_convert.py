@@ -88,11 +88,11 @@ def convert(
     if half:
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: keep_float32 is None or not keep_float32(op))
     with quiet():
-        program = trace(module, example, dynamic_shapes=dynamic_shapes, strict=True).run_decompositions({})
+        program = trace(module, example, dynamic_shapes=dynamic_shapes, strict=True)
     try:
         with quiet():
             return ct.convert(
-                program,
+                program.run_decompositions({}),
                 inputs=inputs,
                 outputs=outputs,
                 convert_to="mlprogram",
@@ -100,7 +100,9 @@ def convert(
                 compute_precision=precision,
                 skip_model_load=True,
             )
-    except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # its own exceptions have no common base
         raise InputError(_refusal(error)) from error
 
 

@@ -107,10 +107,10 @@ class CoreMlOptions:
 
     @property
     def certified_points(self) -> tuple[int, ...]:
-        """Up to two numbers of points that hold a prompt, for the certificate; see `Format.points`."""
+        """The two smallest numbers of points that hold a prompt, and the largest, for the certificate; see `Format.points`."""
         ends = self.points.values
-        found = range(ends[0], ends[-1] + 1) if self.points.ranged else ends
-        return tuple(count for count in found if count >= FEWEST_POINTS)[:2]
+        found = [count for count in (range(ends[0], ends[-1] + 1) if self.points.ranged else ends) if count >= FEWEST_POINTS]
+        return tuple(sorted({*found[:2], *found[-1:]}))
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

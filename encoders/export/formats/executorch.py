@@ -17,7 +17,7 @@ from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How, no_mask_input
+from encoders.export.formats.base import CALLER_NORMALISES, How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
 from encoders.export.frame import input_shape
 from encoders.export.graph import trace
@@ -41,7 +41,7 @@ class ExecuTorchFormat:
     extra = "executorch"
     precisions: tuple[str, ...] = ("fp32",)
     padding = CALLER_NORMALISES
-    points = POINTS
+    points = (MIN_POINTS, MIN_POINTS + 1, MAX_POINTS)
     takes_masks = False
     elsewhere: tuple[str, ...] = ()
 

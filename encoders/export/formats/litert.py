@@ -21,7 +21,7 @@ from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError, MissingExtra
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.exportable import exportable
-from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How, no_mask_input
+from encoders.export.formats.base import CALLER_NORMALISES, How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
 from encoders.export.frame import input_shape
 from encoders.export.graph import check_eval
@@ -46,7 +46,7 @@ class LiteRtFormat:
     extra = "litert"
     precisions: tuple[str, ...] = ("fp32",)
     padding = CALLER_NORMALISES
-    points = POINTS
+    points = tuple(range(MIN_POINTS, MAX_POINTS + 1))  # each has a graph of its own
     takes_masks = False
     elsewhere: tuple[str, ...] = ()
 
@@ -86,6 +86,8 @@ def convert(signatures: Mapping[str, tuple[torch.nn.Module, tuple[torch.Tensor, 
             for name, (module, example) in signatures.items():
                 converter = converter.signature(name, module, example)
             converter.convert().export(str(path))
+        except OSError:
+            raise
         except Exception as error:  # its own exceptions have no common base
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"LiteRT cannot convert the model ({reason})") from error

@@ -24,7 +24,7 @@ from encoders.export.formats.sam_contract import (
 )
 from encoders.export.formats.stored_weights import DECODER_PRECISION
 from encoders.export.frame import input_shape
-from encoders.export.graph import check_eval, reason_of
+from encoders.export.graph import check_eval, reason_of, tensor_bytes
 from encoders.sam import Sam
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 OPSET = 18
+MAX_FILE_BYTES = 1536 * 2**20  # of weights; torch lays more than that beside the file, as protobuf ends at 2 GiB
 IR_VERSION = 8  # that of opset 18; torch writes 10, which ONNX Runtime reads from 1.18 on only
 UNSUPPORTED = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
@@ -121,6 +122,9 @@ def write_onnx(
     for package in ("onnx", "onnxscript"):
         _need(package)
     check_eval(module)
+    size = tensor_bytes([*module.parameters(), *module.buffers()])
+    if size > MAX_FILE_BYTES:
+        raise InputError(f"the model has {size / 2**30:.1f} GiB of weights, one ONNX file holds 2; export to another format")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter about itself
         try:
@@ -170,12 +174,11 @@ class OnnxRuntime:
         decoder: Path,
         *,
         image_size: int,
-        precision: str = "fp32",
         threads: int | None = None,
     ) -> None:
         onnxruntime = _need("onnxruntime")
         self.name = f"ONNX Runtime {onnxruntime.__version__}"
-        self.precision = precision
+        self.precision = "fp32"
         self.image_size = image_size
         self._encoder = open_session(encoder, threads=threads)
         self._decoder = open_session(decoder, threads=threads)
@@ -216,8 +219,7 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions have no common base
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f"{path} cannot be opened by ONNX Runtime ({reason}); export it again") from error
+        raise InputError(f"{path} cannot be opened by ONNX Runtime ({reason_of(error)}); export it again") from error
 
 
 def _need(package: str) -> Any:

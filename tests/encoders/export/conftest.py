@@ -1,5 +1,6 @@
 """A format that costs nothing, photos that are cheap, and a model of which every weight has a say."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +43,11 @@ class PlainFormat:
         self.damage = damage
 
     def write(self, sam: encoders.Sam, folder: Path, *, precision: str) -> None:
-        state = dict(sam.state_dict())
+        written = copy.deepcopy(sam)
         if self.damage is not None:
-            state[self.damage] = state[self.damage] * 1.05
-        encoders.save_sam(sam, folder / "model.safetensors")
-        if self.damage is not None:
-            sam.load_state_dict(state)
-            encoders.save_sam(sam, folder / "model.safetensors")
+            with torch.no_grad():
+                written.get_parameter(self.damage).mul_(1.05)
+        encoders.save_sam(written, folder / "model.safetensors")
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "PlainRuntime":
         return PlainRuntime(encoders.load(folder / "model.safetensors"))

@@ -45,7 +45,7 @@ def test_a_certificate_says_what_was_exported_and_how_near_it_is(plain_format, r
 @pytest.mark.parametrize("tensor", ["image_encoder.stem.conv1.weight", "image_encoder.stages.2.blocks.2.se.fc1.weight"])
 def test_a_tensor_that_is_off_by_five_percent_fails_and_leaves_nothing(plain_format, request_, tmp_path, tensor):
     plain_format.damage = tensor
-    with pytest.raises(InputError, match="embedding_relative_error .* at most 0.0001 allowed"):
+    with pytest.raises(InputError, match="embedding_relative_error .* at most 5e-05 allowed"):
         export_model(request_())
     assert left(tmp_path) == []
 
@@ -157,18 +157,17 @@ def test_a_disk_that_fills_up_while_weights_are_written_is_said(plain_format, re
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_a_folder_without_permission_is_said(plain_format, request_, tmp_path):
+def test_a_file_in_the_way_is_said(plain_format, request_, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
         export_model(request_(out=blocked / "out"))
 
 
-def test_values_that_are_not_finite_are_refused(plain_format, request_, tmp_path, live_sam, monkeypatch):
+def test_values_that_are_not_finite_are_refused(plain_format, request_, tmp_path, live_sam):
     fused = encoders.fuse(live_sam)
     with torch.no_grad():
         fused.image_encoder.stem.conv1.weight[0, 0, 0, 0] = float("nan")
-    monkeypatch.setattr(plain_format, "open", lambda folder, **_: type(plain_format).open(plain_format, folder, **_))
     plain_format.write = lambda sam, folder, *, precision: encoders.save_sam(fused, folder / "model.safetensors")
     with pytest.raises(InputError, match="not finite on photo wide"):
         export_model(request_())

@@ -98,12 +98,12 @@ def test_without_its_runtime_the_bytes_are_checked_and_the_rest_is_said_not_to_h
         ("{", "Invalid JSON"),
         ('{"version": 2}', "version"),
         ("[]", "the file"),
-        ('{"format": "onnx", "extra": 1}', "damaged"),
+        ('{"format": "onnx", "extra": 1}', "precision: Field required"),
     ],
 )
 def test_a_damaged_certificate_is_refused(exported, content, said):
     (exported / "certificate.json").write_text(content)
-    with pytest.raises(InputError, match=rf"certificate.json is damaged: .*{said}|certificate.json is {said}"):
+    with pytest.raises(InputError, match=rf"certificate.json is damaged: .*{said}"):
         open_export(exported)
 
 

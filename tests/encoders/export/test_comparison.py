@@ -1,0 +1,127 @@
+"""Measures of a certificate, against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from encoders.errors import InputError
+from encoders.export.certificate import Measures
+from encoders.export.comparison import compare
+from encoders.export.questions import questions
+from encoders.export.reference import make_reference
+from encoders.export.thresholds import THRESHOLDS, least_precision, thresholds_for
+from encoders.predictor import Prediction
+from encoders.sample import Sample
+
+SHAPE, SIZE = (40, 64), 64
+ASKED = questions(points=(2, 3), masks=False)
+
+
+class Scripted:
+    """A predictor that answers every prompt alike: four rectangles of a photo, logits and scores as they are given."""
+
+    image_size = SIZE
+
+    def __init__(self, *, embedding=1.0, width=20, logit=2.0, scores=(0.5, 0.6, 0.9, 0.7), side=16):
+        self.embedding = torch.full((1, 4, 2, 2), embedding)
+        self.width, self.logit, self.scores, self.side = width, np.broadcast_to(logit, 4), scores, side
+
+    def set_image(self, image):
+        assert image.shape[:2] == SHAPE
+
+    def predict_tokens(self, points=None, labels=None, boxes=None, masks=None):
+        count = len(boxes if boxes is not None else points)
+        found = np.zeros((count, 4, *SHAPE), bool)
+        found[:, :, 5:15, 10 : 10 + self.width] = True
+        logits = np.broadcast_to(self.logit[None, :, None, None], (count, 4, self.side, self.side)).copy()
+        return Prediction(masks=found, scores=np.tile(self.scores, (count, 1)), logits=logits)
+
+
+def photo(key="a"):
+    mask = np.zeros(SHAPE, bool)
+    mask[5:15, 10:30] = True
+    return Sample(key=key, image=np.zeros((*SHAPE, 3), np.uint8), boxes=[[10, 5, 30, 15]], masks=[mask])
+
+
+def measured(**changes):
+    reference, embeddings = make_reference(Scripted(), [photo()], asked=ASKED)
+    return compare(Scripted(**changes), reference, {"a": photo().image}, embeddings=embeddings)
+
+
+def test_the_same_answers_are_no_difference_at_all():
+    found = measured()
+    assert found.embedding_relative_error == found.logits_relative_error == found.score_max_difference == 0
+    assert found.iou_mean == found.iou_min == found.iou_photo_min == 1 and found.embedding_cosine == pytest.approx(1)
+    assert found.prompts == 2  # a box and a click; those with further points are compared by their logits
+
+
+def test_differences_are_what_they_are_by_hand():
+    found = measured(embedding=1.25, width=15, logit=[2.0, 2.0, 2.0, 2.5], scores=(0.5, 0.6, 0.8, 0.7))
+    assert found.embedding_relative_error == found.embedding_max_difference == 0.25
+    assert found.iou_mean == found.iou_min == 0.75  # 15 of 20 columns
+    assert found.logits_relative_error == 0.25  # of the fourth mask alone: half of 2
+    assert found.score_max_difference == pytest.approx(0.1)
+
+
+def test_a_click_is_compared_by_the_mask_that_the_reference_chose_not_the_one_that_the_model_would():
+    class OneDiffers(Scripted):
+        def predict_tokens(self, **prompts):
+            found = super().predict_tokens(**prompts)
+            found.masks[:, 2] = False  # the reference's best of the three
+            return found
+
+    reference, _ = make_reference(Scripted(), [photo()], asked=ASKED)
+    found = compare(OneDiffers(scores=(0.5, 0.99, 0.9, 0.7)), reference, {"a": photo().image})
+    assert found.iou_min == 0 and found.iou_mean == 0.5  # the click's mask is gone, the box's is not
+
+
+@pytest.mark.parametrize(
+    "changes", [{"embedding": float("nan")}, {"logit": float("inf")}, {"scores": (0.5, float("nan"), 1, 1)}]
+)
+def test_values_that_are_not_finite_are_no_agreement(changes):
+    with pytest.raises(InputError, match="gives values that are not finite on photo a"):
+        measured(**changes)
+
+
+def test_logits_of_another_size_are_refused():
+    with pytest.raises(InputError, match="logits of 8 x 8 on photo a, the model gives 16 x 16"):
+        measured(side=8)
+
+
+def test_photos_without_a_name_of_their_own_are_refused():
+    with pytest.raises(InputError, match="two photos of the certificate are called 'a'"):
+        make_reference(Scripted(), [photo(), photo()], asked=ASKED)
+    with pytest.raises(InputError, match="no photo to certify on"):
+        make_reference(Scripted(), [], asked=ASKED)
+
+
+def fine(**changes):
+    given = {"embedding_relative_error": 0, "embedding_max_difference": 0, "embedding_cosine": 1, "logits_relative_error": 0}
+    given |= {"iou_mean": 1, "iou_min": 1, "iou_photo_min": 1, "score_max_difference": 0, "prompts": 2}
+    return Measures(**(given | changes))
+
+
+def test_what_falls_short_is_named_with_its_limit():
+    limits = thresholds_for("fp16")
+    assert limits.failures(fine()) == []
+    found = limits.failures(fine(embedding_relative_error=0.5, score_max_difference=0.25, iou_min=0.5))
+    assert [line.split()[0] for line in found] == ["embedding_relative_error", "score_max_difference", "iou_min"]
+    assert found[2] == "iou_min 0.5000, at least 0.99 wanted"
+
+
+def test_random_weights_are_held_to_numbers_rather_than_to_outlines():
+    trained, random = thresholds_for("fp16"), thresholds_for("fp16", trained=False)
+    assert random.iou_mean == 0.98 and random.embedding_relative_error == trained.embedding_relative_error
+    assert thresholds_for("fp32", trained=False) == thresholds_for("fp32")
+    assert thresholds_for("palette4", trained=False) == thresholds_for("palette4")  # which ask for less
+
+
+def test_every_precision_of_every_format_has_thresholds():
+    from encoders.export.formats import FORMATS, find_format
+
+    for name in FORMATS:
+        assert all(thresholds_for(precision) for precision in find_format(name).precisions)
+    with pytest.raises(InputError, match="no thresholds for precision 'int3'; expected one of fp32"):
+        thresholds_for("int3")
+    assert least_precision("fp32", "bf16") == "bf16" and least_precision("int8", "fp32") == "int8"
+    assert THRESHOLDS["fp32"].logits_relative_error < THRESHOLDS["fp16"].logits_relative_error
