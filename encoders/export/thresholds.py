@@ -7,17 +7,17 @@ from encoders.export.certificate import Thresholds
 # can be off by 5 % unseen; the fewer the bits, the more of such errors hide behind the intended rounding.
 THRESHOLDS = {
     "fp32": Thresholds(
-        embedding_relative_error=5e-5,
-        logits_relative_error=5e-5,
-        score_max_difference=2e-5,
+        embedding_relative_error=2e-5,
+        logits_relative_error=2e-5,
+        score_max_difference=1e-5,
         iou_mean=0.9995,
         iou_min=0.99,
         iou_photo_min=0.999,
     ),
     "fp16": Thresholds(
-        embedding_relative_error=5e-3,
-        logits_relative_error=3e-2,
-        score_max_difference=1e-2,
+        embedding_relative_error=4e-3,
+        logits_relative_error=1e-2,
+        score_max_difference=5e-3,
         iou_mean=0.998,
         iou_min=0.99,
         iou_photo_min=0.995,
@@ -31,9 +31,9 @@ THRESHOLDS = {
         iou_photo_min=0.95,
     ),
     "int8": Thresholds(
-        embedding_relative_error=0.1,
-        logits_relative_error=0.2,
-        score_max_difference=0.1,
+        embedding_relative_error=0.05,
+        logits_relative_error=0.05,
+        score_max_difference=0.05,
         iou_mean=0.99,
         iou_min=0.9,
         iou_photo_min=0.95,

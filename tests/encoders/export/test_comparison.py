@@ -1,5 +1,7 @@
 """Measures of a certificate, against numbers worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,18 @@ def test_every_precision_of_every_format_has_thresholds():
         thresholds_for("int3")
     assert least_precision("fp32", "bf16") == "bf16" and least_precision("int8", "fp32") == "int8"
     assert THRESHOLDS["fp32"].logits_relative_error < THRESHOLDS["fp16"].logits_relative_error
+
+
+def test_the_documentation_has_the_thresholds_that_are_enforced():
+    lines = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8").splitlines()
+    rows = {cells[0]: cells[1:] for cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
+    precisions = ("fp32", "fp16", "int8", "bf16", "palette6", "palette4")
+    for name, label in (
+        ("embedding_relative_error", "embedding, relative error, at most"),
+        ("logits_relative_error", "logits, relative error, at most"),
+        ("score_max_difference", "predicted IoU, difference, at most"),
+        ("iou_mean", "mask IoU, mean, at least"),
+        ("iou_photo_min", "mask IoU, mean of the worst photo, at least"),
+        ("iou_min", "mask IoU, worst prompt, at least"),
+    ):
+        assert [float(cell) for cell in rows[label]] == [getattr(thresholds_for(one), name) for one in precisions]
