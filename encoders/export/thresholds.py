@@ -59,7 +59,7 @@ THRESHOLDS = {
 ALIKE = {"palette8": "int8"}  # precisions that must reach what another does
 # Random weights draw masks whose logits are near zero over wide areas, so that rounding moves their outlines: their IoU says
 # little, and logits and embeddings have to say the rest. In fp32 nothing moves.
-UNTRAINED_IOU = {"iou_mean": 0.98, "iou_min": 0.8, "iou_photo_min": 0.95}
+UNTRAINED_IOU = {"iou_mean": 0.95, "iou_min": 0.5, "iou_photo_min": 0.9}
 
 
 def least_precision(written: str, computed: str) -> str:

@@ -113,7 +113,7 @@ def test_what_falls_short_is_named_with_its_limit():
 
 def test_random_weights_are_held_to_numbers_rather_than_to_outlines():
     trained, random = thresholds_for("fp16"), thresholds_for("fp16", trained=False)
-    assert random.iou_mean == 0.98 and random.embedding_relative_error == trained.embedding_relative_error
+    assert random.iou_mean == 0.95 and random.embedding_relative_error == trained.embedding_relative_error
     assert thresholds_for("fp32", trained=False) == thresholds_for("fp32")
     assert thresholds_for("palette4", trained=False) == thresholds_for("palette4")  # which ask for less
 

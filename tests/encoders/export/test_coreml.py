@@ -135,9 +135,9 @@ def test_the_packages_say_how_to_use_them(folder, fused):
     for metadata in (encoder, decoder):
         assert metadata["arch"] == "repvit_m0_6" and metadata["image_size"] == "64" and metadata["precision"] == "fp16"
         assert "Apache-2.0" in metadata["licence"] and metadata["repvit_sam_version"]
-    assert encoder["weights_sha256"] == weights_checksum(fused.image_encoder)
-    assert decoder["weights_sha256"] == weights_checksum(fused.prompt_encoder, fused.mask_decoder)
-    assert "(0, 0) of label -1" in decoder["prompt_contract"]
+    assert encoder["fused_tensors_sha256"] == weights_checksum(fused.image_encoder)
+    assert decoder["fused_tensors_sha256"] == weights_checksum(fused.prompt_encoder, fused.mask_decoder)
+    assert "(0, 0) labelled -1" in decoder["prompt_contract"]
     assert decoder["prompts"] == "1" and parse_counts(decoder["points"]).values == tuple(range(1, 17))
 
 

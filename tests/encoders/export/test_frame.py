@@ -124,7 +124,7 @@ def test_what_cannot_do_without_padding_is_refused_and_leaves_nothing(student, p
         given = {"sam": student, "out": tmp_path / "out", "format": "onnx", "samples": photos, "weights": "w", "aspect": "3:2"}
         return export_model(ExportRequest(**(given | {"trained": False} | changes)))
 
-    with pytest.raises(InputError, match="cannot run without padding.*Use a RepViT student"):
+    with pytest.raises(InputError, match="cannot run without padding.*Use a RepViT encoder"):
         ask(sam=untrained_subject("tiny_vit", image_size=SIZE))
     with pytest.raises(InputError, match="python pads photos in its own way; --aspect is for --format"):
         ask(format=None, target="python")

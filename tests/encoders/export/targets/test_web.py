@@ -281,7 +281,7 @@ def test_the_pages_models_give_what_pytorch_gives(page, live_sam, export_photos)
         np.testing.assert_allclose(found.logits, expected.logits, atol=2e-3)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     with pytest.raises(InputError, match="takes no masks of an earlier round"):
-        exported.predict(masks=expected.logits[:, :1])
+        exported.predict(boxes=tall.boxes[:1], masks=expected.logits[:, :1])
 
 
 def test_the_page_names_no_file_that_is_not_written_and_no_other_host():
