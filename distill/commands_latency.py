@@ -12,11 +12,11 @@ import typer
 
 from distill.eval_group import OptionsMean
 from encoders.errors import InputError
-from encoders.files import atomic_path
+from encoders.files import atomic_path, write_errors
 from eval_zeroshot import read_results
 from eval_zeroshot.latency import LabSettings, Pace, append_rows, latency_grids, read_latencies, run_lab
 from eval_zeroshot.latency.needs import check_installed
-from eval_zeroshot.latency.output import check_output_file, writing
+from eval_zeroshot.latency.output import check_output_file
 from eval_zeroshot.latency.row_files import check_appendable
 from eval_zeroshot.latency.subjects import RUNTIMES, check_parts, check_runtimes, name_models
 from eval_zeroshot.latency.writing import FORMATS, write_table
@@ -150,7 +150,7 @@ def table(
         write_table(grids, kind=kind, rows=rows)
         return
     check_output_file(out)
-    with writing(out), atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with write_errors(out), atomic_path(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
         write_table(grids, kind=kind, rows=rows, stream=stream)
 
 

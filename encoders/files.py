@@ -3,12 +3,15 @@
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encoders.errors import InputError
+from encoders.errors import InputError, MissingExtra
+
+FULL_BYTES = 2**20  # free on a disk that is called full
 
 
 @contextmanager
@@ -104,3 +107,33 @@ def file_kind(mode: int) -> str:
     """What a file's mode bits say it is, in words."""
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
     return kinds.get(stat.S_IFMT(mode), "device or socket")
+
+
+@contextmanager
+def write_errors(target: Path) -> Iterator[None]:
+    """Turn an OSError in the block, and on a full disk any exception, into an InputError that says why `target` failed.
+
+    Packages that write files by themselves report a full disk by exceptions of their own.
+
+    Raises:
+        InputError: with `target`, the reason and the free space.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (InputError, MissingExtra)):
+            raise
+        free = free_bytes(target)
+        if not isinstance(error, OSError) and free >= FULL_BYTES:
+            raise
+        lines = str(getattr(error, "strerror", None) or error).splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise InputError(
+            f"{target} cannot be written ({reason}, {free / 2**20:.0f} MiB free); choose another place"
+        ) from error
+
+
+def free_bytes(target: Path) -> int:
+    """Free space of the disk that `target` is on or would be on."""
+    absolute = Path(os.path.abspath(target))
+    return shutil.disk_usage(next(place for place in (absolute, *absolute.parents) if os.path.isdir(place))).free

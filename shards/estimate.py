@@ -1,6 +1,5 @@
 """What a precompute would do and cost, without doing it."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from encoders.errors import InputError
+from encoders.files import free_bytes
 from encoders.sam import Sam
 from shards.board import known_entries
 from shards.codec import encode_embedding
@@ -93,7 +93,7 @@ def plan_precompute(
         shards_done=len(entries),
         bytes=round(bytes_done + left * per_photo),
         bytes_done=bytes_done,
-        bytes_free=shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free,
+        bytes_free=free_bytes(out),
         bytes_per_photo=round(per_photo),
         bytes_from=bytes_from,
         photos_per_second=rate or 0.0,

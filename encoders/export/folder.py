@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from encoders.errors import InputError, InputWarning, MissingExtra
+from encoders.errors import InputError, InputWarning
 from encoders.export.certificate import CERTIFICATE, FileRecord, is_export, read_certificate
-from encoders.files import sha256_file
-
-FULL_BYTES = 2**20  # a disk with less free space than this counts as full
+from encoders.files import sha256_file, write_errors
 
 
 @contextmanager
@@ -97,33 +95,6 @@ def staging_folder(target: Path) -> Iterator[Path]:
         for parent in made:
             with suppress(OSError):  # it holds what was made, or something else
                 parent.rmdir()
-
-
-@contextmanager
-def write_errors(target: Path) -> Iterator[None]:
-    """Turn an OSError in the block, and on a full disk any exception, into an InputError that says why `target` failed.
-
-    Each format's package writes its files by itself and reports a full disk by an exception of its own.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, (InputError, MissingExtra)):
-            raise
-        free = _free_bytes(target)
-        if not isinstance(error, OSError) and free >= FULL_BYTES:
-            raise
-        lines = str(getattr(error, "strerror", None) or error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise InputError(
-            f"{target} cannot be written ({reason}, {free / 2**20:.0f} MiB free); choose another place"
-        ) from error
-
-
-def _free_bytes(target: Path) -> int:
-    """Free space of the disk that `target` is on or would be on."""
-    absolute = Path(os.path.abspath(target))
-    return shutil.disk_usage(next(place for place in (absolute, *absolute.parents) if os.path.isdir(place))).free
 
 
 def put_in_place(targets: Mapping[Path, Path]) -> None:

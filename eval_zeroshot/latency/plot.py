@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import MissingExtra
-from encoders.files import atomic_path
-from eval_zeroshot.latency.output import writing
+from encoders.files import atomic_path, write_errors
 from eval_zeroshot.latency.pairing import Picture, Point
 
 SIZE_INCHES, DOTS_PER_INCH = (8.0, 5.0), 150
@@ -71,7 +70,7 @@ def draw(picture: Picture, path: Path) -> None:
         busy = {"color": "black", "alpha": 0.45, "marker": "o", "linestyle": ""}
         handles.append(line_class([], [], label="pale: the machine was busy", **busy))
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    with writing(path), atomic_path(path) as temporary:
+    with write_errors(path), atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from encoders.errors import InputError, InputWarning
-from encoders.files import read_bounded
-from eval_zeroshot.latency.output import check_output_file, writing
+from encoders.files import read_bounded, write_errors
+from eval_zeroshot.latency.output import check_output_file
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.results import drop_torn_line
 
@@ -39,7 +39,7 @@ def append_rows(path: Path, rows: Iterable[LatencyRow]) -> None:
     Raises:
         InputError: the file cannot be written, as on a full disk.
     """
-    with writing(path):
+    with write_errors(path):
         end_last_line(path)
         with path.open("a", encoding="utf-8") as stream:
             stream.writelines(row.to_line() for row in rows)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.graph import check_eval, reason_of, tensor_bytes, trace
+from encoders.export.graph import reason_of, tensor_bytes, trace
 from encoders.files import sha256_file
 
 EXTRA, PACKAGE = "coreai", "coreai-torch"
@@ -71,7 +71,6 @@ def write_asset(
         OSError: the disk has no room for it.
     """
     converter, runtime = need("coreai_torch"), need("coreai.runtime")
-    check_eval(module)
     metadata = runtime.AIModelAssetMetadata()
     metadata.model_description = description
     with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it shows its progress

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.graph import check_eval, reason_of, trace
+from encoders.export.graph import reason_of, trace
 
 OLDEST = 9  # major version of coremltools that reads what torch.export writes today
 UNSUPPORTED = re.compile(r"Unsupported fx node (\S+?),|convert function for op '([^']+)' not implemented")
@@ -83,7 +83,6 @@ def convert(
         InputError: the module is in train mode, cannot be traced, or has an operation that coremltools does not know.
     """
     ct = need_coremltools()
-    check_eval(module)
     precision: Any = ct.precision.FLOAT32
     if half:
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: keep_float32 is None or not keep_float32(op))
