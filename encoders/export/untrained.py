@@ -1,17 +1,29 @@
 """Models with random weights that are worth exporting: for formats and latencies, which do not depend on the weights."""
 
 import torch
+from timm.models.repvit import RepVitMlp
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoders.checkpoint import load
 from encoders.export.fusion_check import randomize_batchnorm
+from encoders.precise_batchnorm import precise_batchnorm
 from encoders.registry import SHIPPED_WEIGHTS, build_sam
 from encoders.sam import Sam
 
 STD = 0.02  # of what was all zeros: position tables, biases
+IMAGES = 2  # for BatchNorm statistics
+CELLS = 8  # of the coarse noise, each way
 
 
 def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
-    """A fresh model with random values in its BatchNorms and in every tensor of zeros, so that every weight affects the output.
+    """A fresh model whose embedding depends on its image and on every weight, and is no less stable than a trained one's.
+
+    Every tensor of zeros gets random values, and every BatchNorm random weights and biases with the statistics of noise images.
+    With random statistics too, activations would be off scale, and the biases would decide: two photos' embeddings then differ
+    by less than 1 %. The branches of a residual network add up, and so do their rounding errors: the last BatchNorm of each
+    branch is scaled by the inverse square root of their number.
 
     It is the same for the same seed. Prompt encoder and mask decoder are sam_demo's where its weights are there, so that masks
     have a shape.
@@ -28,8 +40,23 @@ def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
             for parameter in sam.image_encoder.parameters():
                 if not parameter.any():
                     parameter.normal_(std=STD)
+            _scale_branches(sam.image_encoder)
+        if any(isinstance(part, _BatchNorm) for part in sam.image_encoder.modules()):
+            sam = precise_batchnorm(sam, [_noise(image_size)])
     if SHIPPED_WEIGHTS["sam_demo"].is_file():
         demo = load("sam_demo", image_size=image_size)
         sam.prompt_encoder.load_state_dict(demo.prompt_encoder.state_dict())
         sam.mask_decoder.load_state_dict(demo.mask_decoder.state_dict())
     return sam.eval()
+
+
+def _scale_branches(encoder: nn.Module) -> None:
+    branches = [part for part in encoder.modules() if isinstance(part, RepVitMlp)]
+    for branch in branches:
+        branch.conv2.bn.weight.mul_(len(branches) ** -0.5)
+
+
+def _noise(image_size: int) -> Tensor:
+    """Normalised images (B, 3, S, S) with coarse and fine structure, of about unit variance, as photos have."""
+    coarse = interpolate(torch.randn(IMAGES, 3, CELLS, CELLS), size=(image_size, image_size), mode="bicubic")
+    return coarse + 0.5 * torch.randn(IMAGES, 3, image_size, image_size)

@@ -7,6 +7,7 @@ import torch
 import encoders
 from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model, read_certificate, verify_export
+from encoders.export.certifying import contract_image
 from encoders.export.frame import FramedEncoder, crop, fits, frame_of, parse_aspect
 from encoders.export.opened import open_export
 from encoders.export.untrained import untrained_subject
@@ -67,17 +68,16 @@ def test_of_a_padded_square_only_the_frame_is_seen(student):
         assert torch.equal(encoder(image), encoder(image[:, :, :192]))
         photo = slice(0, 11)  # of the embedding's rows; beside them, the frame's far edge is not there to be seen
         found, padded = encoder(image)[:, :, photo], student.image_encoder(image)[:, :, photo]
-        assert torch.linalg.vector_norm(found - padded) < 0.02 * torch.linalg.vector_norm(padded)
+        assert torch.linalg.vector_norm(found - padded) < 0.1 * torch.linalg.vector_norm(padded)
 
 
-def relative_error(sam, image):
-    """Of the embedding without padding to the one of the padded square."""
-    found = []
-    for padding in (True, False):
-        predictor = encoders.Predictor(sam, padding=padding)
-        predictor.set_image(image)
-        found.append(predictor.embedding.double())
-    return float(torch.linalg.vector_norm(found[1] - found[0]) / torch.linalg.vector_norm(found[0]))
+@torch.inference_mode()
+def relative_error(sam, image, *, frame):
+    """Of the embedding of the frame to the one of the padded square."""
+    padded = contract_image(image, image_size=SIZE)
+    expected = sam.image_encoder(padded).double()
+    found = FramedEncoder(sam.image_encoder, frame=frame, image_size=SIZE)(padded).double()
+    return float(torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected))
 
 
 def test_a_rectangle_is_exported_certified_and_opened(student, photos, tmp_path):
@@ -89,7 +89,7 @@ def test_a_rectangle_is_exported_certified_and_opened(student, photos, tmp_path)
     made = export_model(request)
     assert made.frame == [192, 256] and "192 x 256" in made.padding and set(made.photos) == {"wide", "wider"}
     assert made.runtimes[0].measures.iou_photo_min >= 0.999 and made.runtimes[0].measures.embedding_relative_error < 1e-5
-    expected = max(relative_error(student, sample.image) for sample in photos[:2])
+    expected = max(relative_error(student, sample.image, frame=(192, 256)) for sample in photos[:2])
     assert made.no_padding.embedding_relative_error == pytest.approx(expected, rel=1e-3) and expected > 0.01
     (given,) = onnx.load(out / "encoder.onnx").graph.input
     assert [side.dim_value for side in given.type.tensor_type.shape.dim] == [1, 3, 192, 256]

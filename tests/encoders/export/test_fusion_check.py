@@ -88,3 +88,14 @@ def test_an_untrained_subject_has_no_tensor_of_zeros_and_is_the_same_each_time(n
     assert zero_weight_share(encoders.fuse(subject).image_encoder) == 0
     again = untrained_subject(name, image_size=64)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in subject.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["repvit_m0_6", "repvit_m2_3", "tiny_vit"])
+@torch.inference_mode()
+def test_an_untrained_subject_tells_two_images_apart_and_does_not_amplify_rounding(name):
+    encoder = untrained_subject(name, image_size=128).image_encoder
+    image, other = torch.randn(2, 1, 3, 128, 128, generator=torch.Generator().manual_seed(3))
+    embedding = encoder(image)
+    assert (encoder(other) - embedding).abs().mean() > 0.2 * embedding.abs().mean()  # it was 0.004 with random statistics
+    exact = encoder.double()(image.double())
+    assert (embedding - exact).abs().max() < 1e-5 * exact.abs().max()
