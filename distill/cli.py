@@ -26,6 +26,7 @@ from distill import (
 )
 from distill.starter import end_with_starter
 from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
+from encoders.files import os_error_message
 
 app = typer.Typer(
     name="repvit-sam",
@@ -81,6 +82,9 @@ def main() -> None:
         app()
     except (InputError, MissingExtra) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # what reads or writes a file says more where it knows more
+        print(f"error: {os_error_message(error)}", file=sys.stderr)
         sys.exit(2)
     except NonFiniteLoss as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,12 +1,13 @@
 """Files that are whole or absent, and their checksums."""
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from encoders.errors import InputError, MissingExtra
@@ -19,15 +20,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; `path` appears, complete and on disk, when the block ends well.
 
     The name is this call's own, also among processes of the same number on several machines that share a folder.
+
+    Raises:
+        InputError: it cannot be written, see `write_errors`.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        yield temporary
-        _fsync(temporary, os.O_RDWR)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _fsync(path.parent, os.O_RDONLY)
+    with write_errors(path):
+        try:
+            yield temporary
+            _fsync(temporary, os.O_RDWR)
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):  # a folder without permission has no such file either
+                temporary.unlink(missing_ok=True)
+        _fsync(path.parent, os.O_RDONLY)
 
 
 def check_output(path: Path) -> None:
@@ -123,14 +129,27 @@ def write_errors(target: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (InputError, MissingExtra)):
             raise
-        free = free_bytes(target)
-        if not isinstance(error, OSError) and free >= FULL_BYTES:
+        if not isinstance(error, OSError) and free_bytes(target) >= FULL_BYTES:
             raise
-        lines = str(getattr(error, "strerror", None) or error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise InputError(
-            f"{target} cannot be written ({reason}, {free / 2**20:.0f} MiB free); choose another place"
-        ) from error
+        raise InputError(write_failure(target, error)) from error
+
+
+def write_failure(target: Path, error: Exception) -> str:
+    """Message for a write to `target` that failed: the reason, the free space, what to do."""
+    lines = str(getattr(error, "strerror", None) or error).splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    return f"{target} cannot be written ({reason}, {free_bytes(target) / 2**20:.0f} MiB free); choose another place"
+
+
+def os_error_message(error: OSError) -> str:
+    """Message for an OSError that nothing nearer to its cause has turned into one: the file, the reason, what to do."""
+    reason = error.strerror or type(error).__name__
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return write_failure(Path(os.fsdecode(error.filename or ".")), error)
+    name = "a file" if error.filename is None else os.fsdecode(error.filename)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{name} cannot be used ({reason}); change its permissions or choose another place"
+    return f"{name} cannot be used ({reason})"
 
 
 def free_bytes(target: Path) -> int:
