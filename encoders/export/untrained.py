@@ -1,5 +1,7 @@
 """Models with random weights that are worth exporting: for formats and latencies, which do not depend on the weights."""
 
+from typing import Any
+
 import torch
 from timm.models.repvit import RepVitMlp
 from torch import Tensor, nn
@@ -53,7 +55,8 @@ def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
 def _scale_branches(encoder: nn.Module) -> None:
     branches = [part for part in encoder.modules() if isinstance(part, RepVitMlp)]
     for branch in branches:
-        branch.conv2.bn.weight.mul_(len(branches) ** -0.5)
+        last: Any = branch.conv2
+        last.bn.weight.mul_(len(branches) ** -0.5)
 
 
 def _noise(image_size: int) -> Tensor:
