@@ -33,6 +33,7 @@ class ModelRecord(_Record):
             the file where BatchNorm statistics were taken again.
         zero_weight_share: share of the fused encoder's weights that lie in tensors of zeros alone.
         parameters: of the fused encoder.
+        layers: convolutions and linear layers of the fused encoder; 0 in certificates of earlier versions.
         licence: of the weights, as far as they say.
     """
 
@@ -44,6 +45,7 @@ class ModelRecord(_Record):
     tensors_sha256: Sha256
     zero_weight_share: Finite = Field(ge=0, le=1)
     parameters: int = Field(ge=0)
+    layers: int = Field(ge=0, le=10_000, default=0)
     licence: str | None = None
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError
 from encoders.export.certificate import Finite, Sha256
-from encoders.export.thresholds import thresholds_for
+from encoders.export.thresholds import rounding_layers, thresholds_for
 
 CROP = 256 / 224  # short side of the resized photo divided by the side of the crop
 
@@ -93,7 +93,7 @@ def compare_logits(network: RepVit, package: Path, crops: Sequence[np.ndarray], 
         _check_finite(found, f"{package.name} by {name}", photo=number, advice="choose another precision, such as fp32")
         errors.append(float(np.linalg.norm(found - expected) / np.linalg.norm(expected)))
         same.append(bool(found.argmax() == expected.argmax()))
-    worst, limit = float(np.max(errors)), thresholds_for(precision).embedding_relative_error
+    worst, limit = float(np.max(errors)), thresholds_for(precision, layers=rounding_layers(network)).embedding_relative_error
     if not worst <= limit:
         raise InputError(
             f"the logits of {package.name} by {name} differ from PyTorch's by {worst:.2g} of their norm, at most {limit:g} is "

@@ -18,7 +18,7 @@ from encoders.export.opened import ExportedSam, find_maker
 from encoders.export.questions import questions
 from encoders.export.reference import check_samples
 from encoders.export.tensors import weights_checksum
-from encoders.export.thresholds import least_precision, thresholds_for
+from encoders.export.thresholds import least_precision, rounding_layers, thresholds_for
 from encoders.fusion import fuse
 from encoders.geometry import Shape
 from encoders.sam import Sam
@@ -103,7 +103,8 @@ def _make(request: ExportRequest, made: Format, folder: Path, *, precision: str,
     exported = ExportedSam(runtime, arch=sam.arch, image_size=sam.image_size, frame=frame)
     asked = questions(points=made.points, masks=made.takes_masks)
     measures = measure(sam, exported, folder, samples=samples, asked=asked)
-    thresholds = thresholds_for(least_precision(precision, runtime.precision), trained=request.trained)
+    layers = rounding_layers(fused.image_encoder)
+    thresholds = thresholds_for(least_precision(precision, runtime.precision), trained=request.trained, layers=layers)
     check_measures(measures, thresholds, made=made, precision=precision, runtime=runtime)
     return Certificate(
         format=made.format,
@@ -121,6 +122,7 @@ def _make(request: ExportRequest, made: Format, folder: Path, *, precision: str,
             tensors_sha256=weights_checksum(request.sam),
             zero_weight_share=share,
             parameters=sum(p.numel() for p in fused.image_encoder.parameters()),
+            layers=layers,
             licence=request.licence,
         ),
         fusion=fusion,

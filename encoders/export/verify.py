@@ -56,7 +56,8 @@ def verify_export(folder: Path, samples: Sequence[Sample], *, threads: int | Non
         return Verification(certificate=certificate, runtime=record, missing=str(error))
     measures = compare(Predictor(model), reference, images)
     least = least_precision(certificate.precision, model.runtime.precision)
-    thresholds = (certificate.thresholds, thresholds_for(least, trained=certificate.model.trained))
+    subject = certificate.model
+    thresholds = (certificate.thresholds, thresholds_for(least, trained=subject.trained, layers=subject.layers))
     if failures := list(dict.fromkeys(failure for one in thresholds for failure in one.failures(measures))):
         raise InputError(f"{folder} by {model.runtime.name} does not give what its certificate says: {'; '.join(failures)}")
     runtime = model.runtime

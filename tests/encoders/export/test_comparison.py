@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from encoders.errors import InputError
 from encoders.export.certificate import Measures
 from encoders.export.comparison import compare
 from encoders.export.questions import questions
 from encoders.export.reference import make_reference
-from encoders.export.thresholds import THRESHOLDS, least_precision, thresholds_for
+from encoders.export.thresholds import THRESHOLDS, least_precision, rounding_layers, thresholds_for
 from encoders.predictor import Prediction
 from encoders.sample import Sample
 
@@ -116,6 +117,14 @@ def test_random_weights_are_held_to_numbers_rather_than_to_outlines():
     assert random.iou_mean == 0.95 and random.embedding_relative_error == trained.embedding_relative_error
     assert thresholds_for("fp32", trained=False) == thresholds_for("fp32")
     assert thresholds_for("palette4", trained=False) == thresholds_for("palette4")  # which ask for less
+
+
+def test_a_deep_encoder_may_round_more_in_fp16_alone():
+    deep = thresholds_for("fp16", layers=217)
+    assert deep.embedding_relative_error == pytest.approx(5e-4 * 217**0.5)
+    assert thresholds_for("fp16", layers=40) == thresholds_for("fp16")
+    assert thresholds_for("fp32", layers=217) == thresholds_for("fp32") and deep.iou_mean == thresholds_for("fp16").iou_mean
+    assert rounding_layers(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Sequential(nn.Linear(1, 1)))) == 2
 
 
 def test_every_precision_of_every_format_has_thresholds():
