@@ -1,19 +1,24 @@
 """What an image embedding is and who can make one: students, teachers, their weights, and the predictor."""
 
-from encoders.checkpoint import (
-    init_from_imagenet,
-    load,
-    official_state_dict,
-    save_run_weights,
-    save_sam,
-    weights_sha256,
-)
-from encoders.errors import InputError, MissingExtra, NonFiniteLoss
-from encoders.fusion import fuse
-from encoders.predictor import Prediction, Predictor
-from encoders.registry import build_image_encoder, build_sam, list_models
-from encoders.sam import Sam
-from encoders.sample import Sample
+from typing import TYPE_CHECKING
+
+from encoders.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from encoders.checkpoint import (
+        init_from_imagenet,
+        load,
+        official_state_dict,
+        save_run_weights,
+        save_sam,
+        weights_sha256,
+    )
+    from encoders.errors import InputError, MissingExtra, NonFiniteLoss
+    from encoders.fusion import fuse
+    from encoders.predictor import Prediction, Predictor
+    from encoders.registry import build_image_encoder, build_sam, list_models
+    from encoders.sam import Sam
+    from encoders.sample import Sample
 
 __all__ = [
     "InputError",
@@ -34,3 +39,24 @@ __all__ = [
     "save_sam",
     "weights_sha256",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "checkpoint": (
+                "init_from_imagenet",
+                "load",
+                "official_state_dict",
+                "save_run_weights",
+                "save_sam",
+                "weights_sha256",
+            ),
+            "errors": ("InputError", "MissingExtra", "NonFiniteLoss"),
+            "fusion": ("fuse",),
+            "predictor": ("Prediction", "Predictor"),
+            "registry": ("build_image_encoder", "build_sam", "list_models"),
+            "sam": ("Sam",),
+            "sample": ("Sample",),
+        },
+    )

@@ -3,10 +3,15 @@
 `export_model` writes a folder, `verify_export` checks one again, `open_export` gives the model in it for a `Predictor`.
 """
 
-from encoders.export.certificate import Certificate, read_certificate
-from encoders.export.job import ExportRequest, export_model
-from encoders.export.opened import ExportedSam, open_export
-from encoders.export.verify import verify_export
+from typing import TYPE_CHECKING
+
+from encoders.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from encoders.export.certificate import Certificate, read_certificate
+    from encoders.export.job import ExportRequest, export_model
+    from encoders.export.opened import ExportedSam, open_export
+    from encoders.export.verify import verify_export
 
 __all__ = [
     "Certificate",
@@ -17,3 +22,14 @@ __all__ = [
     "read_certificate",
     "verify_export",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "certificate": ("Certificate", "read_certificate"),
+            "job": ("ExportRequest", "export_model"),
+            "opened": ("ExportedSam", "open_export"),
+            "verify": ("verify_export",),
+        },
+    )
