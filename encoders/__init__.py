@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from encoders.predictor import Prediction, Predictor
     from encoders.registry import build_image_encoder, build_sam, list_models
     from encoders.sam import Sam
+    from encoders.sam_predictor import SamPredictor
     from encoders.sample import Sample
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Sam",
+    "SamPredictor",
     "Sample",
     "build_image_encoder",
     "build_sam",
@@ -57,6 +59,7 @@ if not TYPE_CHECKING:
             "predictor": ("Prediction", "Predictor"),
             "registry": ("build_image_encoder", "build_sam", "list_models"),
             "sam": ("Sam",),
+            "sam_predictor": ("SamPredictor",),
             "sample": ("Sample",),
         },
     )

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.contract import MASK_STRIDE, STRIDE
+from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, resize_image
+from encoders.given_embedding import check_embedding, check_shape
+from encoders.given_image import check_image, check_images
 from encoders.preprocess import normalize_padded, pad_to, pad_to_square
-from encoders.prompts import prompts_to_frame
+from encoders.prompts import check_kinds, prompts_to_frame
 from encoders.unpadded import UnpaddedEncoder, rectangle
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
@@ -98,16 +100,21 @@ class Predictor:
         return self._check_one()
 
     def set_image(self, image: np.ndarray) -> None:
-        """Encode an image, (H, W, 3) uint8 RGB."""
-        self.set_images([image])
+        """Encode an image, (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: it is something else, see `encoders.given_image`, or the model is in train mode; an image that was set
+                before stays.
+        """
+        self.set_images([check_image(image)])
 
     def set_images(self, images: Sequence[np.ndarray]) -> None:
-        """Encode several images, (H, W, 3) uint8 RGB each, their sizes may differ, in one batch; ask with `predict_images`."""
-        if not len(images):
-            raise InputError("no image given; pass at least one (H, W, 3) uint8 RGB image")
-        for image in images:
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-                raise InputError(f"expected an (H, W, 3) uint8 RGB image, got {image.shape} {image.dtype}")
+        """Encode several images, (H, W, 3) uint8 RGB each, their sizes may differ, in one batch; ask with `predict_images`.
+
+        Raises:
+            InputError: as `set_image`; the message has the image's number.
+        """
+        images = check_images(images)
         if self.sam.training:
             raise InputError("the model is in train mode, where BatchNorm gives other results; call sam.eval() first")
         resized = [resize_image(image, image_size=self.image_size) for image in images]
@@ -132,13 +139,15 @@ class Predictor:
         return torch.stack([embeddings[number] for number in range(len(resized))])
 
     def set_embedding(self, embedding: Tensor, *, shape: Shape) -> None:
-        """Use a stored embedding, (1, 256, S/16, S/16), of an image of `shape` (height, width)."""
-        side = self.image_size // STRIDE
-        if tuple(embedding.shape[-2:]) != (side, side):
-            given = tuple(embedding.shape)
-            raise InputError(f"embedding is {given}, image size {self.image_size} needs {side} x {side}")
-        self._embeddings = embedding.to(self.sam.device)
-        self._shapes = [shape]
+        """Use a stored embedding, (1, 256, S/16, S/16) floating-point, of an image of `shape` (height, width).
+
+        It is used in float32.
+
+        Raises:
+            InputError: it has another shape or type, or values that are not finite; `shape` is no height and width.
+        """
+        embedding, shape = check_embedding(embedding, image_size=self.image_size), check_shape(shape)
+        self._embeddings, self._shapes = embedding.to(self.sam.device, torch.float32), [shape]
 
     def predict(
         self,
@@ -156,6 +165,10 @@ class Predictor:
             boxes: (P, 4) float xyxy, pixels of the original image.
             masks: (P, 1, S/4, S/4) float logits of an earlier round.
             multimask: three masks a prompt, else one.
+
+        Raises:
+            InputError: a prompt is no such array, not finite, has an unknown label, or lies more than the image's long side
+                outside it; see `encoders.prompts`.
         """
         self._check_one()
         prompts = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
@@ -181,17 +194,23 @@ class Predictor:
         Args:
             prompts: for each image its `points` and `labels`, `boxes`, `masks`, in pixels of that image; all images with the
                 same kinds and number of points a prompt, each with its own number of prompts.
+
+        Raises:
+            InputError: as `predict`; an unknown kind of prompt, or prompts for another number of images.
         """
         if not self._shapes:
             raise InputError("no image is set; call set_images first")
         if len(prompts) != len(self._shapes):
             raise InputError(f"{len(self._shapes)} images are set, prompts are given for {len(prompts)}")
-        return self._predict(prompts, multimask=multimask)
+        checked = [check_kinds(given, number=number) for number, given in enumerate(prompts)]
+        return self._predict(checked, multimask=multimask)
 
     @torch.inference_mode()
     def predict_torch(self, *, multimask: bool = True, **prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`predict` on tensors: prompts already in the input frame; gives masks, scores, logits on the device."""
         embedding = self._check_one()
+        if not prompts:
+            raise InputError("no prompt given; pass points with labels, boxes, or masks")
         index = torch.zeros(len(next(iter(prompts.values()))), dtype=torch.long, device=self.sam.device)
         logits, scores = self.sam.decode(embedding, image_index=index, multimask=multimask, **prompts)
         return self.sam.to_masks(logits, shape=self.shape), scores, logits

@@ -64,3 +64,39 @@ def test_no_photo(sam):
         encoders.Predictor(sam).set_images([])
     with pytest.raises(encoders.InputError, match="set_images first"):
         encoders.Predictor(sam).predict_images([])
+
+
+def test_a_kind_of_prompt_that_does_not_exist(sam, photos):
+    predictor = encoders.Predictor(sam)
+    predictor.set_images(photos[:2])
+    with pytest.raises(encoders.InputError, match="image 1 have an unknown kind 'box'; did you mean boxes"):
+        predictor.predict_images([PROMPTS[0], {"box": boxes(1, 0)}])
+    with pytest.raises(encoders.InputError, match="image 1 are a ndarray; expected a dict"):
+        predictor.predict_images([PROMPTS[0], boxes(1, 0)])
+
+
+def test_a_prompt_that_is_wrong_in_one_photo_only(sam, photos):
+    """The second photo is 50 pixels wide: what lies inside the first one is far outside it."""
+    predictor = encoders.Predictor(sam)
+    predictor.set_images(photos[:2])
+    far = np.array([[139.0, 5.0, 141.0, 30.0]])
+    with pytest.raises(encoders.InputError, match="far outside the photo of 50 x 90"):
+        predictor.predict_images([{"boxes": far}, {"boxes": far}])
+
+
+def test_the_photo_that_is_none_is_numbered(sam, photos):
+    with pytest.raises(encoders.InputError, match=r"image 2 of 3: expected an \(H, W, 3\) uint8"):
+        encoders.Predictor(sam).set_images([*photos[:2], None])
+
+
+def test_one_photo_in_the_place_of_a_list(sam, photos):
+    with pytest.raises(encoders.InputError, match="call set_image, or pass"):
+        encoders.Predictor(sam).set_images(photos[0])
+    with pytest.raises(encoders.InputError, match="expected a list of"):
+        encoders.Predictor(sam).set_images(None)
+
+
+def test_a_batch_of_photos_of_one_size_is_a_list_of_them(sam, photos):
+    together = encoders.Predictor(sam)
+    together.set_images(np.stack([photos[0], photos[2]]))
+    assert len(together.predict_images([PROMPTS[0], PROMPTS[1]])) == 2
