@@ -64,8 +64,8 @@ ALIKE = {"palette8": "int8"}  # precisions that must reach what another does
 # Random weights draw masks whose logits are near zero over wide areas, so that rounding moves their outlines: their IoU says
 # little, and logits and embeddings have to say the rest. In fp32 nothing moves.
 # In fp16 each layer rounds, and independent errors add up by the square root of their number: of the embedding, 2e-4 to 4.2e-4
-# times that root was measured, from 69 to 217 layers.
-FP16_ERROR_PER_ROOT_LAYER = 5e-4
+# times that root was measured on RepViT (72 to 217 layers), up to 6e-4 on TinyViT (69).
+FP16_ERROR_PER_ROOT_LAYER = 6.5e-4
 UNTRAINED_IOU = {"iou_mean": 0.95, "iou_min": 0.5, "iou_photo_min": 0.9}
 
 

@@ -121,8 +121,8 @@ def test_random_weights_are_held_to_numbers_rather_than_to_outlines():
 
 def test_a_deep_encoder_may_round_more_in_fp16_alone():
     deep = thresholds_for("fp16", layers=217)
-    assert deep.embedding_relative_error == pytest.approx(5e-4 * 217**0.5)
-    assert thresholds_for("fp16", layers=40) == thresholds_for("fp16")
+    assert deep.embedding_relative_error == pytest.approx(6.5e-4 * 217**0.5)
+    assert thresholds_for("fp16", layers=30) == thresholds_for("fp16")
     assert thresholds_for("fp32", layers=217) == thresholds_for("fp32") and deep.iou_mean == thresholds_for("fp16").iou_mean
     assert rounding_layers(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Sequential(nn.Linear(1, 1)))) == 2
 
