@@ -1,35 +1,74 @@
-"""The command line: `repvit-sam`, also `python -m distill`."""
+"""The command line: `repvit-sam`, also `python -m distill`.
+
+Help, `models` and the like answer at once: a command's module, and torch with it, is imported when the command is chosen.
+"""
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
-from distill import (
-    commands_about,
-    commands_cache,
-    commands_classifier,
-    commands_compare,
-    commands_data,
-    commands_edges,
-    commands_eval,
-    commands_export,
-    commands_ingest,
-    commands_instance,
-    commands_latency,
-    commands_lint,
-    commands_masks,
-    commands_train,
-    eval_group,
-    export_group,
-)
+from distill.ending import ends_quietly, flush_output, print_anything
+from distill.lazy_group import Entry, LazyGroup
 from distill.starter import end_with_starter
+from distill.versions import DISTRIBUTION, installed_version
 from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
 from encoders.files import os_error_message
 
+COMMANDS = {  # a command's help here is the first paragraph of its own, its modules are files of `distill`
+    "quickstart": Entry(
+        "The main job on the shipped sample: teacher, cache, two students, the table. Minutes on a CPU.", ("commands_train",)
+    ),
+    "ingest": Entry(
+        "Plan and quarantine list of a source, without a teacher: plan.json and quarantine.jsonl. Run it again to go on.",
+        ("commands_ingest",),
+    ),
+    "precompute": Entry(
+        "One pass of the teacher over photos, into shards; run it again to continue, or on more machines to share the work.",
+        ("commands_data",),
+    ),
+    "cache": Entry("Look at a cache of teacher embeddings.", ("commands_cache",)),
+    "distill": Entry(
+        "The DeepSpeed run; run it again to continue it, with --set schedule.steps=N to make it longer.", ("commands_train",)
+    ),
+    "eval": Entry(
+        "Zero-shot suites: of models, or of files made elsewhere.",
+        ("eval_group", "commands_eval", "commands_instance", "commands_edges"),
+    ),
+    "compare": Entry(
+        "The table: teacher, students, MobileSAM's architecture, baselines; published numbers on request. All are fractions.",
+        ("commands_compare",),
+    ),
+    "masks": Entry("All masks of photos by a grid of points, one JSON a photo; run it again to continue.", ("commands_masks",)),
+    "export": Entry(
+        "Models for other runtimes and tools, each with a certificate of what it computes.",
+        ("export_group", "commands_export", "commands_classifier"),
+    ),
+    "latency": Entry("Time models on this machine, and compare with phones and published latencies.", ("commands_latency",)),
+    "lint-device": Entry(
+        "Count a model's Core ML operations and bytes, and name what published rules say of the Neural Engine.",
+        ("commands_lint",),
+    ),
+    "models": Entry("Names that --model and model.arch understand.", ("commands_about",)),
+    "suites": Entry(
+        "The suites that `eval --suite` knows, with what each measures and the data it needs.", ("commands_suites",)
+    ),
+    "configs": Entry("The configs that --config knows by name, with what each is for.", ("commands_configs",)),
+    "doctor": Entry("What this machine has, what is missing and how to get it.", ("commands_about",)),
+}
+
+
+class Commands(LazyGroup):
+    """The commands of `repvit-sam`."""
+
+    entries = COMMANDS
+    loaded: ClassVar[dict[str, Any]] = {}
+
+
 app = typer.Typer(
     name="repvit-sam",
+    cls=Commands,
     help="Distil SAM's image encoder into RepViT encoders, and prove the result.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,31 +76,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{DISTRIBUTION} {installed_version(DISTRIBUTION) or '(not installed)'}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = 0) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+    local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = 0,
+) -> None:
     """Distil SAM's image encoder into RepViT encoders, and prove the result."""
     # --local_rank: the deepspeed launcher puts it before the command; the environment says the same
-
-
-for module in (
-    commands_train,
-    commands_ingest,
-    commands_data,
-    commands_cache,
-    eval_group,
-    commands_eval,
-    commands_instance,
-    commands_masks,
-    commands_edges,
-    commands_compare,
-    export_group,
-    commands_export,
-    commands_classifier,
-    commands_latency,
-    commands_lint,
-    commands_about,
-):
-    module.register(app)
 
 
 def _show(
@@ -75,17 +104,26 @@ def _show(
 
 
 def main() -> None:
-    """Run the command line: 0 on success, 2 on bad input, 1 on failure; errors go to stderr."""
+    """Run the command line: 0 on success, 2 on bad input, 1 on failure; errors go to stderr.
+
+    As programs that a signal ends: 141 where the reader of the output has gone, 130 at Ctrl-C.
+    """
     end_with_starter()
+    print_anything()
     warnings.showwarning = _show
-    try:
-        app()
-    except (InputError, MissingExtra) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # what reads or writes a file says more where it knows more
-        print(f"error: {os_error_message(error)}", file=sys.stderr)
-        sys.exit(2)
-    except NonFiniteLoss as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    with ends_quietly():
+        try:
+            app()
+        except (InputError, MissingExtra) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # what reads or writes a file says more where it knows more
+            print(f"error: {os_error_message(error)}", file=sys.stderr)
+            sys.exit(2)
+        except NonFiniteLoss as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            flush_output()

@@ -1,18 +1,14 @@
 """Commands that look around: models, doctor."""
 
-import importlib.metadata
 import json
-import os
-import platform
-import re
-from typing import Any
+from typing import Annotated
 
 import typer
 
-import encoders
+from distill.engine_check import try_engine
+from distill.machine import machine_facts
 from distill.options import JsonOption
-from distill.versions import DISTRIBUTION, installed_version, reported_versions
-from encoders.registry import SHIPPED_WEIGHTS
+from encoders.model_names import MODEL_NAMES
 
 
 def models(json_: JsonOption = False) -> None:
@@ -20,16 +16,20 @@ def models(json_: JsonOption = False) -> None:
 
     Example: repvit-sam models --json
     """
-    names = encoders.list_models()
-    print(json.dumps(names) if json_ else "\n".join(names))
+    print(json.dumps(MODEL_NAMES) if json_ else "\n".join(MODEL_NAMES))
 
 
-def doctor(json_: JsonOption = False) -> None:
-    """What this machine can do, what is missing and how to get it.
+def doctor(
+    full: Annotated[bool, typer.Option("--full", help="Start the training engine and take a step; up to a minute.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """What this machine has, what is missing and how to get it.
 
-    Example: repvit-sam doctor
+    Versions are those that are installed; that they work is only tried with --full.
+
+    Example: repvit-sam doctor --full
     """
-    facts = machine_facts()
+    facts = machine_facts() | (try_engine() if full else {"training": "not tried; repvit-sam doctor --full starts the engine"})
     if json_:
         print(json.dumps(facts))
         return
@@ -40,49 +40,6 @@ def doctor(json_: JsonOption = False) -> None:
                 print(f"  {name}: {', '.join(detail) if isinstance(detail, list) else detail}")
         else:
             print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
-
-
-def machine_facts() -> dict[str, Any]:
-    """Versions, devices, engine and what is missing; JSON types only."""
-    import torch
-
-    from distill.place import cuda_wanted
-
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "python": platform.python_version(),
-        "versions": {name: version or "not installed" for name, version in reported_versions().items()},
-        "cpu cores": os.cpu_count(),
-        "gpus": gpus or "none",
-        "training": engine_state(f"{len(gpus)} x CUDA with NCCL" if cuda_wanted() else "the CPU with gloo"),
-        "shipped weights": {name: "there" if path.is_file() else "missing" for name, path in SHIPPED_WEIGHTS.items()},
-        "missing": {f"pip install '{DISTRIBUTION}[{extra}]'": names for extra, names in missing_extras().items()},
-    }
-
-
-def engine_state(device: str) -> str:
-    """Whether DeepSpeed can be imported, and what it would train on."""
-    from distill.engine import import_deepspeed
-
-    try:
-        import_deepspeed()
-    except Exception as error:  # whatever a broken CUDA or compiler setup makes its import raise: that is the finding
-        return f"DeepSpeed does not start: {type(error).__name__}: {error}"
-    return f"DeepSpeed on {device}"
-
-
-def missing_extras() -> dict[str, list[str]]:
-    """Extra -> packages of it that are not installed, as this distribution's own metadata lists them."""
-    missing: dict[str, list[str]] = {}
-    try:
-        requirements = importlib.metadata.requires(DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError:
-        return missing
-    for requirement in requirements:
-        name, extra = re.match(r"[\w.-]+", requirement), re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if name and extra and installed_version(name[0]) is None:
-            missing.setdefault(extra[1], []).append(name[0])
-    return missing
 
 
 def register(app: typer.Typer) -> None:

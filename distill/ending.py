@@ -1,0 +1,77 @@
+"""How the command line ends where the reader of its output has gone, or where it is interrupted; and what it can print."""
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+READER_GONE, INTERRUPTED = 128 + 13, 128 + signal.SIGINT  # exit codes of a process that SIGPIPE or SIGINT ends
+
+
+@contextmanager
+def ends_quietly() -> Iterator[None]:
+    """End the process without a word where the reader of stdout or stderr has gone (141), or at Ctrl-C (130).
+
+    Raises:
+        RuntimeError: another pipe broke, to a process or a server: that is a failure.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError as error:
+        gone = [reader_gone(stream) for stream in (sys.stdout, sys.stderr)]
+        if not any(gone):
+            raise RuntimeError(f"what a process or connection was sent could not be delivered: {error}") from error
+        sys.exit(READER_GONE)
+
+
+def flush_output() -> None:
+    """Write what is left of stdout.
+
+    Ends the process where it cannot be: with 141 where its reader has gone, with 2 and a message on a full disk.
+    """
+    if sys.stdout is None:  # closed before Python started
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop(sys.stdout)
+        sys.exit(READER_GONE)
+    except OSError as error:
+        print(f"error: standard output cannot be written ({error.strerror}); choose another place for it", file=sys.stderr)
+        drop(sys.stdout)
+        sys.exit(2)
+
+
+def reader_gone(stream: TextIO | None) -> bool:
+    """Whether a stream is a pipe without a reader; if so, what is written to it goes nowhere from now on."""
+    try:
+        descriptor = -1 if stream is None else stream.fileno()
+    except OSError:  # no file, as where a test listens
+        return False
+    if stream is None or descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)  # nothing is asked for: errors are always told
+    gone = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    if gone:
+        drop(stream)
+    return gone
+
+
+def drop(stream: TextIO) -> None:
+    """Let a stream end nowhere; Python would otherwise complain about what it still holds when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def print_anything() -> None:
+    """Let stdout and stderr show what their encoding lacks, such as names of other scripts, as escapes like `\\u65e5`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

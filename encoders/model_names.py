@@ -1,0 +1,18 @@
+"""Names of the models that the registry builds, and the weights that are shipped, without importing what they are built of."""
+
+from pathlib import Path
+
+MODEL_NAMES = (
+    "repvit_m0_6",
+    "repvit_m0_9",
+    "repvit_m1_0",
+    "repvit_m1_1",
+    "repvit_m1_5",
+    "repvit_m2_3",
+    "tiny_vit",
+    "sam_vit_b",
+    "sam_vit_l",
+    "sam_vit_h",
+    "sam_demo",
+)
+SHIPPED_WEIGHTS = {"sam_demo": Path(__file__).parent / "assets" / "sam_demo.safetensors"}
