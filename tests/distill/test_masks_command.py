@@ -1,6 +1,7 @@
 """`repvit-sam masks`: SA-1B's format, continued, and what it says where something is wrong."""
 
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -60,14 +61,14 @@ def test_the_same_command_continues_and_another_one_is_refused(masks, photos, tm
     path.unlink()
     code, out, _ = masks(*arguments)
     assert code == 0 and path.read_bytes() == first
-    assert json.loads(out) | {"masks": 0} == {"written": 1, "kept": 1, "masks": 0, "failed": {}}
+    assert json.loads(out) | {"masks": 0} == {"written": 1, "kept": 1, "masks": 0, "failed": {}, "without": 0}
     code, _, err = masks(*arguments, "--budget", 4)
     assert code == 2 and "budget None there and 4 now" in err and "another folder" in err
 
 
 def test_one_photo_under_a_budget(masks, photos, tmp_path):
     code, out, _ = masks("--photos", photos / "b.png", "--out", tmp_path / "out", *SETTINGS, "--budget", 2)
-    assert code == 0 and "1 photos" in out
+    assert code == 0 and "1 photo with " in out
     record = json.loads((tmp_path / "out" / "b.json").read_text())
     assert len({tuple(a["point_coords"][0]) for a in record["annotations"]}) <= 2
     assert record["generator"]["budget"] == 2
@@ -104,21 +105,28 @@ def test_another_photo_of_the_same_name_is_noticed(masks, photos, tmp_path):
     assert code == 2 and "b.json was made otherwise: image_sha256" in err and "delete the file to make it anew" in err
 
 
-def test_photos_without_a_mask_are_told_what_to_lower(masks, photos, tmp_path):
-    code, out, err = masks("--photos", photos, "--out", tmp_path / "out", "--points", 2, "--min-iou", 1, "--image-size", 64)
-    assert code == 0 and "with 0 masks" in out
-    assert "no mask passed --min-iou 1 and --min-stability 0.95; the highest on " in err and ".png are " in err
+def test_photos_without_a_mask_are_told_what_to_lower_and_are_not_done(masks, photos, tmp_path):
+    arguments = ("--photos", photos, "--out", tmp_path / "out", "--points", 2, "--image-size", 64)
+    code, out, err = masks(*arguments, "--min-iou", 1)
+    assert code == 0 and "with 0 masks" in out and "no mask in 2 photos" in out
+    assert err.count("note: ") == 1 and err.index("note: ") < err.index("photo 2/2")
+    assert "no mask of b.png passed --min-iou 1 and --min-stability 0.95; the highest there are " in err
+    lower = re.search(r"e\.g\. (--min-iou \S+ --min-stability \S+)", err)[1].split()
+    code, out, _ = masks(*arguments, *lower, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["written"] == 2 and found["masks"] > 0
+    assert json.loads(masks(*arguments, *lower, "--json")[1]) == found | {"written": 0, "kept": 2, "masks": 0}
+
+
+def test_overlays_are_photos_with_coloured_masks(masks, photos, tmp_path):
+    code, _, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS, "--overlays", tmp_path / "seen")
+    assert code == 0, err
+    picture, photo = Image.open(tmp_path / "seen" / "b.jpg"), Image.open(photos / "b.png")
+    assert picture.size == (72, 40) and (tmp_path / "seen" / "more_a.jpg").is_file()
+    assert np.abs(np.asarray(picture, np.int16) - np.asarray(photo, np.int16)).mean() > 10
 
 
 def test_a_file_where_the_folder_should_be(masks, photos, tmp_path):
     (tmp_path / "out").write_text("x")
     code, _, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS)
     assert code == 2 and "cannot be made a folder" in err
-
-
-def test_the_photo_that_is_told_of_is_the_last_that_was_asked(masks, photos, tmp_path):
-    strict = ("--out", tmp_path / "out", "--points", 2, "--min-iou", 1, "--image-size", 64)
-    assert masks("--photos", photos / "more" / "a.png", *strict)[0] == 0
-    (photos / "more" / "a.png").rename(photos / "a.png")  # sorts first, and is done
-    code, _, err = masks("--photos", photos, *strict)
-    assert code == 0 and "the highest on b.png are " in err
