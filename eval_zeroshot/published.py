@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+
+from eval_zeroshot.shipped import shipped_yaml
 
 
 class PublishedGroup(BaseModel):
@@ -73,8 +73,7 @@ class PublishedRow(BaseModel):
 @cache
 def published_groups() -> tuple[PublishedGroup, ...]:
     """All groups of the shipped table, in its order."""
-    text = files("eval_zeroshot").joinpath("data/published.yaml").read_text(encoding="utf-8")
-    return tuple(TypeAdapter(list[PublishedGroup]).validate_python(yaml.safe_load(text)))
+    return tuple(TypeAdapter(list[PublishedGroup]).validate_python(shipped_yaml("published.yaml")))
 
 
 def published_rows(suites: Iterable[str] | None = None) -> list[PublishedRow]:

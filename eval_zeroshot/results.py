@@ -1,7 +1,6 @@
 """One measured number with all that is needed to trust it, and files of such numbers, one JSON line each."""
 
 import json
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,22 +9,27 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.errors import InputError, InputWarning
-from encoders.files import atomic_path
+from encoders.files import atomic_path, check_output_folder, read_bounded, write_errors
+from encoders.untrusted import parse_json, whole_lines
+from eval_zeroshot.appending import append_text, drop_torn_line
+from eval_zeroshot.lines import FIELD, parse_line, problem, with_checksum
 from eval_zeroshot.metrics import mean_and_error
 
 Direction = Literal["higher", "lower"]
 Role = Literal["teacher", "student", "baseline"]
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
+MAX_BYTES = 2**28  # of a file of results
+EDITED = f"run eval again, or, if you changed it on purpose, remove its field {FIELD}"
 
 
 class Estimate(BaseModel):
-    """A mean over n objects with its standard error; None where n is too small to have one.
+    """A mean over n objects with its standard error; None where n is too small to have one. All numbers are finite.
 
     `low` and `high` are the ends of a 95 % bootstrap interval over photos, where it was made; see `statistics`. It takes
     objects of one photo as they are, together; the standard error takes them for independent.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     value: float | None
     n: int
@@ -86,11 +90,11 @@ class Result(Estimate):
     seed: int = 0
 
     def to_line(self) -> str:
-        """The JSON line of this result, newline included; no date, so the same run gives the same bytes."""
+        """The JSON line of this result, checksum and newline included; no date, so the same run gives the same bytes."""
         line = self.model_dump(mode="json")
         if self.padding is None:
             del line["padding"]
-        return json.dumps(line, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(with_checksum(line), sort_keys=True, allow_nan=False) + "\n"
 
     @property
     def sort_key(self) -> tuple[str, str, str, int, str]:
@@ -99,9 +103,13 @@ class Result(Estimate):
 
 
 def write_results(path: Path | str, results: Iterable[Result]) -> None:
-    """Write results in stable order under a temporary name, then rename: the file is whole or absent."""
+    """Write results in stable order under a temporary name, then rename: the file is whole or absent.
+
+    Raises:
+        InputError: it cannot be written, as on a full disk.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_output_folder(path.parent)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(result.to_line() for result in sorted(results, key=lambda result: result.sort_key))
 
@@ -124,60 +132,50 @@ def others(earlier: Iterable[Result], *, than: Iterable[Result]) -> list[Result]
 
 
 def append_results(path: Path | str, results: Iterable[Result]) -> None:
-    """Add lines to a results file; the fragment of a line that a killed writer left is cut off, with a warning."""
+    """Add lines to a results file, all or none; the fragment of a line that a killed writer left is cut off, with a warning.
+
+    Raises:
+        InputError: it cannot be written, as on a full disk.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drop_torn_line(path)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.writelines(result.to_line() for result in results)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def drop_torn_line(path: Path) -> None:
-    """Cut an unterminated last line off a JSON-lines file, with a warning; it was never finished."""
-    if not path.is_file():
-        return
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        warnings.warn(f"{path}: dropped an unfinished last line of {len(data) - whole} bytes", InputWarning, stacklevel=3)
-        with path.open("r+b") as stream:
-            stream.truncate(whole)
+    check_output_folder(path.parent)
+    with write_errors(path):
+        drop_torn_line(path)
+    append_text(path, "".join(result.to_line() for result in results))
 
 
 def read_results(path: Path | str) -> list[Result]:
-    """All results of a JSON-lines file, in its order. An unterminated last line is left out with a warning.
+    """All results of a JSON-lines file, in its order. A last line that was cut off is left out with a warning.
 
     Raises:
-        InputError: the file is missing, a finished line is no result (it names the line), or no line is finished.
+        InputError: the file is missing, or a line is damaged, edited or no result (it names the line), or no line is whole.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a results file written by an evaluation (JSON lines)")
-    results = []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith("\n") and not _is_result(line):
-            if len(lines) == 1:
-                raise InputError(f"{path} has no finished line; expected a results file written by an evaluation (JSON lines)")
-            warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
-            continue
-        if not line.strip():
-            continue
-        try:
-            results.append(Result.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise InputError(f"{path}, line {number}: not a result ({where}: {first['msg']})") from error
-    return results
-
-
-def _is_result(line: str) -> bool:
-    """Whether a line is whole but for its end."""
+    expected = "expected a results file written by an evaluation (JSON lines)"
     try:
-        Result.model_validate_json(line)
-    except ValidationError:
+        lines, last = whole_lines(read_bounded(Path(path), max_bytes=MAX_BYTES, name=str(path)))
+    except InputError as error:
+        raise InputError(f"{error}; {expected}") from error
+    if last.strip():
+        if _is_json(last):  # it lacks its newline alone
+            lines.append(last)
+        elif not lines:
+            raise InputError(f"{path} has no finished line; {expected}")
+        else:
+            warnings.warn(f"{path}: line {len(lines) + 1} is unfinished and was left out", InputWarning, stacklevel=2)
+    return [_result(line, name=f"{path}, line {number},") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _result(line: bytes, *, name: str) -> Result:
+    record, _ = parse_line(line, name=name, edited=EDITED)
+    try:
+        return Result.model_validate(record)
+    except ValidationError as error:
+        raise InputError(f"{name} is not a result ({problem(error)}); give a file that eval has written") from error
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        parse_json(line, name="line")
+    except InputError:
         return False
     return True

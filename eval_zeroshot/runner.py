@@ -2,23 +2,27 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from encoders.errors import InputError, did_you_mean
 from encoders.sample import Sample
 from eval_zeroshot.datasets import EvalDataset
+from eval_zeroshot.lines import problem
 from eval_zeroshot.observations import Observation, ObservationStore, dataset_sha256
 from eval_zeroshot.plausible import BoxCheck
+from eval_zeroshot.progress import Progress, chosen_progress
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Result, Role
 from eval_zeroshot.suite import Follows, KeepsFiles, Suite
 from eval_zeroshot.summaries import summarise_all
 
-Progress = Callable[[int, int | None], None]  # (photos done, photos in all if known), after each photo
+Stores = Mapping[tuple[str, str], ObservationStore]  # (suite, model) -> its observations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ def evaluate(
     dataset: str | None = None,
     facts: Mapping[str, ModelFacts] | None = None,
     state: Path | str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> list[Result]:
     """Run named predictors through suites in one pass over the samples.
 
@@ -59,14 +63,16 @@ def evaluate(
         dataset: name in results; the samples' own when None.
         facts: what results say of a model; a predictor's own `role` counts where there is none.
         state: folder for what was seen so far. The same call continues there: a photo that a model has answered is not
-            asked again, the reference's masks included. Other weights or another image size start afresh beside it.
-        progress: called after each photo.
+            asked again, the reference's masks included. Other weights or another image size start afresh beside it. A folder
+            that is not there is made, and stays once something was seen.
+        progress: called after each photo; True prints how many are done to stderr, every few seconds.
 
     Returns:
         One result for each suite and model, in this order, with intervals where the suite can be resampled.
 
     Raises:
-        InputError: an unknown reference or baseline, two samples of one key, or a state of other photos or annotations.
+        InputError: an unknown reference or baseline, two samples of one key, a state of other photos or annotations or one that
+            cannot be read or written, or an answer that holds no finite numbers.
     """
     for what, wanted in (("reference", reference), ("model to compare against", against)):
         if wanted is not None and wanted not in predictors:
@@ -74,12 +80,10 @@ def evaluate(
             raise InputError(among + did_you_mean(wanted, predictors))
     name = dataset or str(getattr(samples, "name", "samples"))
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
-    stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=name)
     total = len(samples) if isinstance(samples, Sized) else None
-    try:
-        digests = _observe_all(predictors, suites, samples, stores, progress, total=total, dataset=name)
-    finally:
-        _close(stores)
+    show = chosen_progress(progress)
+    with _opened(state, predictors=predictors, suites=suites, known=known, dataset=name) as stores:
+        digests = _observe_all(predictors, suites, samples, stores, show, total=total, dataset=name)
     shown = dataset_sha256(digests.values())
 
     def seen_by(suite: Suite, model: str) -> list[Observation]:
@@ -108,7 +112,7 @@ def observe_share(
     state: Path | str,
     facts: Mapping[str, ModelFacts] | None = None,
     reference: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> None:
     """One process's part of what `evaluate` asks, kept in `state`; `evaluate` then sums up, and asks what is still missing.
 
@@ -121,25 +125,18 @@ def observe_share(
     """
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     part = f"rank-{rank}-of-{world_size}"
-    stores = _open_stores(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part)
     numbers = [number for block in samples.blocks()[rank::world_size] for number in block]
     mine = (samples[number] for number in numbers)
-    try:
-        _observe_all(predictors, suites, mine, stores, progress, total=len(numbers))
-    finally:
-        _close(stores)
-
-
-def _close(stores: Mapping[tuple[str, str], ObservationStore]) -> None:
-    for store in stores.values():
-        store.close()
+    show = chosen_progress(progress)
+    with _opened(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part) as stores:
+        _observe_all(predictors, suites, mine, stores, show, total=len(numbers))
 
 
 def _observe_all(
     predictors: Mapping[str, PredictorLike],
     suites: Sequence[Suite],
     samples: Iterable[Sample],
-    stores: Mapping[tuple[str, str], ObservationStore],
+    stores: Stores,
     progress: Progress | None,
     *,
     total: int | None,
@@ -155,6 +152,8 @@ def _observe_all(
         boxes.look_at(sample)
         if sample.key in found:
             raise InputError(f"two samples have the key {sample.key}; keys must be unique within a data set")
+        if not _is_text(sample.key):
+            raise InputError(f"the photo {sample.key!r} has a name that is not UTF-8; rename its file")
         shown = {"image_sha256": sample.image_sha256(), "annotations_sha256": sample.annotations_sha256()}
         found[sample.key] = shown["annotations_sha256"]
         for model, predictor in predictors.items():
@@ -167,19 +166,35 @@ def _observe_all(
                 predictor.set_image(sample.image)
             for suite in due:
                 store = stores[suite.name, model]
-                if isinstance(suite, KeepsFiles):
-                    seen = suite.observe_keeping(predictor, sample, folder=store.folder)
-                elif isinstance(suite, Follows):
-                    before = store.found.get(suite.predecessor(sample) or "")
-                    seen = suite.observe_following(predictor, sample, before=before)
-                else:
-                    seen = suite.observe(predictor, sample)
+                try:
+                    seen = _observe(suite, predictor, sample, store)
+                except ValidationError as error:
+                    where = f"{model}, suite {suite.name}, photo {sample.key}"
+                    raise InputError(f"{where}: the answer cannot be kept ({problem(error)})") from error
                 store.add(seen.model_copy(update=shown))
         if progress is not None:
             progress(len(found), total)
     if dataset is not None:
         boxes.warn(dataset)
     return found
+
+
+def _observe(suite: Suite, predictor: PredictorLike, sample: Sample, store: ObservationStore) -> Observation:
+    if isinstance(suite, KeepsFiles):
+        return suite.observe_keeping(predictor, sample, folder=store.folder)
+    if isinstance(suite, Follows):
+        before = store.found.get(suite.predecessor(sample) or "")
+        return suite.observe_following(predictor, sample, before=before)
+    return suite.observe(predictor, sample)
+
+
+def _is_text(key: str) -> bool:
+    """Whether a file can hold it; a name on Linux is bytes, which need be no UTF-8."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _facts(
@@ -202,7 +217,8 @@ def _unpadded(predictor: PredictorLike) -> bool:
     return getattr(predictor, "padding", True) is False
 
 
-def _open_stores(
+@contextmanager
+def _opened(
     state: Path | str | None,
     *,
     predictors: Mapping[str, PredictorLike],
@@ -210,12 +226,13 @@ def _open_stores(
     known: Mapping[str, ModelFacts],
     dataset: str,
     part: str | None = None,
-) -> dict[tuple[str, str], ObservationStore]:
-    """(suite, model) -> its observations; the file's name holds a digest of all that makes them comparable."""
+) -> Iterator[Stores]:
+    """The stores, closed after the block; the file's name holds a digest of all that makes observations comparable."""
     stores: dict[tuple[str, str], ObservationStore] = {}
     names = [suite.name for suite in suites]
     if len(set(names)) < len(names):
         raise InputError(f"two suites have one name among {', '.join(names)}; give each suite once")
+    new = state is not None and not Path(state).exists()
     try:
         for model, predictor in predictors.items():
             weights = None if state is None else known[model].sha256 or fingerprint(predictor)
@@ -235,10 +252,13 @@ def _open_stores(
                 parts = (re.sub(r"[^\w\-]+", "_", part) for part in (dataset, suite.name, model))
                 path = None if state is None else Path(state) / f"{'.'.join(parts)}.{digest}.jsonl"
                 stores[suite.name, model] = ObservationStore(path, identity=identity, part=part)
-    except BaseException:
-        _close(stores)
-        raise
-    return stores
+        yield stores
+    finally:
+        for store in stores.values():
+            store.close()
+        if new and state is not None:
+            with suppress(OSError):  # something was seen
+                Path(state).rmdir()
 
 
 def fingerprint(predictor: PredictorLike) -> str:

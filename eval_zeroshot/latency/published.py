@@ -1,13 +1,12 @@
 """Latencies as their authors printed them, with citations: for orientation, never divided by measured ones."""
 
 from functools import cache
-from importlib.resources import files
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from eval_zeroshot.latency.rows import Part
+from eval_zeroshot.shipped import shipped_yaml
 
 
 class PublishedLatencies(BaseModel):
@@ -42,5 +41,4 @@ class PublishedLatencies(BaseModel):
 @cache
 def published_latencies() -> tuple[PublishedLatencies, ...]:
     """All entries of the shipped file, in its order."""
-    text = files("eval_zeroshot").joinpath("data/published_latency.yaml").read_text(encoding="utf-8")
-    return tuple(TypeAdapter(list[PublishedLatencies]).validate_python(yaml.safe_load(text)))
+    return tuple(TypeAdapter(list[PublishedLatencies]).validate_python(shipped_yaml("published_latency.yaml")))

@@ -1,6 +1,5 @@
 """Files of latency rows, one JSON line each, and JSON lists of rows."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,9 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from encoders.errors import InputError, InputWarning
 from encoders.files import read_bounded, write_errors
+from encoders.untrusted import parse_json, whole_lines
+from eval_zeroshot.appending import append_text, drop_torn_line
 from eval_zeroshot.latency.output import check_output_file
 from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.results import drop_torn_line
+from eval_zeroshot.lines import problem
 
 MAX_BYTES = 2**26  # of a file of rows
 
@@ -34,29 +35,25 @@ def check_appendable(path: Path) -> None:
 
 
 def append_rows(path: Path, rows: Iterable[LatencyRow]) -> None:
-    """Append finished rows to a file and make sure that they are on disk. The fragment of a killed writer is cut off.
+    """Append finished rows to a file, all or none, and make sure that they are on disk. A killed writer's fragment is cut off.
 
     Raises:
         InputError: the file cannot be written, as on a full disk.
     """
     with write_errors(path):
         end_last_line(path)
-        with path.open("a", encoding="utf-8") as stream:
-            stream.writelines(row.to_line() for row in rows)
-            stream.flush()
-            os.fsync(stream.fileno())
+    append_text(path, "".join(row.to_line() for row in rows))
 
 
 def end_last_line(path: Path) -> None:
     """Give the last line of a file its newline if it is a whole row, and drop it with a warning if it is a fragment."""
     if not path.is_file():
         return
-    data = path.read_bytes()
-    last = data[data.rfind(b"\n") + 1 :]
+    _, last = whole_lines(path.read_bytes())
     if last:
         try:
-            LatencyRow.model_validate_json(last)
-        except ValidationError:
+            parse(LatencyRow, last, where=str(path))
+        except InputError:
             drop_torn_line(path)
         else:
             with path.open("ab") as stream:
@@ -70,13 +67,13 @@ def read_rows(path: Path) -> list[LatencyRow]:
         InputError: the file is missing, or a line is not a row (the message names line and field).
     """
     rows = []
-    lines = read_bounded(path, max_bytes=MAX_BYTES, name=str(path)).splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
+    lines, rest = whole_lines(read_bounded(path, max_bytes=MAX_BYTES, name=str(path)))
+    for number, line in enumerate([*lines, rest], start=1):
         try:
             if line.strip():
                 rows.append(parse(LatencyRow, line, where=f"{path}, line {number}: not a row of repvit-sam latency"))
         except InputError:
-            if line.endswith(b"\n"):
+            if number <= len(lines):
                 raise
             warnings.warn(f"{path}: line {number} is unfinished and was left out", InputWarning, stacklevel=2)
     if not rows:
@@ -94,8 +91,8 @@ def read_row_list(path: Path) -> list[LatencyRow] | None:
         if not stream.read(64).lstrip().startswith(b"["):
             return None
     content = read_bounded(path, max_bytes=MAX_BYTES, name=str(path))
-    rows: list[LatencyRow] = validated(
-        TypeAdapter(list[LatencyRow]).validate_json, content, where=f"{path}: not a list of rows of repvit-sam latency"
+    rows: list[LatencyRow] = _validated(
+        TypeAdapter(list[LatencyRow]).validate_python, content, where=f"{path}: not a list of rows of repvit-sam latency"
     )
     if not rows:
         raise InputError(f"{path} has no row; the list is empty")
@@ -103,25 +100,22 @@ def read_row_list(path: Path) -> list[LatencyRow] | None:
 
 
 def parse(kind: type[Any], content: str | bytes, *, where: str) -> Any:
-    """A pydantic object from JSON; see `validated`."""
-    return validated(kind.model_validate_json, content, where=where)
-
-
-def validated(validate: Callable[[str | bytes], Any], content: str | bytes, *, where: str) -> Any:
-    """What pydantic makes of JSON.
+    """A pydantic object from JSON.
 
     Args:
         where: beginning of the error message: the file, and what it was expected to be.
 
     Raises:
-        InputError: the content does not fit; the message names the first wrong field.
+        InputError: it is not JSON, or does not fit; the message names the first wrong field.
     """
+    return _validated(kind.model_validate, content, where=where)
+
+
+def _validated(validate: Callable[[Any], Any], content: str | bytes, *, where: str) -> Any:
     try:
-        return validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{where} ({field}: {first['msg']})") from error
+        return validate(parse_json(content, name="it"))
+    except (InputError, ValidationError) as error:
+        raise InputError(f"{where} ({problem(error)})") from error
 
 
 def latest(rows: Iterable[LatencyRow]) -> list[LatencyRow]:

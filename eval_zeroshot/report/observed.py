@@ -1,19 +1,19 @@
 """What models saw, found again beside their results: the observations that `evaluate` keeps to continue from."""
 
-import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from encoders.errors import InputError, InputWarning
 from eval_zeroshot.hits import NO_OBJECT
-from eval_zeroshot.observations import Observation, dataset_sha256
+from eval_zeroshot.observations import Observation, dataset_sha256, read_identity, read_observations
 from eval_zeroshot.results import Result
 
 SAME = ("dataset", "suite", "version", "protocol", "model", "image_size")  # what an identity and its result have in common
 TOLERANCE = 1e-9
+MAX_HEADER = 2**20  # bytes of the first line of a file of observations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class ObservedFiles:
 
     Args:
         states: folders; one that does not exist has nothing.
+
+    Warns:
+        InputWarning: the first line of a file is damaged, so that nobody knows whose observations it has.
     """
 
     def __init__(self, states: Iterable[Path]) -> None:
@@ -43,6 +46,9 @@ class ObservedFiles:
         """The observations that a result was made from, None where there are none; a file of each rank is one of several.
 
         Of observations of several weights under one name, those of the result's checksum count, without one the newest.
+
+        Raises:
+            InputError: a line of a file is damaged, edited or something else; names the line.
         """
         stores: dict[tuple[Path, str], list[Path]] = {}  # newest first
         for identity, path in self._files:
@@ -51,7 +57,7 @@ class ObservedFiles:
         for paths in stores.values():
             photos: dict[str, Observation] = {}
             for path in paths:
-                photos |= _read(path)
+                photos |= {seen.key: seen for seen in read_observations(path)[1]}
             shown = dataset_sha256(seen.annotations_sha256 for seen in photos.values())
             if result.dataset_sha256 in (None, shown):
                 shared = min(paths, key=lambda path: len(path.name))  # a rank's own file has more to its name
@@ -96,26 +102,20 @@ def _newest_first(states: Iterable[Path]) -> Sequence[Path]:
 
 
 def _identity(path: Path) -> dict[str, Any] | None:
-    with path.open(encoding="utf-8") as stream:
-        try:
-            identity = json.loads(stream.readline())
-        except ValueError:
-            return None
-    return identity if isinstance(identity, dict) and "suite" in identity else None
+    """Whose observations a file has; None where it has none yet or is of something else, with a warning if it is damaged."""
+    with path.open("rb") as stream:
+        line = stream.readline(MAX_HEADER)
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        identity = read_identity(line, path=path)
+    except InputError as error:
+        warnings.warn(f"no cases and curves from it: {error}", InputWarning, stacklevel=2)
+        return None
+    return identity if "suite" in identity else None
 
 
 def _fits(identity: dict[str, Any], result: Result) -> bool:
     if any(identity.get(name) != getattr(result, name) for name in SAME):
         return False
     return result.model_sha256 is None or identity.get("weights") == result.model_sha256
-
-
-def _read(path: Path) -> dict[str, Observation]:
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        try:
-            observation = Observation.model_validate_json(line)
-        except ValidationError:
-            continue  # the line that a killed run left unfinished; the result was not made from it
-        found[observation.key] = observation
-    return found

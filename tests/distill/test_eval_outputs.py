@@ -39,7 +39,7 @@ def test_what_cannot_be_written_is_said_before_anything_is_asked(evaluated, tmp_
     for out, said in (
         (tmp_path, "is a folder; expected the name of a file"),
         (tmp_path / "file" / "r.jsonl", "cannot be made a folder"),
-        (tmp_path / "truth.json", "has no finished line; expected a results file"),
+        (tmp_path / "truth.json", "is not a result (value: Field required); give a file that eval has written"),
         (tmp_path / "s.jsonl", "would be kept in the folder"),
         (tmp_path / "new.state", "would be kept in the folder"),
     ):
@@ -103,3 +103,20 @@ def test_two_calls_with_one_results_file_do_not_run_at_once(evaluated, tmp_path)
         assert code == 2 and "is being written by another process" in err
         assert not (tmp_path / "r.jsonl").exists()
     assert evaluated("-s", "box")[0] == 0
+
+
+def test_a_call_that_fails_leaves_no_folder_and_one_that_ends_no_lock(evaluated, tmp_path):
+    assert evaluated("-s", "box", model="demo=nowhere.pt")[0] == 2
+    assert list(tmp_path.iterdir()) == []
+    assert evaluated("-s", "box")[0] == 0
+    assert sorted(path.suffix for path in (tmp_path / "r.state").iterdir()) == ["", ".jsonl"]
+    assert (tmp_path / "r.state" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_number_changed_in_a_results_file_is_in_no_table(command, evaluated, tmp_path):
+    assert evaluated("-s", "box")[0] == 0
+    path = tmp_path / "r.jsonl"
+    path.write_text(path.read_text().replace('"value": 0', '"value": 9', 1))
+    for words in (["compare", path], ["compare", path, "--json"], ["compare", path, "--html", tmp_path / "p.html"]):
+        code, out, err = command(*words)
+        assert (code, out) == (2, "") and "r.jsonl, line 1, was changed after it was written" in err

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,20 @@ def oracle() -> Callable[..., Oracle]:
 def coco_val(shared_data: Path) -> Path:
     """Real COCO photos with annotations, where they are at hand."""
     return shared_data / "coco_val2017"
+
+
+@pytest.fixture
+def no_room() -> Callable[[int], AbstractContextManager[None]]:
+    """In the block no file can grow beyond so many bytes: the system refuses the write, as on a full disk."""
+    resource = pytest.importorskip("resource")  # not on Windows
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

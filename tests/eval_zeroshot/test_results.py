@@ -1,3 +1,6 @@
+import json
+import warnings
+
 import pytest
 
 from encoders.errors import InputError, InputWarning
@@ -8,6 +11,13 @@ from eval_zeroshot.results import others
 def result(model: str = "m", suite: str = "box", role: str = "student", **facts) -> Result:
     given = {"value": 0.5, "n": 4, "standard_error": 0.1, "version": "1", "protocol": "p", "dataset": "d"} | facts
     return Result(model=model, suite=suite, role=role, **given)
+
+
+def without_checksum(given: Result) -> str:
+    """A result's line as earlier releases wrote it."""
+    record = json.loads(given.to_line())
+    assert record.pop("crc32")
+    return json.dumps(record, sort_keys=True) + "\n"
 
 
 def test_results_survive_the_file_to_the_last_digit(tmp_path):
@@ -41,9 +51,84 @@ def test_appending_adds_and_cuts_a_torn_line_off(tmp_path):
 
 def test_a_line_that_is_no_result_is_named(tmp_path):
     path = tmp_path / "results.jsonl"
-    path.write_text(result().to_line() + result().to_line().replace('"seed"', '"sed"'))
-    with pytest.raises(InputError, match=r"results.jsonl, line 2: not a result \(sed"):
+    path.write_text(result().to_line() + without_checksum(result()).replace('"seed"', '"sed"'))
+    with pytest.raises(InputError, match=r"results.jsonl, line 2, is not a result \(sed"):
         read_results(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"suite": "\xff"}', "line 2, is not JSON"),
+        (without_checksum(result()).replace("0.5", "NaN").encode(), "line 2, is not JSON .NaN"),
+        (without_checksum(result()).replace("0.5", "1e999").encode(), "line 2, is not JSON .1e999"),
+        (without_checksum(result()).replace("0.5", '"much"').encode(), "line 2, is not a result .value: "),
+        (b"[" * 100_000, "line 2, is nested too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "line 2, is nested too deeply"),
+        (b"[1, 2]", "line 2, is a JSON list; expected an object"),
+        (b"null", "line 2, is a JSON NoneType"),
+        (result().to_line()[:-9].encode(), "line 2, is not JSON"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line, said):
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(result().to_line().encode() + line + b"\n" + result("b").to_line().encode())
+    with pytest.raises(InputError, match=f"r.jsonl, {said}"):
+        read_results(path)
+
+
+def test_bits_that_flip_in_a_results_file_are_found(tmp_path):
+    path = tmp_path / "r.jsonl"
+    write_results(path, [result(value=1 / 3, extra={"agreement": Estimate(value=0.25, n=4)}, skipped={"crowd": 2})])
+    whole = path.read_bytes()
+    before = read_results(path)
+    found = 0
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 7]) + whole[at + 1 :])
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InputWarning)
+                assert read_results(path) == before  # a space that became another
+        except InputError:
+            found += 1
+    assert found > len(whole) / 4
+
+
+def test_an_edited_line_is_refused_until_its_checksum_is_removed(tmp_path):
+    path = tmp_path / "r.jsonl"
+    edited = result("a").to_line().replace("0.5", "0.9")
+    path.write_text(edited + result("b").to_line())
+    with pytest.raises(InputError, match="line 1, was changed .* run eval again, or, .* remove its field crc32"):
+        read_results(path)
+    path.write_text(result("b").to_line() + edited.rstrip())  # an editor that leaves the last newline out
+    with pytest.raises(InputError, match="line 2, was changed"):
+        read_results(path)
+    record = json.loads(edited)
+    del record["crc32"]
+    path.write_text(json.dumps(record) + "\n\n" + result("b").to_line().replace("\n", "\r\n"))
+    assert [(each.model, each.value) for each in read_results(path)] == [("a", 0.9), ("b", 0.5)]
+
+
+def test_lines_that_a_script_wrote_anew_and_those_of_earlier_releases_are_read(tmp_path):
+    path = tmp_path / "r.jsonl"
+    record = json.loads(result().to_line())
+    path.write_text(json.dumps(dict(reversed(record.items())), separators=(",", ":")) + "\n" + without_checksum(result("b")))
+    assert read_results(path) == [result(), result("b")]
+
+
+def test_a_result_has_finite_numbers():
+    with pytest.raises(ValueError, match="finite number"):
+        result(value=float("nan"))
+
+
+def test_a_results_file_that_cannot_be_written_says_so_and_stays(tmp_path, no_room):
+    path = tmp_path / "r.jsonl"
+    append_results(path, [result("a")])
+    with no_room(path.stat().st_size + 100):
+        for write in (append_results, write_results):
+            with pytest.raises(InputError, match="r.jsonl cannot be written .*MiB free"):
+                write(path, [result("b"), result("c")])
+    assert read_results(path) == [result("a")] and [each.name for each in tmp_path.iterdir()] == ["r.jsonl"]
 
 
 def test_a_missing_file_is_named(tmp_path):

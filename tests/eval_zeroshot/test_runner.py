@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 from encoders.errors import InputError
 from encoders.predictor import Prediction
 from eval_zeroshot import Disc, FillBox, ModelFacts, box_iou, evaluate, point_iou
+from eval_zeroshot.report.observed import ObservedFiles
 
 
 class Shifted(FillBox):
@@ -198,7 +200,7 @@ def test_a_suite_given_twice_and_a_store_that_cannot_be_read_leave_no_lock(sampl
     whole = path.read_text()
     path.write_text(whole + "{}\n")
     for _ in "ab":
-        with pytest.raises(InputError, match="not an observation") as caught:
+        with pytest.raises(InputError, match="line 5, is not an observation \\(key: .*; delete the line and run") as caught:
             evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)
     path.write_text(whole)
     assert evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, state=tmp_path)[0].n == 3
@@ -208,8 +210,70 @@ def test_a_suite_given_twice_and_a_store_that_cannot_be_read_leave_no_lock(sampl
 def test_observations_of_an_earlier_version_without_checksums_are_used(samples, tmp_path):
     evaluate({"m": Shifted()}, suites=[box_iou], samples=samples, state=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
-    path.write_text(re.sub(r'"(image|annotations)_sha256":"\w+",', "", path.read_text()))
-    assert "annotations_sha256" not in path.read_text()
+    path.write_text(re.sub(r'"(image|annotations)_sha256":"\w+",|,"crc32":"\w+"', "", path.read_text()))
+    assert "annotations_sha256" not in path.read_text() and "crc32" not in path.read_text()
     model = Shifted()
     evaluate({"m": model}, suites=[box_iou], samples=samples, state=tmp_path)
     assert model.images == 0
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\u2029", "\x1c", "\r"])
+def test_photos_with_separators_of_lines_in_their_names_are_found_again(make_sample, tmp_path, separator):
+    samples = [make_sample((1, 1, 9, 4), key=f"a{separator}{mark}", mark=mark) for mark in (1, 2)]
+    first = evaluate({"m": Shifted()}, suites=[box_iou], samples=samples, state=tmp_path)
+    (path,) = tmp_path.glob("*.jsonl")
+    raw = path.read_bytes().replace(json.dumps(separator)[1:-1].encode(), separator.encode())
+    if separator in "\u2028\u2029\x85":  # as earlier releases wrote them; the others JSON does not allow
+        path.write_bytes(raw)
+        assert separator.encode() in raw
+    model = Shifted()
+    assert evaluate({"m": model}, suites=[box_iou], samples=samples, state=tmp_path) == first and model.images == 0
+    (result,) = first
+    seen = ObservedFiles([tmp_path]).of(result)
+    assert seen is not None and list(seen.photos) == [f"a{separator}1", f"a{separator}2"]
+
+
+def test_an_answer_without_finite_numbers_is_named_and_what_was_seen_stays(samples, tmp_path):
+    class Broken(Shifted):
+        def predict(self, *args, **kwargs):
+            masks, scores, _ = super().predict(*args, **kwargs)
+            logits = np.zeros((*masks.shape[:2], 4, 4), np.float32)
+            return Prediction(masks, scores * np.float32("nan") if self.images == 3 else scores, logits)
+
+    with pytest.raises(InputError, match="m, suite box, photo c: the answer cannot be kept .*finite number"):
+        evaluate({"m": Broken()}, suites=[box_iou], samples=samples, state=tmp_path)
+    (path,) = tmp_path.glob("*.jsonl")
+    assert [json.loads(line).get("key") for line in path.read_text().splitlines()] == [None, "a", "b"]
+
+
+def test_a_photo_whose_name_no_file_can_hold_is_refused_before_a_model_is_asked(make_sample, tmp_path):
+    model = Shifted()
+    with pytest.raises(InputError, match="has a name that is not UTF-8; rename its file"):
+        evaluate({"m": model}, suites=[box_iou], samples=[make_sample((1, 1, 9, 4), key="a\udcff")], state=tmp_path / "s")
+    assert model.images == 0 and not (tmp_path / "s").exists()
+
+
+def test_a_folder_for_what_was_seen_is_there_once_something_was(samples, tmp_path):
+    class Failing(Shifted):
+        def predict(self, *args, **kwargs):
+            raise Killed
+
+    state = tmp_path / "state"
+    with pytest.raises(Killed):
+        evaluate({"m": Failing(), "n": FillBox()}, suites=[box_iou], samples=samples, state=state)
+    assert not state.exists()
+    state.mkdir()  # a user's own stays
+    with pytest.raises(Killed):
+        evaluate({"m": Failing()}, suites=[box_iou], samples=samples, state=state)
+    assert list(state.iterdir()) == []
+    with pytest.raises(Killed):
+        evaluate({"n": FillBox(), "m": Failing()}, suites=[box_iou], samples=samples, state=state)
+    assert [path.name.split(".")[2] for path in state.iterdir()] == ["n"]
+
+
+def test_progress_is_printed_where_it_is_asked_for(samples, capsys):
+    evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, progress=True)
+    assert capsys.readouterr().err == "photo 3/3\n"
+    for none in (False, None):
+        evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, progress=none)
+    assert capsys.readouterr().err == ""
