@@ -9,6 +9,7 @@ import typer
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path, check_output
+from encoders.shown import shown
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
 from eval_zeroshot.datasets import EvalDataset, has_splits
@@ -16,12 +17,23 @@ from eval_zeroshot.report.page import write_page
 from eval_zeroshot.table import FORMATS
 
 CHOICES = ("terminal", *FORMATS)
+WHOLE = ("csv", "json")  # formats for programs, which have every number
 
 
 def compare(
     results: Annotated[list[Path], typer.Argument(help="Result files of eval.")],
     format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(CHOICES)}.")] = "terminal",
-    published: Annotated[bool, typer.Option(help="Show published rows, apart, with citation and protocol.")] = True,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of the suites' tables, as value,interval,small,click_3,agreement; all for every one. "
+            "A terminal shows those that fit, other formats all."
+        ),
+    ] = None,
+    published: Annotated[
+        bool | None,
+        typer.Option(help="Published numbers too, apart, with citation and protocol; by default on the page alone."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page: tables, curves, gallery.")] = None,
     data: Annotated[
@@ -36,9 +48,11 @@ def compare(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """The table: teacher, students, MobileSAM's architecture, baselines, and published rows apart.
+    """The table: teacher, students, MobileSAM's architecture, baselines; published numbers on request. All are fractions.
 
     Examples: repvit-sam compare results.jsonl --format markdown --out table.md
+
+    repvit-sam compare results.jsonl --columns value,interval,ece
 
     repvit-sam compare results.jsonl --html report.html --data sample:val
     """
@@ -46,24 +60,28 @@ def compare(
         raise InputError(f"--format {format_}: expected one of {', '.join(CHOICES)}")
     if data and html is None:
         raise InputError("--data is for the gallery of the page; give --html PAGE.html too")
+    kind = "json" if json_ else format_
+    if columns is not None and (kind in WHOLE or (html is not None and out is None)):
+        what = kind if kind in WHOLE else "the page"
+        raise InputError(f"--columns is for the tables of terminal, markdown and latex; {what} has all")
     for path in (out, html):
         if path is not None:
             check_output(path)
     found = [result for path in results for result in read_results(path)]
     if not found:
         raise InputError(f"{', '.join(map(str, results))}: no result in it; give result files that eval has written")
-    comparison = compare_results(found, published=published)
+    chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    comparison = compare_results(found, published=published is True, columns=chosen)
     if html is not None:
         reasons = write_page(
-            comparison,
+            compare_results(found, published=published is not False),
             out=html,
             states=[path.with_suffix(".state") for path in results],
             datasets=_datasets(data or [], images=images, split=split, present_only=present_only),
             gallery_of=gallery_of,
         )
         for reason in reasons if data else []:
-            print(f"note: {reason}", file=sys.stderr)
-    kind = "json" if json_ else format_
+            print(f"note: {shown(reason)}", file=sys.stderr)
     if kind == "terminal" and out is None:
         if html is None:
             comparison.terminal()

@@ -1,11 +1,11 @@
 """From results to grids: which columns a table has, what stands above and below them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from eval_zeroshot.metrics import SIZES
-from eval_zeroshot.published import PublishedGroup
 from eval_zeroshot.render import MISSING, Cell, Grid
 from eval_zeroshot.results import Estimate, Result
 
@@ -27,7 +27,6 @@ ORDER = (
     *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "AR@300", "ARs@300", "ARm@300", "ARl@300"),
 )  # clicks come before, further numbers follow by name, agreement last
 CLICKS = re.compile(r"click_(\d+)")
-Column = tuple[str, Callable[[Result], Cell]]  # a title and what stands below it
 OWN_ERROR = re.compile(r"± is [^.;]*? over (\w+)")  # how the protocol of a suite says what its ± is
 UNITS = (  # how it says what n counts, the plainest first
     OWN_ERROR,
@@ -35,6 +34,14 @@ UNITS = (  # how it says what n counts, the plainest first
     re.compile(r"mean (?:over|of) (?:the )?([^';,]+)[^;,]*, which n and ± count"),
     re.compile(r"mean over (\w+)"),
 )
+
+
+class Column(NamedTuple):
+    """What a user calls a column, its title, and what stands below it."""
+
+    key: str
+    title: str
+    cell: Callable[[Result], Cell]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,95 +80,47 @@ def clicks_of(name: str) -> int:
 def group_grid(group: Group) -> Grid:
     """All numbers of one group: value with error and interval, paired difference, sizes, further numbers, agreement, n."""
     results = group.results
-    columns: list[Column] = [
-        ("model", lambda result: Cell(label(result))),
-        (number_title(group.suite, "value"), lambda result: number(result.value)),
+    columns = _columns(group)
+    counts = "" if any(column.key == "n" for column in columns) else f", n = {results[0].n}"
+    return Grid(
+        title=f"{group.suite} on {group.dataset}{boxes_of(group)}{counts}",
+        header=[column.title for column in columns],
+        rows=[[column.cell(result) for column in columns] for result in results],
+        caption=f"Protocol {group.suite} {group.version}: {group.protocol}. {reading_note(group)}",
+        keys=[column.key for column in columns],
+    )
+
+
+def _columns(group: Group) -> list[Column]:
+    """What any result of a group has."""
+    results = group.results
+    columns = [
+        Column("model", "model", lambda result: Cell(label(result))),
+        Column("value", number_title(group.suite, "value"), lambda result: number(result.value)),
     ]
     if len({result.image_size for result in results if result.image_size is not None}) > 1:
-        columns.append(("input px", _input_pixels))
+        columns.append(Column("image_size", "input px", _input_pixels))
     if any(result.padding is False for result in results):
-        columns.append(("padding", _padding))
+        columns.append(Column("padding", "padding", _padding))
     if any(result.standard_error is not None for result in results):
-        columns.append(("±", lambda result: number(result.standard_error)))
+        columns.append(Column("error", "±", lambda result: number(result.standard_error)))
     if any(result.low is not None for result in results):
-        columns.append(("95 % interval", interval))
+        columns.append(Column("interval", "95 % interval", interval))
     for other in dict.fromkeys(result.against for result in results if result.against and result.difference):
         columns += _difference_columns(other)
-    for size in SIZES:
-        if any(size in result.breakdown for result in results):
-            columns.append((size, _of_breakdown(size)))
-    for name in group.extras:
-        columns.append((number_title(group.suite, name), _of_extra(name)))
+    columns += [Column(size, size, _of_breakdown(size)) for size in SIZES if any(size in each.breakdown for each in results)]
+    columns += [Column(name, number_title(group.suite, name), _of_extra(name)) for name in group.extras]
     for reference in dict.fromkeys(result.reference for result in results if "agreement" in result.extra):
-        columns.append((f"agrees with {reference}", _agreement_with(reference)))
-    differ = len({result.n for result in results}) > 1
-    if differ:
-        columns.append(("n", lambda result: Cell(str(result.n), result.n)))
-    return Grid(
-        title=f"{group.suite} on {group.dataset}{boxes_of(group)}{'' if differ else f', n = {results[0].n}'}",
-        header=[title for title, _ in columns],
-        rows=[[cell(result) for _, cell in columns] for result in results],
-        caption=f"Protocol {group.suite} {group.version}: {group.protocol}. {reading_note(group)}",
-    )
+        columns.append(Column("agreement", f"agrees with {reference}", _agreement_with(reference)))
+    if len({result.n for result in results}) > 1:
+        columns.append(Column("n", "n", lambda result: Cell(str(result.n), result.n)))
+    return columns
 
 
 def boxes_of(group: Group) -> str:
     """", boxes of DETECTOR" where the suite took a detector's, which tells apart what else has one name."""
     detector = group.results[0].detector
     return f", boxes of {detector}" if detector else ""
-
-
-def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
-    """One line a model: each suite's value with its error, and agreement where any was measured."""
-    members = {result.model: result for group in groups for result in group.results}
-    order = sorted(members.values(), key=lambda result: result.sort_key[3:])
-    header = ["model"]
-    rows = {result.model: [Cell(label(result))] for result in order}
-    for group in groups:
-        found = {result.model: result for result in group.results}
-        title = number_title(group.suite, "value") + told_apart(group, groups)
-        header.append(title)
-        agrees = any("agreement" in result.extra for result in group.results)
-        if agrees:
-            header.append(f"agreement, {title}")
-        for model, row in rows.items():
-            row.append(_with_error(found.get(model)))
-            if agrees:
-                row.append(mean(found[model].extra.get("agreement") if model in found else None))
-    counted: dict[str, dict[str, None]] = {}
-    for group in groups:
-        counted.setdefault(f"n = {_counts(group.results)} {group.unit}", {})[group.suite] = None
-    caption = "; ".join(f"{', '.join(suites)}: {count}" for count, suites in counted.items())
-    return Grid(title=f"Summary on {dataset}", header=header, rows=list(rows.values()), caption=caption)
-
-
-def told_apart(group: Group, groups: Sequence[Group]) -> str:
-    """What a suite's column needs beside its name where the suite has several: its version or detector, if these differ."""
-    same = [other for other in groups if other.suite == group.suite]
-    if len(same) == 1:
-        return ""
-    parts = []
-    if len({other.version for other in same}) > 1:
-        parts.append(f"v{group.version}")
-    if len({other.results[0].detector for other in same}) > 1:
-        parts.append(str(group.results[0].detector).removesuffix(".json"))
-    if not parts or [_key(other) for other in same].count(_key(group)) > 1:
-        parts.append(f"protocol {same.index(group) + 1}")
-    return f" ({', '.join(parts)})"
-
-
-def _key(group: Group) -> tuple[str, str | None]:
-    return group.version, group.results[0].detector
-
-
-def published_grid(group: PublishedGroup) -> Grid:
-    """One paper's numbers under its own protocol, in the unit it prints."""
-    return Grid(
-        title=f"{group.source}: {group.suite} on {group.dataset}, {group.unit}",
-        header=["model", *group.metrics],
-        rows=[[Cell(model), *map(_as_printed(group), values)] for model, values in group.numbers.items()],
-        caption=f"Protocol: {group.protocol}. Source: {group.citation}.",
-    )
 
 
 def reading_note(group: Group) -> str:
@@ -231,7 +190,10 @@ def _difference_columns(other: str) -> list[Column]:
             return Cell(MISSING)
         return Cell(minus(f"{estimate.value:+.3f}"), estimate.value)
 
-    return [(f"minus {other}", difference), ("95 % of the difference", lambda result: interval(paired(result)))]
+    return [
+        Column("difference", f"minus {other}", difference),
+        Column("difference", "95 % of the difference", lambda result: interval(paired(result))),
+    ]
 
 
 def _input_pixels(result: Result) -> Cell:
@@ -252,23 +214,3 @@ def _of_extra(name: str) -> Callable[[Result], Cell]:
 
 def _agreement_with(reference: str | None) -> Callable[[Result], Cell]:
     return lambda result: mean(result.extra.get("agreement") if result.reference == reference else None)
-
-
-def _with_error(result: Result | None) -> Cell:
-    if result is None or result.value is None:
-        return Cell(MISSING)
-    error = "" if result.standard_error is None else f" ± {result.standard_error:.3f}"
-    return Cell(f"{result.value:.3f}{error}", result.value)
-
-
-def _counts(results: Sequence[Result]) -> str:
-    return " / ".join(str(count) for count in dict.fromkeys(result.n for result in results))
-
-
-def _as_printed(group: PublishedGroup) -> Callable[[float | None], Cell]:
-    def cell(value: float | None) -> Cell:
-        if value is None:
-            return Cell(MISSING)
-        return Cell(f"{value:.{group.digits}f}", value)
-
-    return cell

@@ -1,4 +1,4 @@
-"""The charts of one group: values with intervals, IoU histograms, click curves, precision and recall of edges."""
+"""The charts of one group: values with intervals, click curves, histograms of IoU, precision and recall of edges."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,26 +9,26 @@ from markupsafe import Markup
 from eval_zeroshot.edges.counts import Counts
 from eval_zeroshot.edges.scores import best_f
 from eval_zeroshot.report.columns import CLICKS, Group, clicks_of, number_title
+from eval_zeroshot.report.intervals import intervals, spread, spread_name
 from eval_zeroshot.report.observed import Seen, primary_values
-from eval_zeroshot.report.svg import BOTTOM, TOP, Chart, nice_range
-from eval_zeroshot.results import Estimate, Result
+from eval_zeroshot.report.svg import Chart, nice_range, step_of
+from eval_zeroshot.results import Estimate
 
 BINS = 20  # of IoU
 ISO_F = (0.2, 0.4, 0.6, 0.8)  # lines of equal F behind the curves
 COUNTS = [field.name for field in fields(Counts)]
-ROW, NAMES = 26, 150  # units of a drawing: a model's row, the column of names
-MOST_LETTERS = 22  # of a name in that column
 Styles = Mapping[str, str]  # model -> CSS class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One or several charts under one caption; `small` ones stand beside each other with a heading each."""
+    """One or several charts under one caption; `small` ones stand beside each other with a heading each, a `wide` one alone."""
 
     caption: str
     charts: tuple[tuple[str, Markup], ...]  # (heading, drawing)
     models: tuple[str, ...] = ()  # for the legend; none where headings name them
     small: bool = False
+    wide: bool = False
 
 
 def figures(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> list[Figure]:
@@ -38,41 +38,14 @@ def figures(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> list[F
         seen: model -> observations, of those that are at hand.
         styles: model -> CSS class of its colour.
     """
+    title, plot = f"{number_title(group.suite, 'value')}, {spread_name(group)}", intervals(group, styles=styles)
     made = (
-        values_chart(group, styles=styles),
+        None if plot is None else Figure(caption=title, charts=(("", plot),), wide=True),
         click_curves(group, styles=styles),
         histograms(group, seen, styles=styles),
         edge_curves(group, seen, styles=styles),
     )
     return [figure for figure in made if figure is not None]
-
-
-def values_chart(group: Group, *, styles: Styles) -> Figure | None:
-    """A dot for each model's value, with its interval or one standard error; None for a single model."""
-    results = [result for result in group.results if result.value is not None]
-    if len(results) < 2:
-        return None
-    ends = [spread(result) for result in results]
-    limits = nice_range(end for pair in ends for end in pair)
-    title = number_title(group.suite, "value")
-    chart = Chart(
-        label=f"{title} of each model",
-        x=limits,
-        y=(len(results), 0),
-        x_title=title,
-        y_ticks=(),
-        height=TOP + BOTTOM + ROW * len(results),
-        left=NAMES,
-    )
-    for row, (result, (low, high)) in enumerate(zip(results, ends, strict=True)):
-        style, middle = styles[result.model], row + 0.5
-        chart.text(limits[0], middle, shortened(result.model), style="name", anchor="end", down=4, right=-10)
-        chart.segment((low, middle), (high, middle), style=f"whisker {style}")
-        chart.dot(result.value or 0.0, middle, style=style, hint=f"{result.model}: {result.value:.3f}")
-    what = "95 % intervals" if any(result.low is not None for result in results) else "one standard error"
-    if all(low == high for low, high in ends):
-        what = "no spread is known"
-    return Figure(caption=f"{title}, {what}", charts=(("", chart.svg()),))
 
 
 def click_curves(group: Group, *, styles: Styles) -> Figure | None:
@@ -106,7 +79,10 @@ def click_curves(group: Group, *, styles: Styles) -> Figure | None:
 
 
 def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Figure | None:
-    """Objects by their number, mostly IoU, a chart for each model, on one scale; None without values of objects."""
+    """Objects by their number, mostly IoU, a chart for each model, on one scale; None without values of objects.
+
+    The scale is that of teacher and students: a baseline's bar may go beyond it, and then says how far.
+    """
     values: dict[str, list[float]] = {}
     for result in group.results:
         found = primary_values(result, seen[result.model]) if result.model in seen else None
@@ -120,7 +96,10 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
     unit = group.unit
     edges = np.linspace(0, end, BINS + 1)
     shares = {model: np.histogram(line, bins=edges)[0] / len(line) for model, line in values.items()}
-    top = nice_range([0.0, *(float(share.max()) for share in shares.values())])
+    baselines = {result.model for result in group.results if result.role == "baseline"}
+    scale = [share for model, share in shares.items() if model not in baselines] or list(shares.values())
+    highest = [0.0, *(float(share.max()) for share in scale)]
+    top = nice_range(highest, step=step_of(highest))
     charts = []
     for model, share in shares.items():
         median = float(np.median(values[model]))
@@ -135,8 +114,11 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
             left=32,
         )
         for left, right, part in zip(edges, edges[1:], share, strict=False):
-            hint = f"{name} {left:.3g} to {right:.3g}: {part:.1%} of {len(values[model])} {unit}"
-            chart.bar((left, right), float(part), style=styles[model], hint=hint)
+            hint = f"{name} {left:.3g} to {right:.3g}: {part:.3f} of {len(values[model])} {unit}"
+            chart.bar((left, right), min(float(part), top[1]), style=styles[model], hint=hint)
+            if part > top[1]:
+                beside = ("start", right + 0.01 * end) if left < end / 2 else ("end", left - 0.01 * end)
+                chart.text(beside[1], top[1], f"↑ {part:.2f}", style="note", anchor=beside[0], down=26)
         chart.segment((median, 0), (median, top[1]), style="marker")
         anchor, shift = ("end", -0.015 * end) if median > 0.5 * end else ("start", 0.015 * end)
         chart.text(median + shift, top[1], f"median {median:.2f}", style="note", anchor=anchor, down=11)
@@ -177,11 +159,6 @@ def edge_curves(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fi
     return Figure(caption=caption, charts=(("", chart.svg()),), models=tuple(totals))
 
 
-def shortened(name: str) -> str:
-    """A name that fits into the column of names."""
-    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
-
-
 def outline(counts: Counts) -> Sequence[tuple[float, float]]:
     """(recall, precision) of each level that has edges; repeated points once."""
     pairs = zip(counts.recall.tolist(), counts.precision.tolist(), counts.edge.tolist(), strict=True)
@@ -192,12 +169,3 @@ def counts_of(seen: Seen) -> dict[str, Counts]:
     """Photo's key -> edge counts, of observations that have them."""
     photos = {key: photo.values for key, photo in seen.photos.items() if set(COUNTS) <= set(photo.values)}
     return {key: Counts(**{name: np.asarray(values[name]) for name in COUNTS}) for key, values in photos.items()}
-
-
-def spread(estimate: Estimate | Result) -> tuple[float, float]:
-    """Ends of the interval, else one standard error to both sides, else the value twice."""
-    value = estimate.value or 0.0
-    if estimate.low is not None and estimate.high is not None:
-        return estimate.low, estimate.high
-    error = estimate.standard_error or 0.0
-    return value - error, value + error

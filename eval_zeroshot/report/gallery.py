@@ -99,7 +99,7 @@ def _gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, mod
     if not values or not all(len(photo.masks) == len(photo.ids) for photo in seen[chosen].photos.values()):
         return Gallery(reason=f"{group.suite} has no number for each object, so there is no worst and no median one.")
     areas = {(p.key, number): area for p in seen[chosen].photos.values() for number, area in zip(p.ids, p.areas, strict=True)}
-    cases = [Case(name=name, value=value, area=areas[name]) for name, value in values.items()]
+    cases = [Case(name=name, value=value, area=areas[name], photo=name[0]) for name, value in values.items()]
     worst, median = worst_and_median(cases, count=COUNT, higher_is_better=result.direction == "higher")
     samples = photos.samples(group.results[0].dataset, _places(seen[chosen], (case.name[0] for case in [*worst, *median])))
     numbers = {each.model: _numbers(each, seen[each.model]) for each in group.results if each.model in seen}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from encoders.shown import shown
 from eval_zeroshot.render import Grid
 
 PREAMBLE = "% needs \\usepackage{booktabs} in the preamble"
@@ -27,13 +28,12 @@ SPECIAL = {
     "↓": r"$\downarrow$",
     "–": "--",
     "…": r"\ldots{}",
-    "\n": " ",
 }
 
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
+    return "".join(SPECIAL.get(letter, letter) for letter in shown(text))
 
 
 def grid_to_latex(grid: Grid) -> str:

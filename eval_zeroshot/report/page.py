@@ -11,16 +11,21 @@ from markupsafe import Markup, escape
 
 from encoders.errors import InputError, did_you_mean
 from encoders.files import atomic_path
+from encoders.shown import shown
 from eval_zeroshot.render import Grid
-from eval_zeroshot.report.columns import Group, group_grid, label, published_grid, reading_note, summary_grid, told_apart
+from eval_zeroshot.report.columns import Group, group_grid, label, reading_note
 from eval_zeroshot.report.curves import Figure, figures
 from eval_zeroshot.report.gallery import Gallery, gallery
 from eval_zeroshot.report.observed import ObservedFiles
+from eval_zeroshot.report.papers import printed_note, published_grid
 from eval_zeroshot.report.photos import Photos, PhotosByKey
+from eval_zeroshot.report.summary import summary_grid, told_apart
+from eval_zeroshot.report.svg import safe
 from eval_zeroshot.results import Result
 from eval_zeroshot.table import Comparison
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}(?:v\d+)?)")
+LONG, PIECE = 14, re.compile(r"[^_\-/.]{1,14}[_\-/.]?|.")  # letters of a word in a header, and what a longer one is made of
 LINK = re.compile(r"https://github\.com/[\w\-./]+")
 STUDENT_COLORS = 6  # classes s1 ... s6 of the style sheet; a seventh student has the first's colour, dashed
 BASELINE_COLORS = 3
@@ -114,11 +119,16 @@ def _render(comparison: Comparison, sections: Mapping[str, Sequence[Section]]) -
     styles = styles_of(models)
     papers: dict[str, list[dict[str, Any]]] = {}
     for paper in comparison.published:
-        papers.setdefault(paper.suite, []).append({"paper": paper, "grid": published_grid(paper)})
+        its = {"paper": paper, "grid": published_grid(paper), "printed": printed_note(paper)}
+        papers.setdefault(paper.suite, []).append(its)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eval_zeroshot.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("eval_zeroshot.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=safe,
     )
-    environment.filters["linked"] = linked
+    environment.filters |= {"linked": linked, "breakable": breakable}
     return environment.get_template("page.html").render(
         sections=sections,
         summaries={name: _summary(name, its) for name, its in sections.items()},
@@ -145,9 +155,15 @@ def styles_of(models: Mapping[str, Result]) -> dict[str, str]:
 
 def linked(text: str) -> Markup:
     """Text with its arXiv numbers and GitHub addresses as links for a reader; the page itself loads nothing."""
-    words = str(escape(text))
+    words = str(escape(shown(text)))
     words = ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', words)
     return Markup(LINK.sub(lambda found: f'<a href="{found[0]}">{found[0].removeprefix("https://")}</a>', words))
+
+
+def breakable(text: str) -> Markup:
+    """Text whose long words, as names of models, may be broken in a narrow column, after their marks if possible."""
+    words = [PIECE.findall(word) if len(word) > LONG else [word] for word in shown(text).split(" ")]
+    return Markup(" ").join(Markup("<wbr>").join(pieces) for pieces in words)
 
 
 def _models(comparison: Comparison) -> dict[str, Result]:

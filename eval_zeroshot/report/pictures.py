@@ -12,7 +12,7 @@ from encoders.geometry import mask_box
 
 RIGHT, MISSED, SURPLUS = (0, 114, 178), (230, 159, 0), (204, 121, 167)  # Okabe and Ito's blue, orange, purple
 PROMPT = (255, 255, 255)
-WIDTH_PIXELS = 300
+WIDTH_PIXELS, MOST_PIXELS = 300, 720  # of a picture's width, which opens large: the cut-out's own within these
 MARGIN = 1.9  # a cut-out's side over the object's
 LEAST_PIXELS = 120  # of a cut-out's width: a small object keeps its surroundings
 RATIO = 4 / 3
@@ -39,7 +39,7 @@ def paint(image: np.ndarray, *, crop: Crop, truth: np.ndarray, answer: np.ndarra
     wanted, found = (_shape(mask, crop, size=photo.size) for mask in (truth, answer))
     for region, color in ((wanted & found, RIGHT), (wanted & ~found, MISSED), (found & ~wanted, SURPLUS)):
         pixels[region] += (np.asarray(color, np.float32) - pixels[region]) * OVERLAY
-    pixels[binary_dilation(found) & ~found] = 255
+    pixels[binary_dilation(found, iterations=round(_fineness(photo.width))) & ~found] = 255
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
@@ -48,14 +48,14 @@ def with_prompt(
 ) -> Image.Image:
     """The same picture with a box, xyxy, or a click, xy of a pixel, both in pixels of the photo."""
     draw = ImageDraw.Draw(picture)
-    scale = picture.width / (crop[2] - crop[0])
+    scale, fine = picture.width / (crop[2] - crop[0]), _fineness(picture.width)
     if box is not None:
         x0, y0, x1, y1 = ((value - offset) * scale for value, offset in zip(box, (*crop[:2], *crop[:2]), strict=True))
         for grow, color in ((1, (0, 0, 0)), (0, PROMPT)):  # a dark rim keeps the line visible on white
-            draw.rectangle((x0 - grow, y0 - grow, x1 + grow, y1 + grow), outline=color, width=2)
+            draw.rectangle((x0 - grow, y0 - grow, x1 + grow, y1 + grow), outline=color, width=round(2 * fine))
     if click is not None:
         x, y = ((value + 0.5 - offset) * scale for value, offset in zip(click, crop[:2], strict=True))
-        for radius, color in ((7, (0, 0, 0)), (6, PROMPT), (3, RIGHT)):
+        for radius, color in ((7 * fine, (0, 0, 0)), (6 * fine, PROMPT), (3 * fine, RIGHT)):
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
     return picture
 
@@ -68,7 +68,7 @@ def plain(image: np.ndarray, *, crop: Crop) -> Image.Image:
 def edges_picture(edges: np.ndarray) -> Image.Image:
     """An edge map (H, W) in [0, 1] with strong edges dark on white, as BSDS500's figures have them."""
     shown = Image.fromarray(np.asarray(255 * (1 - np.clip(edges, 0, 1)), np.uint8))
-    return shown.resize((WIDTH_PIXELS, max(1, round(WIDTH_PIXELS * shown.height / shown.width))), Image.Resampling.BOX)
+    return shown.resize(_size(shown.width, shown.height), Image.Resampling.BOX)
 
 
 def data_uri(picture: Image.Image) -> str:
@@ -80,8 +80,18 @@ def data_uri(picture: Image.Image) -> str:
 
 def _scaled(image: np.ndarray, crop: Crop) -> Image.Image:
     x0, y0, x1, y1 = crop
-    size = WIDTH_PIXELS, max(1, round(WIDTH_PIXELS * (y1 - y0) / (x1 - x0)))
-    return Image.fromarray(image[y0:y1, x0:x1]).resize(size, Image.Resampling.LANCZOS)
+    return Image.fromarray(image[y0:y1, x0:x1]).resize(_size(x1 - x0, y1 - y0), Image.Resampling.LANCZOS)
+
+
+def _size(width: int, height: int) -> tuple[int, int]:
+    """Width and height in pixels of the picture of a cut-out."""
+    across = min(MOST_PIXELS, max(WIDTH_PIXELS, width))
+    return across, max(1, round(across * height / width))
+
+
+def _fineness(width: int) -> float:
+    """How much thicker lines are on a picture so wide, which is seen as small as the others at first."""
+    return width / WIDTH_PIXELS
 
 
 def _shape(mask: np.ndarray, crop: Crop, *, size: tuple[int, int]) -> np.ndarray:

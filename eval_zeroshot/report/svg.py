@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from encoders.shown import shown
 
 WIDTH, HEIGHT = 420, 300  # units of the drawing; text of 12 stays readable where the page shrinks it to a phone
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 42
@@ -76,17 +78,17 @@ class Chart:
     def svg(self) -> Markup:
         """The finished drawing."""
         body = Markup("").join([*self._axes(), *self.parts])
-        pattern = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-        return pattern.format(self.width, self.height, self.label, body)
+        pattern = '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+        return written(pattern, self.width, self.height, self.label, body)
 
     def _axes(self) -> list[Markup]:
         before, self.parts = self.parts, []
         bottom = self.height - BOTTOM
-        for value in _ticks(self.x, self.x_ticks):
+        for value in ticks(self.x, self.x_ticks):
             across, _ = self.place(value, self.y[0])
             self._add('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>', across, TOP, bottom)
             self._add('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{:g}</text>', across, bottom + 16, value)
-        for value in _ticks(self.y, self.y_ticks):
+        for value in ticks(self.y, self.y_ticks):
             _, down = self.place(self.x[0], value)
             self._add('<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>', self.left, self.width - RIGHT, down)
             self._add('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{:g}</text>', self.left - 6, down + 4, value)
@@ -98,7 +100,24 @@ class Chart:
         return axes
 
     def _add(self, pattern: str, *values: object) -> None:
-        self.parts.append(Markup(pattern).format(*values))
+        self.parts.append(written(pattern, *values))
+
+
+def written(pattern: str, *values: object, **named: object) -> Markup:
+    """A pattern of ours filled with values, of which plain text is made safe to show and escaped."""
+    return Markup(pattern).format(*map(safe, values), **{name: safe(value) for name, value in named.items()})
+
+
+def safe(value: object) -> object:
+    """Text from outside as it may be shown; markup of ours and what is no text as it is."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def step_of(values: Iterable[float]) -> float:
+    """A round step that takes values from the least to the greatest in a few ticks; 0.1 where they are one."""
+    found = list(values)
+    span = max(found, default=0.0) - min(found, default=0.0)
+    return next(step for step in STEPS if span / step <= MOST_TICKS) if span > 0 else 0.1
 
 
 def nice_range(values: Iterable[float], *, step: float = 0.1, low: float = 0.0, high: float = 1.0) -> Range:
@@ -111,7 +130,8 @@ def nice_range(values: Iterable[float], *, step: float = 0.1, low: float = 0.0, 
     return round(first, 6), round(last, 6)
 
 
-def _ticks(limits: Range, given: Sequence[float] | None) -> Sequence[float]:
+def ticks(limits: Range, given: Sequence[float] | None = None) -> Sequence[float]:
+    """Where an axis has its ticks: as given, else at round numbers."""
     if given is not None:
         return given
     step = next(step for step in STEPS if (limits[1] - limits[0]) / step <= MOST_TICKS)
@@ -120,4 +140,4 @@ def _ticks(limits: Range, given: Sequence[float] | None) -> Sequence[float]:
 
 
 def _hint(words: str) -> Markup:
-    return Markup("<title>{}</title>").format(escape(words)) if words else Markup("")
+    return written("<title>{}</title>", words) if words else Markup("")

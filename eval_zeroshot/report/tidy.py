@@ -5,8 +5,10 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from encoders.shown import shown, spreadsheet_cell
 from eval_zeroshot.published import PublishedGroup
 from eval_zeroshot.report.columns import Group
+from eval_zeroshot.report.papers import published_fractions
 from eval_zeroshot.results import Estimate, Result
 
 MEASURED = "measured"  # the source of a number that is not from a paper
@@ -21,17 +23,17 @@ def tidy_csv(groups: Iterable[Group], published: Iterable[PublishedGroup]) -> st
     """CSV with a header; nothing is rounded, what is not known is empty.
 
     `metric` is "value" for a suite's own number, the name of a size or of a further number else; `against` is the other
-    model of "agreement" and of "difference"; `padding` is False where photos were encoded without. Measured numbers are
-    fractions, published ones in the unit of their paper.
+    model of "agreement" and of "difference"; `padding` is False where photos were encoded without. All numbers are fractions,
+    published ones too. Text that a spreadsheet would take for a formula has an apostrophe before it, controls are
+    written out as `shown` does; JSON has names as they are.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
     writer.writeheader()
     for group in groups:
         for result in group.results:
-            writer.writerows(_measured(result))
-    for paper in published:
-        writer.writerows(_printed(paper))
+            writer.writerows(map(_inert, _measured(result)))
+    writer.writerows(_inert(row.model_dump()) for row in published_fractions(published))
     return stream.getvalue()
 
 
@@ -54,6 +56,8 @@ def _measured(result: Result) -> Iterator[dict[str, Any]]:
         yield line("difference", result.difference, result.against)
 
 
-def _printed(group: PublishedGroup) -> Iterator[dict[str, Any]]:
-    for row in group.rows():
-        yield row.model_dump()
+def _inert(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without formulas and without controls, of which a carriage return would end the line for some readers."""
+    return {
+        name: spreadsheet_cell(shown(value, keep="\n\t")) if isinstance(value, str) else value for name, value in row.items()
+    }

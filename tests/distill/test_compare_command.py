@@ -38,7 +38,7 @@ def test_a_format_says_the_same_in_a_file_as_on_stdout(compare, results, tmp_pat
 
 
 def test_the_terminals_table_goes_into_a_file_too(compare, results, tmp_path):
-    assert compare(results, "--no-published", "--out", tmp_path / "table.txt")[:2] == (0, "")
+    assert compare(results, "--out", tmp_path / "table.txt")[:2] == (0, "")
     text = (tmp_path / "table.txt").read_text()
     assert "one (baseline)" in text and "\x1b" not in text and "Published" not in text
 
@@ -46,7 +46,7 @@ def test_the_terminals_table_goes_into_a_file_too(compare, results, tmp_path):
 def test_json_and_csv_are_machine_readable(compare, results):
     found = json.loads(compare(results, "--json")[1])
     value = found["groups"][0]["results"][0]["value"]
-    rows = list(csv.DictReader(compare(results, "-f", "csv", "--no-published")[1].splitlines()))
+    rows = list(csv.DictReader(compare(results, "-f", "csv")[1].splitlines()))
     assert {float(row["value"]) for row in rows if row["metric"] == "value"} == {value}
 
 
@@ -63,6 +63,9 @@ def test_the_page_with_its_gallery(compare, results, tmp_path):
     [
         (["--format", "word"], "expected one of terminal, markdown, latex, csv, json"),
         (["--data", "sample:val"], "give --html PAGE.html too"),
+        (["--columns", "valu"], "did you mean value?"),
+        (["--columns", "value", "-f", "csv"], "--columns is for the tables of terminal, markdown and latex; csv has all"),
+        (["--columns", "value", "--html", "page.html"], "the page has all"),
         (["--html", "page.html", "--gallery-of", "onee"], "did you mean one?"),
     ],
 )
@@ -82,7 +85,7 @@ def test_outputs_that_cannot_be_written_and_files_without_results(compare, resul
     assert code == 2 and "no result in it; give result files that eval has written" in err
     (tmp_path / "truth.json").write_text('{"images": []}')
     code, _, err = compare(tmp_path / "truth.json")
-    assert code == 2 and "has no finished line" in err
+    assert code == 2 and "truth.json" in err and "eval" in err
 
 
 def test_a_gallery_that_cannot_be_shown_is_told(compare, results, tmp_path):
@@ -96,3 +99,19 @@ def test_a_split_is_for_the_data_sets_that_have_one(compare, results, tmp_path, 
     assert (code, err) == (0, "")
     code, _, err = compare(results, *page, "--split", "test")
     assert code == 2 and "--split test: no data set of sample:val has splits; leave it out" in err
+
+
+def test_published_numbers_come_on_request_in_every_format_and_on_the_page(compare, results, tmp_path):
+    for format_ in ("terminal", "markdown", "latex", "csv", "json"):
+        assert "EdgeSAM" not in compare(results, "-f", format_)[1]
+        assert "EdgeSAM" in compare(results, "-f", format_, "--published")[1]
+    page, table = tmp_path / "page.html", tmp_path / "table.md"
+    compare(results, "--html", page, "-f", "markdown", "--out", table)
+    assert "EdgeSAM" in page.read_text() and "EdgeSAM" not in table.read_text()
+    compare(results, "--html", page, "--no-published")
+    assert "EdgeSAM" not in page.read_text()
+
+
+def test_columns_are_chosen(compare, results):
+    code, out, _ = compare(results, "-f", "markdown", "--columns", "large, value")
+    assert code == 0 and "| model | large | box mIoU |\n" in out

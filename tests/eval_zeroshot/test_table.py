@@ -5,8 +5,10 @@ import re
 from collections import Counter
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
+from encoders.errors import InputError
 from eval_zeroshot import Estimate, Result, compare, published_rows
 
 
@@ -50,7 +52,7 @@ def test_teacher_first_then_students_then_baselines(results):
 
 
 def test_the_numbers_stand_under_their_names():
-    text = compare([result("ours", value=0.123456)], published=False).markdown()
+    text = compare([result("ours", value=0.123456)]).markdown()
     header, _, row = (line for line in text.splitlines() if line.startswith("|"))
     cells = dict(zip(header.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
     assert cells == {
@@ -68,20 +70,20 @@ def test_the_numbers_stand_under_their_names():
 
 
 def test_clicks_come_in_their_order(results):
-    text = compare(results, published=False).markdown()
+    text = compare(results).markdown()
     assert "| 3 clicks | 5 clicks | oracle of 3 | agrees with sam_demo |" in text
 
 
 def test_published_numbers_come_after_a_heading_of_their_own_with_citation_and_protocol(results):
-    ours, papers = compare(results).markdown().split("### Published numbers")
+    ours, papers = compare(results, published=True).markdown().split("### Published numbers")
     assert "EdgeSAM" not in ours and "MobileSAM" not in ours
-    assert "77.3" in papers and "arXiv:2312.06660" in papers and "Protocol:" in papers
+    assert "0.773" in papers and "arXiv:2312.06660" in papers and "Protocol:" in papers
     assert "sam_demo" not in papers
-    assert "Published" not in compare(results, published=False).markdown()
+    assert "Published" not in compare(results).markdown()
 
 
 def test_another_version_of_a_suite_is_another_table(results):
-    text = compare([*results, result("new", version="2", protocol="other")], published=False).markdown()
+    text = compare([*results, result("new", version="2", protocol="other")]).markdown()
     tables = text.split("####")
     assert [("new" in table, "tiny_vit" in table) for table in tables if "Protocol box" in table] == [
         (False, True),
@@ -91,7 +93,7 @@ def test_another_version_of_a_suite_is_another_table(results):
 
 
 def test_data_sets_are_kept_apart(results):
-    text = compare([*results, result("tiny_vit", dataset="lvis")], published=False).markdown()
+    text = compare([*results, result("tiny_vit", dataset="lvis")]).markdown()
     assert "box on lvis, n = 1672" in text and "Summary on lvis" not in text
 
 
@@ -109,27 +111,27 @@ def test_superseded_results_and_different_n_are_said():
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_every_number_is_readable_at_any_width(results, width):
-    text = printed(compare(results), width)
+    text = printed(compare(results, published=True, columns=["all"]), width)
     assert all(len(line) <= width for line in text.splitlines())
-    assert "…" not in text.split("Published")[0]
+    assert "…" not in text
     for number in ("0.500", "0.250", "0.375", "repvit_m0_9"):
         assert text.count(number) >= 3
 
 
 def test_json_has_everything_and_is_json(results):
-    content = json.loads(json.dumps(compare(results).json(), allow_nan=False))
+    content = json.loads(json.dumps(compare(results, published=True).json(), allow_nan=False))
     measured = [Result.model_validate(each) for group in content["groups"] for each in group["results"]]
     assert sorted(each.to_line() for each in measured) == sorted(each.to_line() for each in results)
     assert len(content["published"]) == len(published_rows())
 
 
 def test_empty_results_show_a_dash():
-    text = compare([result("a", value=None, standard_error=None, n=0), result("b")], published=False).markdown()
+    text = compare([result("a", value=None, standard_error=None, n=0), result("b")]).markdown()
     assert "| a | – | – |" in text and "| b | 0.500 | 0.004 |" in text
 
 
 def test_nothing_to_compare_is_an_empty_table():
-    assert compare([], published=False).markdown().strip() == ""
+    assert compare([]).markdown().strip() == ""
 
 
 def test_published_rows_have_what_a_number_needs():
@@ -156,34 +158,40 @@ def test_published_rows_have_what_a_number_needs():
 def test_what_a_source_does_not_give_is_a_dash_and_no_row():
     rpn = [row for row in published_rows(["point"]) if row.model == "EdgeSAM-RPN"]
     assert [(row.metric, row.value) for row in rpn] == [("centre point mIoU", 54.3)]
-    assert "| EdgeSAM-RPN | 54.3 | – | – |" in compare([]).markdown()
+    assert "| EdgeSAM-RPN | 0.543 | – | – |" in compare([], published=True).markdown()
 
 
-def test_numbers_are_printed_with_the_digits_of_their_source():
-    text = compare([]).markdown()
-    assert "| EDETR | 0.840 | 0.858 | 0.896 | 0.930 |" in text and "| MobileSAM | 71.07 |" in text
+def test_published_numbers_are_fractions_as_measured_ones_with_the_digits_of_their_source(results):
+    comparison = compare(results, published=True)
+    text = comparison.markdown()
+    assert "| EDETR | 0.840 | 0.858 | 0.896 | 0.930 |" in text and "| MobileSAM | 0.7107 |" in text
+    assert "which prints percents" in text and "percent\n" not in text
+    rows = list(csv.DictReader(io.StringIO(comparison.csv())))
+    assert {row["unit"] for row in rows} == {"fraction"} and all(abs(float(row["value"])) <= 1 for row in rows)
+    papers = comparison.json()["published"]
+    assert {row["unit"] for row in papers} == {"fraction"} and 0.773 in {row["value"] for row in papers}
 
 
 def test_intervals_and_paired_differences_have_columns_where_there_are_any():
     facts = {"low": 0.481, "high": 0.519, "against": "sam_demo"}
     difference = Estimate(value=-0.011, n=188, low=-0.02, high=0.004)
     teacher = result("sam_demo", role="teacher", low=0.49, high=0.51)
-    text = compare([teacher, result("ours", difference=difference, **facts)], published=False).markdown()
+    text = compare([teacher, result("ours", difference=difference, **facts)]).markdown()
     header, _, first, second = (line for line in text.splitlines() if line.startswith("|"))
     assert "| 95 % interval | minus sam_demo | 95 % of the difference |" in header
     assert "| 0.490 … 0.510 | – | – |" in first
     assert "| 0.481 … 0.519 | −0.011 | −0.020 … 0.004 |" in second
-    assert "interval" not in compare([result("a")], published=False).markdown()
+    assert "interval" not in compare([result("a")]).markdown()
 
 
 def test_the_caption_says_what_the_error_is_taken_over():
-    objects = compare([result("a")], published=False).markdown()
+    objects = compare([result("a")]).markdown()
     assert objects.count("±") == 2 and "± is one standard error over objects" in objects
     photos = result("a", suite="edges", n=3, images=3, skipped={}, protocol="BSDS; ± is a jackknife over photos")
-    text = compare([photos], published=False).markdown()
+    text = compare([photos]).markdown()
     assert "over objects" not in text and "skipped objects" not in text and "jackknife over photos" in text
-    assert "±" not in compare([result("a", standard_error=None)], published=False).markdown()
-    both = compare([photos, result("a")], published=False).markdown()
+    assert "±" not in compare([result("a", standard_error=None)]).markdown()
+    both = compare([photos, result("a")]).markdown()
     assert "edges: n = 3 photos" in both and "box: n = 1672 objects" in both
 
 
@@ -200,18 +208,18 @@ def test_the_caption_says_what_the_error_is_taken_over():
     ],
 )
 def test_n_counts_what_the_protocol_says(protocol, unit):
-    text = compare([result("a", protocol=protocol), result("b", suite="other")], published=False).markdown()
+    text = compare([result("a", protocol=protocol), result("b", suite="other")]).markdown()
     assert (f"box: n = 1672 {unit};" if unit != "objects" else "box, other: n = 1672 objects") in text
 
 
 def test_another_protocol_of_a_suite_has_its_name_in_the_title():
-    text = compare([result("a", suite="box_edgesam"), result("a", suite="instance_sam")], published=False).markdown()
+    text = compare([result("a", suite="box_edgesam"), result("a", suite="instance_sam")]).markdown()
     assert "| box mIoU (edgesam) |" in text and "| mask AP (sam) |" in text and "| oracle of 3 |" in text
 
 
 def test_latex_is_a_booktabs_table_with_everything_escaped(results):
     results.append(result("50%_a&b $#{}~^\\ <x>"))
-    text = compare(results, published=False).latex()
+    text = compare(results).latex()
     assert r"50\%\_a\&b \$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{} \textless{}x\textgreater{} & 0.500" in text
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == text.count(r"\end{table}") == 3
     assert r"sam\_demo (teacher) & 0.500 & 0.004" in text and r"box mIoU & $\pm$ & small" in text
@@ -222,7 +230,7 @@ def test_latex_is_a_booktabs_table_with_everything_escaped(results):
 def test_csv_has_one_line_a_number_and_nothing_is_lost(results):
     name = 'a, "b"\nc'
     ours = result(name, value=1 / 3, low=0.25, high=0.5, against="x", difference=Estimate(value=-0.01, n=188))
-    comparison = compare([*results, ours])
+    comparison = compare([*results, ours], published=True)
     rows = list(csv.DictReader(io.StringIO(comparison.csv())))
     measured = [row for row in rows if row["source"] == "measured"]
     assert len(rows) - len(measured) == len(published_rows())
@@ -233,12 +241,14 @@ def test_csv_has_one_line_a_number_and_nothing_is_lost(results):
     assert (mine["difference"]["value"], mine["difference"]["against"]) == ("-0.01", "x")
     assert (mine["agreement"]["against"], mine["oracle"]["against"], mine["oracle"]["n"]) == ("sam_demo", "", "1672")
     paper = next(row for row in rows if row["source"] == "EdgeSAM")
-    assert paper["unit"] == "percent" and "arXiv:" in paper["citation"] and paper["protocol"]
+    assert "arXiv:" in paper["citation"] and paper["protocol"]
 
 
 def test_a_name_cannot_become_html_or_cells_in_markdown():
-    text = compare([result("<b>x|y")], published=False).markdown()
+    text = compare([result("<b>x|y")]).markdown()
     assert "| &lt;b>x\\|y | 0.500 |" in text
+    text = compare([result("a`b` ![x](http://y) *c* &lt; _d_\ne_f")]).markdown()
+    assert "| a\\`b\\` ![x\\](http://y) \\*c\\* &amp;lt; \\_d\\_\\\\ne_f | 0.500 |" in text
 
 
 def test_a_baseline_without_logits_has_no_edges_and_the_table_says_so():
@@ -249,18 +259,18 @@ def test_a_baseline_without_logits_has_no_edges_and_the_table_says_so():
 
 def test_two_data_sets_of_one_name_never_share_a_table():
     first, second = (result(model, dataset="val", dataset_sha256=digit * 64) for model, digit in (("a", "1"), ("b", "2")))
-    comparison = compare([first, second, result("c", dataset="val", dataset_sha256="1" * 64)], published=False)
+    comparison = compare([first, second, result("c", dataset="val", dataset_sha256="1" * 64)])
     assert [[one.model for one in group.results] for group in comparison.groups] == [["a", "c"], ["b"]]
     text = comparison.markdown()
     assert "box on val (annotations 11111111)" in text and "box on val (annotations 22222222)" in text
     assert "2 data sets are called val" in text
-    assert "annotations" not in compare([first], published=False).markdown()
+    assert "annotations" not in compare([first]).markdown()
 
 
 def test_models_at_different_input_sizes_say_so():
-    text = compare([result("a", image_size=1024), result("b", image_size=512), result("c")], published=False).markdown()
+    text = compare([result("a", image_size=1024), result("b", image_size=512), result("c")]).markdown()
     assert "input px" in text and re.search(r"\| b \|[^\n]*\| 512 \|", text) and re.search(r"\| c \|[^\n]*\| – \|", text)
-    assert "input px" not in compare([result("a", image_size=512), result("c")], published=False).markdown()
+    assert "input px" not in compare([result("a", image_size=512), result("c")]).markdown()
 
 
 def test_suites_of_several_detectors_and_versions_are_told_apart_in_the_summary_by_what_differs():
@@ -268,7 +278,7 @@ def test_suites_of_several_detectors_and_versions_are_told_apart_in_the_summary_
         return result("a", suite="instance_sam", protocol=protocol, **facts)
 
     def header(*results):
-        return compare(results, published=False).markdown().split("\n")[2]
+        return compare(results).markdown().split("\n")[2]
 
     first, second = found("boxes of x", detector="x.json"), found("boxes of y", detector="y.json")
     assert header(first, second) == (
@@ -284,15 +294,92 @@ def test_a_model_without_a_proposal_is_told_why(results):
 
 
 def test_a_caption_in_latex_is_the_title_and_the_protocol_stands_below(results):
-    text = compare(results, published=False).latex()
+    text = compare(results).latex()
     assert r"\caption{box on coco, n = 1672}" in text
     assert re.search(r"\\end\{tabular\}\n\\par.*Protocol box 1: ground truth", text)
 
 
 def test_results_without_a_checksum_join_those_of_the_same_name_if_there_is_but_one():
     old, new = result("a", dataset="val"), result("b", dataset="val", dataset_sha256="1" * 64)
-    comparison = compare([old, new], published=False)
+    comparison = compare([old, new])
     assert [one.model for one in comparison.groups[0].results] == ["a", "b"]
     assert comparison.groups[0].dataset == "val" and "do not say of which annotations" in comparison.notes[0]
-    several = compare([old, new, result("c", dataset="val", dataset_sha256="2" * 64)], published=False)
+    several = compare([old, new, result("c", dataset="val", dataset_sha256="2" * 64)])
     assert len(several.groups) == 3
+
+
+def test_a_terminal_shows_the_summary_and_one_table_a_suite_in_80_columns(results):
+    many = dict.fromkeys(("click_2", "click_3", "click_5", "oracle", "ece", "stability", "agreement"), Estimate(value=0.3, n=9))
+    given = [one.model_copy(update={"low": 0.4, "high": 0.6, "extra": many}) for one in results]
+    text = printed(compare(given), 80)
+    assert text.startswith("Summary on coco\n") and "Published" not in text and "(continued)" not in text
+    assert text.count("─" * 10 + "\n") == 3 and text.count("box on coco") == text.count("point on coco") == 1
+    assert "95 % interval" in text and "Also measured: ±; " in text and "--columns all" in text
+    whole = printed(compare(given, columns=["all"]), 80)
+    assert "Also measured" not in whole and "stability" in whole and "(continued)" in whole
+
+
+def test_a_wide_terminal_leaves_nothing_out_and_a_narrow_one_keeps_what_differs(results):
+    assert "Also measured" not in printed(compare(results), 140)
+    text = printed(compare([result("a", image_size=512, padding=False, n=3), result("b", image_size=256)]), 40)
+    assert all(word in text for word in ("input", "padding", "1672", "Also measured: ±; small; medium; large"))
+
+
+def test_columns_are_those_asked_for_in_their_order(results):
+    boxes = [result(one.model, role=one.role) for one in results[:4]]
+    results = [*boxes, *results[4:]]
+    comparison = compare(results, columns=["large", "value", "click_3"])
+    summary, box, point = [text for text in comparison.markdown().split("####") if text.strip()]
+    assert "| model | large | box mIoU |\n" in box and "| model | large | 1 click mIoU | 3 clicks |\n" in point
+    assert "| box mIoU | agreement, box mIoU |" in summary
+    assert "agrees with" not in printed(comparison, 140) and "agrees with" not in comparison.latex()
+    only_clicks = compare(results, columns=["click_5"]).markdown()
+    assert "| model | box mIoU |\n" in only_clicks and "| model | 5 clicks |\n" in only_clicks
+    assert comparison.csv() == compare(results).csv() and comparison.json() == compare(results).json()
+    with pytest.raises(InputError, match="--columns smal: .*did you mean small.; expected some of all, model, value, error"):
+        compare(results, columns=["smal"])
+
+
+@pytest.mark.parametrize("width", [24, 80])
+@pytest.mark.parametrize("name", ["n" * 60, "a name of many words that goes on and on and on, to the end", "写真の名前" * 6])
+def test_long_names_go_on_below_themselves_and_numbers_stay_in_their_columns(name, width):
+    other = result("b", against=name, difference=Estimate(value=-0.25, n=9, low=-0.5, high=0.125), reference=name)
+    text = printed(compare([result(name), other, result(name, suite="point")], columns=["all"]), width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    assert "…" not in text.replace("−0.500 … 0.125", "").replace("−0.500 … 0.1", "")
+    names = printed(compare([result(name), result("b")], columns=["value"]), width)
+    rows = [line for line in names.splitlines() if "0.500" in line]
+    assert {cell_len(line[: line.index("0.500")]) for line in rows} == {cell_len(rows[0][: rows[0].index("0.500")])}
+    table = names.partition("─\n")[2].partition("Protocol")[0].replace("0.500", "").replace("b", "")
+    assert "".join(table.split()) == "".join(name.split())
+
+
+def test_one_model_and_models_without_a_suite_have_their_tables():
+    alone = printed(compare([result("ours")]), 80)
+    assert "Summary" not in alone and alone.count("ours") == 1 and "0.500" in alone
+    text = printed(compare([result("a"), result("b"), result("b", suite="point")]), 80)
+    rows = [line.split() for line in text.splitlines() if line.startswith(("a ", "b "))]
+    assert rows[0][-2:] == ["–", "–"] and rows[1].count("0.500") == 2  # the summary
+    assert len(rows) == 5  # summary, box with both, point with b
+
+
+EVIL = "\x1b[31mred\x1b[0m \u202egnp.exe\x9b"
+SHOWN = r"\x1b[31mred\x1b[0m \u202egnp.exe\x9b"
+
+
+def test_names_cannot_command_a_terminal_nor_turn_a_line_around():
+    given = [result(EVIL, dataset=EVIL, against=EVIL, reference=EVIL, protocol=EVIL), result(EVIL, dataset=EVIL, value=0.25)]
+    comparison = compare([*given, result("[bold]:bomb:", dataset=EVIL, n=3)], columns=["all"])
+    terminal, markdown = printed(comparison, 300), comparison.markdown()
+    assert terminal.count(SHOWN) >= 4 and "[bold]:bomb:" in terminal and markdown.count(SHOWN.replace("\\", "\\\\")) >= 4
+    for text in (terminal, markdown, comparison.latex(), comparison.plain(), comparison.csv()):
+        assert not set(text) & set("\x1b\u202e\x9b")
+
+
+def test_a_spreadsheet_computes_no_name():
+    names = ['=HYPERLINK("http://x","y")', "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
+    text = compare([result(name, against=name, difference=Estimate(value=-0.5, n=2)) for name in [*names, "-5"]]).csv()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert {row["model"] for row in rows} == {*(f"'{name}" for name in names[:-1]), r"\r=1", "-5"}
+    assert {row["value"] for row in rows if row["metric"] == "difference"} == {"-0.5"}
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in {*"=@+\t\r"}]

@@ -38,3 +38,39 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   for (const each of unfolded) each.open = false;
 });
+// A picture opens large at a click; arrow keys go to its neighbours, Escape or a click closes it.
+const pictures = [...document.querySelectorAll(".enlarge")];
+if (pictures.length) {
+  const dialog = document.createElement("dialog");
+  dialog.className = "large";
+  dialog.innerHTML =
+    '<img alt=""><p><span></span><button type="button" aria-label="Previous picture">‹</button>' +
+    '<button type="button" aria-label="Next picture" autofocus>›</button><button type="button">Close</button></p>';
+  document.body.append(dialog);
+  const [image, words] = [dialog.querySelector("img"), dialog.querySelector("span")];
+  const [back, on, close] = dialog.querySelectorAll("button");
+  let place = 0;
+  const show = (number) => {
+    place = (number + pictures.length) % pictures.length;
+    const [panel, small] = [pictures[place].closest(".panel"), pictures[place].querySelector("img")];
+    dialog.classList.toggle("drawing", panel.classList.contains("drawing"));
+    image.style.setProperty("--ratio", small.naturalWidth / small.naturalHeight);
+    image.src = small.src;
+    image.alt = small.alt;
+    const title = panel.closest(".case").querySelector("h5").textContent;
+    words.textContent = `${title} · ${panel.querySelector("figcaption").textContent.trim()}`;
+    if (!dialog.open) dialog.showModal();
+  };
+  pictures.forEach((picture, number) => picture.addEventListener("click", () => show(number)));
+  back.addEventListener("click", () => show(place - 1));
+  on.addEventListener("click", () => show(place + 1));
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog || event.target === image) dialog.close();
+  });
+  dialog.addEventListener("close", () => pictures[place].focus());
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) show(place + step);
+  });
+}

@@ -31,3 +31,22 @@ def test_nothing_is_shown_twice_and_nothing_is_needed():
     one = [Case(name="a", value=0.5)]
     assert [names(found) for found in worst_and_median(one, count=4)] == [["a"], []]
     assert worst_and_median([], count=4) == ([], [])
+
+
+def test_the_worst_come_from_as_many_photos_as_there_are():
+    values = {("a", 1): 0.0, ("a", 2): 0.01, ("a", 3): 0.02, ("b", 1): 0.3, ("c", 1): 0.4, ("c", 2): 0.9}
+    cases = [Case(name=name, value=value, photo=name[0]) for name, value in values.items()]
+    cases += [Case(name=("c", number), value=0.95, photo="c") for number in range(3, 9)]
+    worst, _ = worst_and_median(cases, count=3)
+    assert names(worst) == [("a", 1), ("b", 1), ("c", 1)]
+    worst, _ = worst_and_median(cases, count=4)
+    assert names(worst) == [("a", 1), ("a", 2), ("b", 1), ("c", 1)]  # a second of one photo where photos run out
+
+
+def test_median_cases_are_of_several_photos_too():
+    cases = [Case(name=number, value=number / 20, photo="a" if 8 <= number <= 11 else number) for number in range(20)]
+    assert names(worst_and_median(cases, count=3)[1]) == [7, 9, 12]
+
+
+def test_of_two_there_is_no_median():
+    assert worst_and_median([Case(name=number, value=number) for number in range(2)], count=4)[1] == []

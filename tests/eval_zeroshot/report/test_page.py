@@ -9,7 +9,7 @@ from PIL import Image
 from encoders.rle import encode_mask
 from eval_zeroshot import Estimate, compare
 from eval_zeroshot.observations import dataset_sha256
-from eval_zeroshot.report.page import linked, page, write_page
+from eval_zeroshot.report.page import breakable, linked, page, write_page
 from eval_zeroshot.report.pictures import MISSED, RIGHT, SURPLUS, cut_out, paint
 
 
@@ -32,7 +32,7 @@ def made(hand, tmp_path):
         result = hand.result(model, [v for line in values.values() for v in line], role=role, images=2)
         results.append(result)
         hand.keep(tmp_path, result, [hand.seen(s, values[s.key], list(s.masks)) for s in samples], name=model)
-    return compare(results), tmp_path, hand.photos(*samples)
+    return compare(results, published=True), tmp_path, hand.photos(*samples)
 
 
 def test_the_page_is_whole_and_needs_nothing_else(made, read_page):
@@ -56,7 +56,8 @@ def test_every_number_is_on_the_page(made, read_page):
     for group in comparison.published:
         assert group.citation.split(",")[0] in words and group.protocol in words
         for row in group.rows():
-            assert f"{row.value:.{group.digits}f}" in words
+            percents = group.unit == "percent"
+            assert f"{row.value / (100 if percents else 1):.{group.digits + 2 * percents}f}" in words
 
 
 def test_a_model_called_like_a_tag_stays_text(hand, read_page, tmp_path):
@@ -65,7 +66,7 @@ def test_a_model_called_like_a_tag_stays_text(hand, read_page, tmp_path):
     result = hand.result(name, [0.5], dataset="hand")
     hand.keep(tmp_path, result, [hand.seen(sample, [0.5], list(sample.masks))], name="x")
     other = hand.result("</script><script>alert(1)</script>", [0.25])
-    text = page(compare([result, other], published=False), states=[tmp_path], datasets=[hand.photos(sample)])
+    text = page(compare([result, other]), states=[tmp_path], datasets=[hand.photos(sample)])
     seen = read_page(text)
     assert len(seen.all("script")) == 1 and seen.all("i") == []
     assert not any("onclick" in attributes for _, attributes in seen.elements)
@@ -86,7 +87,7 @@ def test_columns_can_be_sorted_by_keyboard_and_say_how(made, read_page):
 
 def test_where_lower_is_better_the_lowest_comes_first(hand, read_page):
     results = [hand.result(name, [value], direction="lower") for name, value in (("a", 0.1), ("b", 0.2))]
-    heads = [a for a in read_page(page(compare(results, published=False))).all("th") if "aria-sort" in a]
+    heads = [a for a in read_page(page(compare(results))).all("th") if "aria-sort" in a]
     assert heads[1]["data-first"] == "ascending"
 
 
@@ -117,7 +118,7 @@ def test_a_detectors_boxes_are_shown_with_the_objects_they_are_of(hand, read_pag
     seen = {"key": "a", "ids": [0, 1, 2], "areas": [120, 64, 120], "values": values}
     result = hand.result("ours", [0.4], suite="instance_sam", protocol="AP of COCO")
     hand.keep(tmp_path, result, [seen | {"masks": [encode_mask(mask) for mask in answers]}], name="ours")
-    shown = read_page(page(compare([result], published=False), states=[tmp_path], datasets=[hand.photos(photo)]))
+    shown = read_page(page(compare([result]), states=[tmp_path], datasets=[hand.photos(photo)]))
     assert [image["alt"] for image in shown.all("img")] == [
         "prompt for object 10 of photo a",
         "annotated mask of object 10 of photo a",
@@ -159,7 +160,7 @@ def test_each_of_two_data_sets_of_one_name_has_its_gallery(hand, read_page, tmp_
         hand.keep(tmp_path / str(number), results[-1], [seen], name="x")
         photos.append(hand.photos(sample))
     states = [tmp_path / "1", tmp_path / "2"]
-    shown = read_page(page(compare(results, published=False), states=states, datasets=photos))
+    shown = read_page(page(compare(results), states=states, datasets=photos))
     pictures = [image["src"] for image in shown.all("img")]  # prompt, truth, and an answer that is the truth, of each
     assert len(pictures) == 6 and pictures[0] != pictures[3] and pictures[1] == pictures[2] != pictures[4] == pictures[5]
 
@@ -172,15 +173,15 @@ def test_a_data_set_in_another_order_is_searched(made, hand, read_page):
 
 def test_charts_for_what_there_is(made, hand, read_page):
     comparison, state, _ = made
-    labels = [a["aria-label"] for a in read_page(page(comparison, states=[state])).all("svg")]
-    assert labels == [
-        "box mIoU of each model",
+    shown = read_page(page(comparison, states=[state]))
+    assert [a["aria-label"] for a in shown.all("ul") if a.get("class") == "intervals"] == ["box mIoU of each model"]
+    assert [a["aria-label"] for a in shown.all("svg") if "aria-label" in a] == [
         "objects of teacher by IoU, median 0.850",
         "objects of ours by IoU, median 0.500",
     ]
     clicks = {f"click_{count}": Estimate(value=0.1 * count, n=1) for count in (3, 5)}
     point = hand.result("ours", [0.125], suite="point", extra=clicks)
-    seen = read_page(page(compare([point], published=False)))
+    seen = read_page(page(compare([point])))
     assert "ours, 1 clicks: 0.125" in seen.text and "ours, 5 clicks: 0.500" in seen.text
 
 
@@ -189,7 +190,7 @@ def test_where_lower_is_better_objects_are_counted_by_that_number(hand, read_pag
     protocol = "the share of wrong pixels of a photo; mean over photos"
     result = hand.result("ours", [0.01, 0.02, 0.06], suite="saliency", direction="lower", protocol=protocol)
     hand.keep(tmp_path, result, [hand.seen(sample, [0.01, 0.02, 0.06], list(sample.masks))], name="ours")
-    shown = read_page(page(compare([result], published=False), states=[tmp_path]))
+    shown = read_page(page(compare([result]), states=[tmp_path]))
     (label,) = [a["aria-label"] for a in shown.all("svg")]
     assert label == "photos of ours by MAE (lower is better), median 0.020"
     assert "Share of photos by MAE (lower is better)" in shown.text and "IoU" not in shown.text
@@ -205,7 +206,7 @@ def test_edges_have_a_curve_and_pictures_of_the_maps(hand, read_page, tmp_path):
     Image.fromarray(np.eye(40, 60, dtype=np.uint8) * 255).save(path.with_suffix("") / "a.png")
     sample = hand.photo("a")
     object.__setattr__(sample, "boundaries", [np.eye(40, 60, dtype=bool)])
-    seen = read_page(page(compare([result], published=False), states=[tmp_path], datasets=[hand.photos(sample)]))
+    seen = read_page(page(compare([result]), states=[tmp_path], datasets=[hand.photos(sample)]))
     assert "precision over recall of the edges of each model" in [a["aria-label"] for a in seen.all("svg")]
     assert [a["alt"] for a in seen.all("img")] == ["photo a", "drawn edges of photo a", "edges of ours, best F 0.615"]
 
@@ -242,3 +243,63 @@ def test_citations_are_links_and_nothing_else_is():
     text = linked("A & B, <i>, arXiv:2312.06660v2; https://github.com/a/b-c at 12")
     assert 'href="https://arxiv.org/abs/2312.06660v2"' in text and 'href="https://github.com/a/b-c"' in text
     assert "A &amp; B, &lt;i&gt;" in text
+
+
+def test_names_are_whole_and_what_cannot_be_seen_in_them_is_written_out(hand, read_page, tmp_path):
+    name, key = "n" * 60 + "\x1b[31m\u202e", "photo\u202egpj\x9b"
+    sample = hand.photo(key, hand.mask(5, 3))
+    results = [hand.result(name, [0.5]), hand.result("other\u2067", [0.25], reference=name)]
+    for number, result in enumerate(results):
+        hand.keep(tmp_path, result, [hand.seen(sample, [result.value], list(sample.masks))], name=str(number))
+    text = page(compare(results), states=[tmp_path], datasets=[hand.photos(sample)])
+    seen = read_page(text)
+    assert not set(text) & set("\x1b\x9b\u202e\u2067") and "…" not in seen.text
+    assert seen.text.count("n" * 60 + r"\x1b[31m\u202e") >= 4  # table, intervals, histogram, gallery
+    assert any(r"photo\u202egpj\x9b" in image["alt"] for image in seen.all("img"))
+    assert "text-overflow" not in text
+
+
+def test_the_axis_of_intervals_is_that_of_the_data(hand, read_page):
+    results = [hand.result(name, [value], low=value - 0.01, high=value + 0.01) for name, value in (("a", 0.71), ("b", 0.74))]
+    seen = read_page(page(compare(results)))
+    whiskers = [line for line in seen.all("line") if "whisker" in line["class"]]
+    assert [(line["x1"], line["x2"]) for line in whiskers] == [("0.00%", "40.00%"), ("60.00%", "100.00%")]  # 0.70 to 0.75
+    assert [dot["cx"] for dot in seen.all("circle")] == ["20.00%", "80.00%"]
+    assert all(tick in seen.text for tick in ("0.7", "0.71", "0.75"))
+
+
+@pytest.mark.parametrize(("role", "top"), [("baseline", "0.5"), ("student", "1")])
+def test_a_baseline_does_not_stretch_the_axis_of_the_histograms(hand, read_page, tmp_path, role, top):
+    """Ours has half of its objects in a bin, the other all: beyond the axis, where its share is written."""
+    sample = hand.photo("a", hand.mask(5, 3), hand.mask(30, 20))
+    for name, values, its in (("ours", [0.5, 0.9], "student"), ("untrained", [0.01, 0.02], role)):
+        result = hand.result(name, values, role=its)
+        hand.keep(tmp_path, result, [hand.seen(sample, values, list(sample.masks))], name=name)
+    results = [hand.result("ours", [0.5, 0.9]), hand.result("untrained", [0.01, 0.02], role=role)]
+    seen = read_page(page(compare(results), states=[tmp_path]))
+    assert ("↑ 1.00" in seen.text) == (role == "baseline")
+    ours = max(float(bar["height"]) for bar in seen.all("rect") if "s1" in bar["class"])
+    assert ours == pytest.approx(190 - 12 - 42 if top == "0.5" else (190 - 12 - 42) / 2, abs=0.1)
+    assert "0.000 of 2 objects" in seen.text and "%" not in seen.text.partition("Share of objects")[2].partition("right")[0]
+
+
+def test_pictures_open_large_by_mouse_or_keyboard_without_anything_from_outside(made, read_page):
+    comparison, state, photos = made
+    text = page(comparison, states=[state], datasets=[photos])
+    seen = read_page(text)
+    buttons = [button for button in seen.all("button") if button.get("class") == "enlarge"]
+    assert len(buttons) == len(seen.all("img")) == 8 and all(button["type"] == "button" for button in buttons)
+    assert "showModal" in text and "ArrowRight" in text
+
+
+def test_a_cut_out_of_a_large_object_keeps_its_pixels_up_to_a_limit():
+    image, mask = np.zeros((1000, 2000, 3), np.uint8), np.zeros((1000, 2000), bool)
+    assert paint(image, crop=(0, 0, 500, 400), truth=mask, answer=mask).size == (500, 400)
+    assert paint(image, crop=(0, 0, 2000, 1000), truth=mask, answer=mask).size == (720, 360)
+    assert paint(image, crop=(0, 0, 120, 90), truth=mask, answer=mask).size == (300, 225)
+
+
+def test_long_words_of_a_header_may_be_broken():
+    assert breakable("agrees with sam_demo") == "agrees with sam_demo"
+    assert breakable("minus " + "n" * 30) == f"minus {'n' * 14}<wbr>{'n' * 14}<wbr>nn"
+    assert breakable("a_model_of_ours_<b>") == "a_<wbr>model_<wbr>of_<wbr>ours_<wbr>&lt;b&gt;"
