@@ -9,6 +9,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 
 from encoders.errors import InputError
 from encoders.files import read_bounded
+from encoders.whole_image import check_whole
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no other decoder ever sees a file (PIL's EPS starts Ghostscript)
 MAX_PIXELS = 89_478_485  # where PIL begins to warn of a decompression bomb: about 1 GiB while it is decoded
@@ -37,15 +38,16 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
         name: what to call it in an error.
 
     Raises:
-        InputError: no image; a truncated or damaged one, as far as its decoder can tell; an animated one; one of more
-            than `MAX_PIXELS` pixels, refused before they are decoded; or one of floating-point or more than 16-bit
-            pixels, whose range nobody knows.
+        InputError: no image; a truncated or damaged one, as far as its decoder can tell, and one with less pixel data than
+            it states, see `encoders.whole_image`; an animated one; one of more than `MAX_PIXELS` pixels, refused before they
+            are decoded; or one of floating-point or more than 16-bit pixels, whose range nobody knows.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, name)
             if image.format in ("JPEG", "MPO"):
                 return _from_jpeg(image, data, name)
+            _check_whole(image, data, name)
             image.load()
             return np.array(_as_rgb(_upright(image), name))
     except InputError:
@@ -71,6 +73,13 @@ def _check_header(image: Image.Image, name: str) -> None:
         raise InputError(f"{name}: {width} x {height} pixels; at most {MAX_PIXELS} are decoded, make it smaller")
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise InputError(f"{name}: {getattr(image, 'n_frames', 'several')} frames; expected a single photo")
+
+
+def _check_whole(image: Image.Image, data: bytes, name: str) -> None:
+    try:
+        check_whole(image, data)
+    except InputError as error:
+        raise InputError(f"{name}: not a readable image ({error})") from error
 
 
 def _from_jpeg(header: Image.Image, data: bytes, name: str) -> np.ndarray:

@@ -76,6 +76,37 @@ def a_tar() -> bytes:
     return file.getvalue()
 
 
+def ten_rows() -> bytes:
+    whole = png(width=120, height=120)
+    place = whole.index(b"IDAT") - 4
+    return whole[:place] + png_chunk(b"IDAT", zlib.compress(bytes(10 * 361))) + png_chunk(b"IEND", b"")
+
+
+def tiff_stating_rows() -> bytes:
+    data = encoded(RGB, "TIFF")
+    height = struct.pack("<HHII", 257, 4, 1, RGB.height)
+    assert height in data
+    return data.replace(height, struct.pack("<HHII", 257, 4, 1, 500))
+
+
+def cut_off_png() -> bytes:
+    """Of 600 bytes of pixel data, and what comes after."""
+    whole = encoded(Image.fromarray(noise()), "PNG")
+    place = whole.index(b"IDAT") - 4
+    return whole[:place] + png_chunk(b"IDAT", whole[place + 8 : place + 608]) + png_chunk(b"IEND", b"")
+
+
+def fax_tiff() -> bytes:
+    return encoded(RGB.convert("1"), "TIFF", compression="group4")
+
+
+def run_length_bmp() -> bytes:
+    palette = bytes(1024)
+    body = b"\0\2\xff\xff" * 40 + b"\0\1"  # 40 jumps over pixels, then the end
+    facts = struct.pack("<IiiHHIIiiII", 40, 9000, 9000, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + len(body), 0, 0, 1078) + facts + palette + body
+
+
 def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (50, 120, 3), dtype=np.uint8)
 
@@ -137,6 +168,16 @@ CASES = [
         UNREADABLE,
         lambda: png(width=120, height=1).replace(b"\x08\x02\0\0\0", b"\x08\x02\0\0\0\xff", 1),
     ),
+    bad("a PNG of 120 rows with the pixel data of ten", "3610 bytes of pixel data; 120 x 120 pixels take 43320", ten_rows),
+    bad(
+        "a PNG of 9,000 x 9,900 pixels with the pixel data of part of a row",
+        "3001 bytes of pixel data; 9000 x 9900 pixels take 267309900",
+        lambda: png(width=9000, height=9900),
+    ),
+    bad("a PNG whose pixel data was cut off", "bytes of pixel data; 120 x 50 pixels take 18050", cut_off_png),
+    bad("a TIFF that states more rows than it has", "its pixel data has 1 part; 120 x 500 pixels take", tiff_stating_rows),
+    bad("a TIFF compressed as a fax", "decoder hides what is missing", fax_tiff),
+    bad("a run-length coded BMP of 81 million pixels in 1 KiB", "in which missing pixels are black", run_length_bmp),
     bad("a TIFF of floating-point pixels", "floating-point or of more than 16 bits", lambda: wide(np.float32, "TIFF")),
     good("a PNG named .jpg", "read as what it is", lambda: encoded(RGB, "PNG")),
     good("a photo with damaged EXIF", "pixels as they are stored", turned_with_broken_exif),
