@@ -91,13 +91,14 @@ def make_batch(samples: Sequence[StoredSample], *, image_size: int, records: boo
         records: also parse and carry each sample's json.
 
     Raises:
-        InputError: names the shard and key of a sample that cannot be decoded.
+        InputError: names the shard and key of a sample that is damaged or cannot be decoded.
     """
     side = image_size // STRIDE
     frames = np.empty((len(samples), image_size, image_size, 3), np.uint8)
     shapes: list[Shape] = []
     coded: list[Coded] = []
     for frame, sample in zip(frames, samples, strict=True):
+        sample.check()
         pixels = sample.pixels()
         height, width = pixels.shape[:2]
         coded.append(sample.coded(shape=(height, width), image_size=image_size))

@@ -1,11 +1,11 @@
 """Embeddings to bytes and back. A record says itself how it is to be read: codec, version, shape, scales, checksum.
 
 Layout, little endian: magic "RVSE", record version u8, codec version u8, codec name 10 bytes, channels, rows, columns
-u16 each, crc32 of the payload u32; then the payload. Rows and columns that see only padding are never stored.
+u16 each, crc32 of the payload u32; then, in version 2, what `shards.seal` describes; then the payload. Rows and columns that
+see only padding are never stored.
 """
 
 import difflib
-import struct
 import zlib
 
 import numpy as np
@@ -17,11 +17,7 @@ from encoders.geometry import Shape, embedding_shape
 from shards.codec_base import Codec, Coded
 from shards.codec_int4 import Int4Codec
 from shards.codec_scalar import Float16Codec, Int8Codec
-
-MAGIC = b"RVSE"
-RECORD_VERSION = 1
-HEADER = struct.Struct("<4sBB10sHHHI")
-
+from shards.seal import ALONE, HEADER, MAGIC, SEALED, check_header, payload_start
 
 CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float16Codec(), Int8Codec(), Int4Codec())}
 
@@ -43,6 +39,9 @@ def encode_embedding(embedding: np.ndarray, *, shape: Shape, codec: str) -> byte
         shape: (height, width) of the image in the input frame, pixels; what lies outside is dropped.
         codec: registry name.
 
+    Returns:
+        A record of version 1; `shards.seal.seal_record` makes it one that vouches for the photo beside it.
+
     Raises:
         InputError: the embedding has a NaN or infinite value, or one that the codec cannot hold.
     """
@@ -53,7 +52,7 @@ def encode_embedding(embedding: np.ndarray, *, shape: Shape, codec: str) -> byte
     chosen = get_codec(codec)
     payload = chosen.encode(kept)
     name = chosen.name.encode("ascii")
-    return HEADER.pack(MAGIC, RECORD_VERSION, chosen.version, name, *kept.shape, zlib.crc32(payload)) + payload
+    return HEADER.pack(MAGIC, ALONE, chosen.version, name, *kept.shape, zlib.crc32(payload)) + payload
 
 
 def parse_record(record: bytes) -> Coded:
@@ -62,17 +61,16 @@ def parse_record(record: bytes) -> Coded:
     Raises:
         InputError: no record, a damaged one, or one of an unknown codec or version.
     """
-    if len(record) < HEADER.size or not record.startswith(MAGIC):
-        raise InputError(f"no embedding record: {len(record)} bytes that start with {record[:4]!r}, not {MAGIC!r}")
+    check_header(record)
     _, version, codec_version, name, *shape, checksum = HEADER.unpack_from(record)
     codec = get_codec(name.rstrip(b"\0").decode("ascii", "replace"))
-    if (version, codec_version) != (RECORD_VERSION, codec.version):
+    if codec_version != codec.version:
         raise InputError(
-            f"embedding record version {version}, {codec.name} version {codec_version}; this release reads"
-            f" {RECORD_VERSION} and {codec.version}; precompute the cache again"
+            f"embedding record version {version}, {codec.name} version {codec_version}; this release reads {ALONE} or {SEALED}"
+            f" and {codec.version}; precompute the cache again"
         )
     # One copy, whose arrays are aligned and writable, as torch wants them.
-    payload = memoryview(bytearray(memoryview(record)[HEADER.size :]))
+    payload = memoryview(bytearray(memoryview(record)[payload_start(record) :]))
     if zlib.crc32(payload) != checksum:
         raise InputError("the embedding record is damaged: its checksum does not match")
     channels, rows, columns = shape

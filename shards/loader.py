@@ -13,10 +13,13 @@ from shards.batch import Batch, make_batch
 from shards.local_cache import DEFAULT_BYTES
 from shards.manifest import Manifest
 from shards.plan import LANES, Place, SampleOrder
-from shards.reader import ShardReader, StoredSample
+from shards.reader import ShardReader
+from shards.seal import is_alone
 from shards.store import FolderStore, open_store
+from shards.whole import WholeShards
 
 AHEAD = 1 / 8
+NAMED = 5  # damaged samples of a shard in an error
 
 
 class ShardLoader:
@@ -25,8 +28,10 @@ class ShardLoader:
     The order depends on the manifest, the seed and the global batch alone: 2 ranks of 4 see the batches of 1 rank of 8,
     rank r holding rows r, r + 2, r + 4, r + 6. Epochs follow each other without a seam, see `shards.plan`.
 
-    A sample that cannot be decoded ends the run: a step with another sample in its place would not be the step that a
-    resumed run sees. Repair the cache and start the run again, it goes on from its last checkpoint.
+    A sample that is damaged or cannot be decoded ends the run: a step with another sample in its place would not be the step
+    that a resumed run sees. Repair the cache and start the run again, it goes on from its last checkpoint. What a sample has
+    to be its own record says, see `shards.seal`; where it does not, as in caches of earlier releases, a shard in a folder is
+    compared with the manifest's sha256 before its first sample is used. A shard of a URL was when it was fetched.
 
     Args:
         cache: folder that `precompute` wrote, or its URL: http, https or whatever fsspec opens.
@@ -81,6 +86,8 @@ class ShardLoader:
             shards_in_use=min(len(self.manifest.entries), LANES // gcd(world_size, LANES)),
         )
         self.store.check(self.manifest)
+        local = isinstance(self.store, FolderStore)
+        self.whole = WholeShards(Path(cache), shards=len(self.manifest.entries)) if local else None
 
     @property
     def image_size(self) -> int:
@@ -121,7 +128,8 @@ class ShardLoader:
         """This rank's batches from a global step on, without end.
 
         Raises:
-            InputError: a sample cannot be decoded or a shard was changed; names shard and key.
+            InputError: a sample is damaged or cannot be decoded, or a shard was changed; names shard and key, and how many
+                samples of that shard are like that.
         """
         if start_step < 0:
             raise InputError(f"start_step={start_step} is negative")
@@ -160,19 +168,39 @@ class _Reading(IterableDataset[Batch]):
                 if ahead:
                     for shard in {place.shard for place in loader.places(step + ahead)}:
                         reader.expect(shard)
-                samples = [reader.read(*place) for place in loader.places(step)]
-                yield self._batch(samples)
+                yield self._batch(reader, loader.places(step))
         except InputError as error:
             yield error
         finally:
             reader.close()
 
-    def _batch(self, samples: list[StoredSample]) -> Batch:
+    def _batch(self, reader: ShardReader, places: list[Place]) -> Batch:
         loader = self._loader
+        samples = [reader.read(*place) for place in places]
         try:
+            for place, sample in zip(places, samples, strict=True):
+                if loader.whole is not None and is_alone(sample.record):
+                    loader.whole.check(place.shard, loader.manifest.entries[place.shard])
             return make_batch(samples, image_size=loader.image_size, records=loader.records)
         except InputError as error:
             raise InputError(
-                f"{error}; it is not trained on: repair the cache (repvit-sam cache verify --repair), then run the same command"
-                " again, it goes on from its last checkpoint"
+                f"{error}{self._others(reader, places)}; it is not trained on: repair the cache (repvit-sam cache verify"
+                " --repair), then run the same command again, it goes on from its last checkpoint"
             ) from error
+
+    def _others(self, reader: ShardReader, places: list[Place]) -> str:
+        """How many samples of the first shard with a damaged one in a batch are damaged, and which, for a message."""
+        for place in places:
+            if self._damaged(reader, place):
+                entry = self._loader.manifest.entries[place.shard]
+                bad = [key for number, key in enumerate(entry.keys) if self._damaged(reader, place._replace(sample=number))]
+                named = f"{', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''}"
+                return f" (damaged in {entry.name}: {len(bad)} of {len(entry.keys)} samples, {named})"
+        return ""
+
+    def _damaged(self, reader: ShardReader, place: Place) -> bool:
+        try:
+            make_batch([reader.read(*place)], image_size=self._loader.image_size, records=True)
+        except InputError:
+            return True
+        return False

@@ -21,6 +21,7 @@ from shards.merge import merge
 from shards.ordered import ordered_map
 from shards.progress import PrecomputeProgress, Tracker
 from shards.quarantine import Quarantine
+from shards.seal import seal_record, sealed_here
 from shards.source import Source
 from shards.stored import BadSample, StoredPhoto, store_item
 from shards.teacher import embed
@@ -119,7 +120,7 @@ def precompute(
         photos=0, photos_total=len(source.items()), quarantined=0, shards=0, shards_total=identity.shards
     )
     tracker = Tracker(folder, state=state, callback=progress)
-    job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker)
+    job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker, sealed=sealed_here(folder))
     try:
         job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
     except FileNotFoundError:  # another process has put the finished cache together, and removed the work folder
@@ -157,6 +158,7 @@ class _Job:
     batch_size: int
     quarantine: Quarantine
     tracker: Tracker
+    sealed: bool  # records vouch for the files beside them
     made: int = 0  # shards
 
     def run(self, *, rank: int, world_size: int, lease_seconds: float) -> None:
@@ -258,7 +260,10 @@ class _Job:
             except InputError as error:
                 reject(BadSample(key=photo.key, where=photo.where, reason=str(error)))
                 continue
-            writer.add(photo.key, jpeg=photo.jpeg, embedding=record, facts=photo.json)
+            facts = photo.json
+            if self.sealed:
+                record = seal_record(record, jpeg=photo.jpeg, facts=facts)
+            writer.add(photo.key, jpeg=photo.jpeg, embedding=record, facts=facts)
 
     def summary(self) -> PrecomputeSummary:
         """What the cache holds now."""

@@ -15,6 +15,7 @@ from encoders.image import decode_image
 from shards.codec import Coded, decode_embedding, parse_record
 from shards.index import index_shard
 from shards.manifest import Manifest
+from shards.seal import check_sealed
 from shards.store import FolderStore, ShardStore
 
 INDEXES_KEPT = 256  # shard indexes in memory: 48 bytes a sample
@@ -38,6 +39,17 @@ class StoredSample:
     @property
     def where(self) -> str:
         return f"{self.shard}: sample {self.key}"
+
+    def check(self) -> None:
+        """Check photo and facts against the checksums in the record, where it has some, see `shards.seal`.
+
+        Raises:
+            InputError: names shard and key; one of the three was damaged.
+        """
+        try:
+            check_sealed(self.record, jpeg=self.jpeg, facts=self.facts)
+        except InputError as error:
+            raise InputError(f"{self.where}: {error}") from error
 
     def pixels(self) -> np.ndarray:
         """(h, w, 3) uint8 RGB, as the teacher saw it. Raises InputError naming shard and key."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import shards_standin
 import torch
+from shards_damage import unsealed
 from shards_photos import make_photo
 
 import shards
@@ -160,7 +161,7 @@ def test_a_damaged_sample_stops_training_and_is_named(copy, member, num_workers)
 def test_an_embedding_of_another_photo_is_noticed(copy):
     reader = shards.ShardReader(shards.Manifest.read(copy))
     one, other = reader.read(0, 0), reader.read(0, 1)
-    mixed = shards.StoredSample(shard="s.tar", key="k", record=one.record, jpeg=other.jpeg, facts=one.facts)
+    mixed = shards.StoredSample(shard="s.tar", key="k", record=unsealed(one.record), jpeg=other.jpeg, facts=one.facts)
     with pytest.raises(InputError, match=r"s\.tar: sample k: .* does not belong"):
         shards.make_batch([mixed], image_size=128)
 
