@@ -1,6 +1,5 @@
 """The contact sheet: photos as rows; prompts, truth and each model's masks as columns; one PNG to look at."""
 
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,14 @@ from encoders.errors import InputError
 from encoders.files import atomic_path
 from encoders.overlap import mask_iou
 from encoders.sample import Sample
+from encoders.shown import shown
 from eval_zeroshot.clicks import centre_point
 from eval_zeroshot.protocol import PredictorLike, ask
 
 COLORS = ((255, 159, 28), (45, 196, 182), (231, 29, 91), (131, 106, 255), (144, 190, 39), (0, 150, 255))
 BACKGROUND, INK, SOFT = (250, 250, 248), (28, 28, 30), (110, 110, 115)
-GAP_PIXELS, HEADER_PIXELS, CAPTION_PIXELS = 10, 56, 24
+GAP_PIXELS, HEADER_PIXELS, LINE_PIXELS, CAPTION_PIXELS = 10, 56, 20, 24  # a header of two lines, a further line of it
+TITLE_LETTER, CAPTION_LETTER = 16, 13  # pixels
 OVERLAY = 0.5
 
 
@@ -30,6 +31,7 @@ class Panel:
     caption: str
 
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Prompter = Callable[[PredictorLike, Sample, Sequence[int]], np.ndarray]
 
 
@@ -115,16 +117,17 @@ def _panels(
 
 def _row(sample: Sample, chosen: Sequence[int], panels: Sequence[Panel], *, prompt: str, width: int) -> Image.Image:
     scale = width / max(sample.shape)  # no side is longer than a column is wide, so that portraits do not tower
-    height, shown = (max(1, round(side * scale)) for side in sample.shape)
+    height, across = (max(1, round(side * scale)) for side in sample.shape)
     row = Image.new("RGB", (_sheet_width(len(panels), width), height + CAPTION_PIXELS), BACKGROUND)
     draw = ImageDraw.Draw(row)
     for column, panel in enumerate(panels):
         left = GAP_PIXELS + column * (width + GAP_PIXELS)
-        picture = paint_masks(sample.image, panel.masks, size=(shown, height))
+        picture = paint_masks(sample.image, panel.masks, size=(across, height))
         if column == 0 or (prompt == "point" and column > 1):
             _draw_prompts(picture, sample, chosen, prompt=prompt)
         row.paste(picture, (left, 0))
-        draw.text((left, height + 3), panel.caption, fill=SOFT, font=ImageFont.load_default(13))
+        caption = shortened(shown(panel.caption), width=width, draw=draw, font=ImageFont.load_default(CAPTION_LETTER))
+        draw.text((left, height + 3), caption, fill=SOFT, font=ImageFont.load_default(CAPTION_LETTER))
     return row
 
 
@@ -157,15 +160,40 @@ def _draw_prompts(picture: Image.Image, sample: Sample, chosen: Sequence[int], *
 
 
 def _header(titles: Sequence[str], *, width: int) -> Image.Image:
-    header = Image.new("RGB", (_sheet_width(len(titles), width), HEADER_PIXELS), BACKGROUND)
+    """The names of the columns, as many lines high as the longest needs."""
+    draw, font = ImageDraw.Draw(Image.new("RGB", (1, 1))), ImageFont.load_default(TITLE_LETTER)
+    texts = [wrapped(shown(title), width=width, draw=draw, font=font) for title in titles]
+    height = HEADER_PIXELS + LINE_PIXELS * max(0, *(len(lines) - 2 for lines in texts))
+    header = Image.new("RGB", (_sheet_width(len(titles), width), height), BACKGROUND)
     draw = ImageDraw.Draw(header)
-    font = ImageFont.load_default(16)
-    letters = max(8, int(width / draw.textlength("n", font=font)))
-    for column, title in enumerate(titles):
-        text = "\n".join(textwrap.wrap(title, letters)[:2])
+    for column, lines in enumerate(texts):
         left = GAP_PIXELS + column * (width + GAP_PIXELS)
-        draw.multiline_text((left, HEADER_PIXELS - 8), text, fill=INK, font=font, anchor="ld")
+        draw.multiline_text((left, height - 8), "\n".join(lines), fill=INK, font=font, anchor="ld")
     return header
+
+
+def wrapped(text: str, *, width: int, draw: ImageDraw.ImageDraw, font: Font) -> list[str]:
+    """Lines of a text that are at most `width` pixels wide, broken at spaces, and inside a word that is wider."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}".strip()
+        if draw.textlength(joined, font=font) <= width:
+            lines[-1] = joined
+            continue
+        lines.append("")
+        for letter in word:
+            if draw.textlength(lines[-1] + letter, font=font) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line]
+
+
+def shortened(text: str, *, width: int, draw: ImageDraw.ImageDraw, font: Font) -> str:
+    """A text that is at most `width` pixels wide, with an ellipsis where its end is left out."""
+    if draw.textlength(text, font=font) <= width:
+        return text
+    end = next(end for end in range(len(text), -1, -1) if end == 0 or draw.textlength(f"{text[:end]}…", font=font) <= width)
+    return f"{text[:end]}…"
 
 
 def _stack(strips: Sequence[Image.Image]) -> Image.Image:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from encoders.errors import InputError
 from eval_zeroshot import FillBox, contact_sheet
-from eval_zeroshot.sheet import COLORS, paint_masks
+from eval_zeroshot.sheet import COLORS, paint_masks, shortened, wrapped
 
 
 def test_the_sheet_has_a_row_for_each_photo_and_a_column_for_each_model(make_sample, tmp_path):
@@ -48,3 +48,27 @@ def test_unknown_prompts_and_photos_without_objects_are_input_errors(make_sample
         contact_sheet([make_sample((1, 1, 5, 5))], {}, out=tmp_path / "s.png", prompt="text")
     with pytest.raises(InputError, match="no photo with an object"):
         contact_sheet([make_sample()], {"a": FillBox()}, out=tmp_path / "s.png")
+
+
+def test_long_names_have_lines_of_their_own_and_keep_to_their_column(make_sample, tmp_path):
+    sample = make_sample((3, 2, 12, 15), key="k" * 200)
+    sheets = {}
+    for name in ("a", "n" * 60):
+        models = {name: FillBox(), "b": FillBox()}
+        out = contact_sheet([sample], models, out=tmp_path / "s.png", panel_pixels=120)
+        sheets[name] = np.asarray(Image.open(out).convert("L"), int)
+    short, long = sheets.values()
+    assert long.shape[0] > short.shape[0] + 40 and long.shape[1] == short.shape[1]
+    background = np.bincount(long.ravel()).argmax()
+    for column in range(5):  # nothing is in the gaps between columns
+        assert (long[:, 130 * column : 130 * column + 8] == background).all()
+
+
+def test_names_are_wrapped_whole_and_captions_end_in_an_ellipsis():
+    draw, font = ImageDraw.Draw(Image.new("RGB", (1, 1))), ImageFont.load_default(16)
+    name = "photo " + "n" * 40 + " end"
+    lines = wrapped(name, width=100, draw=draw, font=font)
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "") and all(draw.textlength(line, font=font) <= 100 for line in lines)
+    cut = shortened(name, width=100, draw=draw, font=font)
+    assert cut.startswith("photo n") and cut.endswith("n…") and draw.textlength(cut, font=font) <= 100
+    assert shortened("photo", width=100, draw=draw, font=font) == "photo"
