@@ -4,7 +4,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -29,8 +29,8 @@ class Entry:
 class LazyGroup(TyperGroup):
     """The commands of a table `entries`, in its order, and those that were registered in the usual way."""
 
-    entries: Mapping[str, Entry]
-    loaded: dict[str, Any]
+    entries: ClassVar[Mapping[str, Entry]]
+    loaded: ClassVar[dict[str, Any]]
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -48,8 +48,8 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        known = command is not None and command.name in self.entries
-        return name, self.load(command.name) if known else command, rest
+        known = command.name if command is not None else None
+        return name, self.load(known) if known is not None and known in self.entries else command, rest
 
     @classmethod
     def load(cls, name: str) -> Any:

@@ -44,4 +44,4 @@ def check_shape(shape: Shape) -> Shape:
 
 
 def _is_side(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) > 0

@@ -26,6 +26,9 @@ class SamPredictor:
         sam_model: a model in eval mode, `encoders.Sam` or an exported one.
     """
 
+    _predictor: Predictor
+    _shape: Shape | None
+
     def __init__(self, sam_model: PromptableModel) -> None:
         self.model = sam_model
         self.reset_image()
@@ -74,7 +77,7 @@ class SamPredictor:
     def reset_image(self) -> None:
         """Forget the image that is set."""
         self._predictor = Predictor(self.model)
-        self._shape: Shape | None = None
+        self._shape = None
 
     def predict(
         self,
@@ -104,10 +107,11 @@ class SamPredictor:
         """
         side = self.model.image_size // MASK_STRIDE
         points = _shaped(point_coords, "point_coords", (None, 2))
+        corners = None if box is None else as_array(box, "box")
         answer = self._predictor.predict(
             points=points,
             labels=_shaped(point_labels, "point_labels", (None if points is None else points.shape[1],)),
-            boxes=_shaped(box[0] if np.shape(box) == (1, 4) and box is not None else box, "box", (4,)),
+            boxes=_shaped(corners[0] if corners is not None and corners.shape == (1, 4) else corners, "box", (4,)),
             masks=_shaped(mask_input, "mask_input", (1, side, side)),
             multimask=multimask_output,
         )

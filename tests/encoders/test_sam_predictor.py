@@ -113,6 +113,7 @@ def test_an_image_can_be_forgotten(sam, photo):
         ({"point_coords": POINTS}, r"with labels"),
         ({"point_coords": POINTS, "point_labels": LABELS[:1]}, r"point_labels must be \(2,\), got \(1,\)"),
         ({"box": np.stack([BOX, BOX])}, r"box must be \(4,\), got \(2, 4\); for several prompts"),
+        ({"box": [[1, 2], [3]]}, "box cannot be made a numpy array"),
         ({"mask_input": LOW[0]}, r"mask_input must be \(1, 32, 32\), got \(32, 32\)"),
         ({"box": BOX * np.nan}, "expected finite numbers"),
     ],
