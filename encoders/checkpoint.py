@@ -3,23 +3,37 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, did_you_mean
-from encoders.files import atomic_path, sha256_file
+from encoders.files import sha256_file
 from encoders.fusion import fuse
 from encoders.keymaps import check_state, identify, key_table
 from encoders.keymaps.repvit import repvit_prefixes, upgrade_legacy
 from encoders.keymaps.table import rename
-from encoders.registry import BUILDERS, SHIPPED_WEIGHTS, build_sam, list_models, unknown_model
+from encoders.registry import BUILDERS, SHIPPED_DIGESTS, SHIPPED_WEIGHTS, build_sam, list_models, unknown_model
 from encoders.repvit import RepVitEncoder
 from encoders.sam import Sam
+from encoders.weights_checks import content_digest, short, tensors_digest
 from encoders.weights_file import FORMAT, RUN_FILES, WeightsFile, read_weights, weight_paths
+from encoders.weights_safetensors import write_safetensors
+
+MAX_IMAGE_SIZE = 8192  # pixels; what a file of ours may name
+
+
+class _Facts(BaseModel):
+    """What the metadata of a file of ours say of the model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    arch: str
+    image_size: int = Field(IMAGE_SIZE, gt=0, le=MAX_IMAGE_SIZE)
+    fused: Literal["true", "false"] = "false"
 
 
 def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int | None = None) -> Sam:
@@ -37,7 +51,7 @@ def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int |
     """
     if arch is not None and arch not in BUILDERS:
         raise unknown_model(arch)
-    file = read_weights(resolve(path_or_name))
+    file = _read(path_or_name)
     if file.is_ours:
         return _load_ours(file, arch=arch, image_size=image_size)
     if arch is None:
@@ -57,8 +71,12 @@ def resolve(path_or_name: Path | str) -> Path:
         InputError: a name that ships no weights, or whose weights are not there, or neither a name nor a path.
     """
     path, name = Path(path_or_name), str(path_or_name)
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # a name too long for a file, a folder without permission
+        what = f"{short(name)} cannot be opened ({error.strerror})"
+        raise InputError(f"{what}; give a run folder or a checkpoint file") from error
     if name in SHIPPED_WEIGHTS:
         if not SHIPPED_WEIGHTS[name].is_file():
             raise InputError(f"the weights of {name} are not installed: {SHIPPED_WEIGHTS[name]} does not exist")
@@ -68,25 +86,42 @@ def resolve(path_or_name: Path | str) -> Path:
         say = f"arch={name!r} (--arch {name})"
         raise InputError(f"{name} ships no weights (only {shipped} does); give its checkpoint, with {say}")
     hint = did_you_mean(name, BUILDERS)
-    raise InputError(f"{name} does not exist; expected a run folder, a checkpoint file or a name that ships weights "
-                     f"({shipped}){hint}")
+    raise InputError(
+        f"{short(name)} does not exist; expected a run folder, a checkpoint file or a name that ships weights ({shipped}){hint}"
+    )
+
+
+def _read(path_or_name: Path | str) -> WeightsFile:
+    path = resolve(path_or_name)
+    file = read_weights(path)
+    for name, shipped in SHIPPED_WEIGHTS.items():
+        if path == shipped and not file.verified and content_digest(file.tensors, file.metadata) != SHIPPED_DIGESTS[name]:
+            raise InputError(f"{path} is damaged: it is not the file that was shipped; install repvit-sam again")
+    return file
 
 
 def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -> Sam:
-    named = file.metadata.get("arch", "")
-    if arch is not None and arch != named:
-        raise InputError(f"{file.name} holds {named}, not {arch}; leave arch out or say arch={named!r} (--arch {named})")
-    if named not in BUILDERS:
-        raise InputError(f"{file.name}: {unknown_model(named)}")
-    if image_size is None:
-        image_size = int(file.metadata.get("image_size", IMAGE_SIZE))
-    sam = build_sam(named, image_size=image_size)
-    if file.metadata.get("fused") == "true":
+    facts = _facts(file)
+    if facts.arch not in BUILDERS:
+        raise InputError(f"{file.name}: {unknown_model(short(facts.arch))}")
+    if arch is not None and arch != facts.arch:
+        say = f"arch={facts.arch!r} (--arch {facts.arch})"
+        raise InputError(f"{file.name} holds {facts.arch}, not {arch}; leave arch out or say {say}")
+    sam = build_sam(facts.arch, image_size=facts.image_size if image_size is None else image_size)
+    if facts.fused == "true":
         sam = fuse(sam)
-    expected = {key: tensor.shape for key, tensor in sam.state_dict().items()}
-    check_state(_shapes(file.tensors), expected, name=file.name, wanted=f"{named} at image size {sam.image_size}")
-    sam.load_state_dict(dict(file.tensors))
+    wanted = f"{facts.arch} at image size {sam.image_size}"
+    sam.load_state_dict(_fitting(file, dict(file.tensors), sam.state_dict(), wanted=wanted))
     return sam
+
+
+def _facts(file: WeightsFile) -> _Facts:
+    try:
+        return _Facts.model_validate(file.metadata)
+    except ValidationError as error:
+        first = error.errors()[0]
+        given = f"{first['loc'][0]} is {short(first['input'])!r}" if first["type"] != "missing" else f"no {first['loc'][0]}"
+        raise InputError(f"{file.name} is damaged: its metadata say {given} ({first['msg']}); copy it again") from error
 
 
 def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
@@ -95,10 +130,26 @@ def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
     ours = sam.state_dict()
     names = {table.official(key): key for key in ours}
     found = {key: tensor for key, tensor in file.tensors.items() if key not in table.unused}
-    expected = {theirs: ours[key].shape for theirs, key in names.items()}
-    check_state(_shapes(found), expected, name=file.name, wanted=f"{table.source}, {arch} at image size {image_size}")
+    expected = {theirs: ours[key] for theirs, key in names.items()}
+    found = _fitting(file, found, expected, wanted=f"{table.source}, {arch} at image size {image_size}")
     sam.load_state_dict({key: found[theirs] for theirs, key in names.items()})
     return sam
+
+
+def _fitting(
+    file: WeightsFile, found: dict[str, Tensor], expected: Mapping[str, Tensor], *, wanted: str
+) -> dict[str, Tensor]:
+    """`found`, after seeing that it has the names, shapes and kinds of number of `expected`.
+
+    Raises:
+        InputError: it has not; names the first that differ.
+    """
+    check_state(_shapes(found), _shapes(expected), name=file.name, wanted=wanted)
+    for key, tensor in expected.items():
+        if tensor.is_floating_point() and not found[key].is_floating_point():
+            kind = str(found[key].dtype).removeprefix("torch.")
+            raise InputError(f"{file.name} does not fit {wanted}: {key} is {kind}, expected floating-point numbers")
+    return found
 
 
 def official_state_dict(sam: Sam) -> dict[str, Tensor]:
@@ -138,8 +189,7 @@ def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
     ours = {key: tensor for key, tensor in encoder.state_dict().items() if not key.startswith("neck.")}
     prefixes = {} if any(key.startswith("stem.") for key in found) else dict(repvit_prefixes(encoder.name))
     names = {rename(key, prefixes): key for key in ours}
-    expected = {theirs: ours[key].shape for theirs, key in names.items()}
-    check_state(_shapes(found), expected, name=file.name, wanted=f"{encoder.name} of ImageNet")
+    found = _fitting(file, found, {theirs: ours[key] for theirs, key in names.items()}, wanted=f"{encoder.name} of ImageNet")
     encoder.load_state_dict({key: found[theirs] for theirs, key in names.items()}, strict=False)
 
 
@@ -152,7 +202,8 @@ def save_sam(
         sam: any Sam of the registry, fused or not.
         path: of the file; it is replaced atomically.
         dtype: of the floating-point tensors in the file.
-        metadata: further facts, kept beside `format`, `arch`, `image_size` and `fused`.
+        metadata: further facts, kept beside `format`, `arch`, `image_size`, `fused` and `content_sha256`, the checksum that
+            `load` verifies.
     """
     _save(sam, sam.state_dict(), Path(path), dtype=dtype, metadata=metadata)
 
@@ -176,14 +227,7 @@ def _save(
 ) -> None:
     facts = {"format": FORMAT, "arch": sam.arch, "image_size": str(sam.image_size), "fused": str(sam.fused).lower()}
     tensors = {key: _plain(tensor, dtype) for key, tensor in state.items()}
-    with atomic_path(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the umask says; safetensors lets the owner alone read its files
-        try:
-            save_file(tensors, temporary, metadata={**(metadata or {}), **facts})
-        except SafetensorError as error:  # how it reports a full disk, too
-            raise InputError(f"{path} cannot be written ({error}); choose another place") from error
-        temporary.chmod(mode)
+    write_safetensors(path, tensors, metadata={**(metadata or {}), **facts})
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -194,11 +238,30 @@ def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 def weights_sha256(path_or_name: Path | str) -> str:
     """sha256 in hex of the file that holds the weights; of the two files' checksums for a run folder.
 
+    Two files may hold the same weights: to tell a teacher, ask `tensors_sha256`.
+
     Raises:
         InputError: as `load`, where there is nothing to read.
     """
     sums = [sha256_file(path) for path in weight_paths(resolve(path_or_name))]
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def tensors_sha256(path_or_name: Path | str, *, recorded: str | None = None) -> str:
+    """What tells a teacher from others: sha256 in hex of its tensors' names, shapes, dtypes and bytes, in whatever file.
+
+    Args:
+        path_or_name: as for `load`.
+        recorded: the identity that a cache has of its teacher. Caches of earlier versions have `weights_sha256`: where that is
+            the one of these weights, it is returned, so that the caller only has to compare.
+
+    Raises:
+        InputError: as `load`, for a file that cannot be read.
+    """
+    found = tensors_digest(_read(path_or_name).tensors)
+    if recorded is not None and recorded != found and recorded == weights_sha256(path_or_name):
+        return recorded
+    return found
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

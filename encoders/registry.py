@@ -22,6 +22,8 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "sam_demo": partial(TimmFeaturesEncoder, "tf_efficientnet_lite0"),
 }
 SHIPPED_WEIGHTS = {"sam_demo": Path(__file__).parent / "assets" / "sam_demo.safetensors"}
+# `encoders.weights_checks.content_digest` of them
+SHIPPED_DIGESTS = {"sam_demo": "2f021d7964f1691c62350af8f0b8646251893965b03e2cb2fa0310c39bc5af15"}
 
 
 def list_models() -> list[str]:

@@ -1,21 +1,19 @@
 """From a file or a run folder to named tensors: safetensors, or PyTorch files read without running their code."""
 
-import argparse
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from encoders.errors import InputError
+from encoders.weights_checks import check_values, short
+from encoders.weights_safetensors import read_safetensors
+from encoders.weights_torch import read_torch
 
 FORMAT = "repvit-sam-1"
+ZIP_START, PICKLE_START = b"PK\x03\x04", b"\x80"  # PyTorch's archives, and the bare pickles before 1.6
 RUN_FILES = ("encoder.safetensors", "decoder.safetensors")
-_WRAPPERS = ("model", "state_dict")  # keys under which training scripts put the weights
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,13 @@ class WeightsFile:
         name: path, for messages.
         tensors: key -> tensor, on the CPU, in the dtype of the file.
         metadata: what a safetensors file says about itself; `format` is "repvit-sam-1" in a file of ours.
+        verified: all of it has a checksum in the file, as files of ours have since they are written with one.
     """
 
     name: str
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    verified: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -54,7 +54,10 @@ def weight_paths(path: Path) -> list[Path]:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a file or a run folder.
+    """Read a file or a run folder, and check it as far as its format allows.
+
+    Files of ours have a checksum, and so have the entries of zip archives. A bare pickle, and any other safetensors file, has
+    none: damage is noticed where the file cannot be read or holds values that no model has, see `check_values`.
 
     Raises:
         InputError: it is missing, damaged, no checkpoint, would run code when read, or a run's two files disagree.
@@ -62,61 +65,35 @@ def read_weights(path: Path) -> WeightsFile:
     files = [_read_file(file) for file in weight_paths(path)]
     first = files[0]
     for file in files[1:]:
-        for key in ("format", "arch", "image_size"):
+        for key in ("format", "arch", "image_size", "fused"):
             if file.metadata.get(key) != first.metadata.get(key):
                 raise InputError(
-                    f"{file.name} does not belong to {first.name}: its {key} is {file.metadata.get(key)}, "
-                    f"the other's {first.metadata.get(key)}"
+                    f"{file.name} does not belong to {first.name}: its {key} is {short(file.metadata.get(key))}, "
+                    f"the other's {short(first.metadata.get(key))}"
                 )
     tensors = {key: tensor for file in files for key, tensor in file.tensors.items()}
-    return WeightsFile(name=str(path), tensors=tensors, metadata=first.metadata)
+    return WeightsFile(
+        name=str(path), tensors=tensors, metadata=first.metadata, verified=all(file.verified for file in files)
+    )
 
 
 def _read_file(path: Path) -> WeightsFile:
-    with path.open("rb") as file:
-        head = file.read(9)
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(9)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
     if head[8:9] == b"{":  # safetensors: 8 bytes of length, then a json header
-        return _read_safetensors(path)
-    if path.suffix == ".safetensors":
+        tensors, metadata, verified = read_safetensors(path)
+        file = WeightsFile(name=str(path), tensors=tensors, metadata=metadata, verified=verified)
+    elif path.suffix == ".safetensors":
         raise InputError(f"{path} is damaged or no safetensors file: it has no header ({path.stat().st_size} bytes)")
-    if head[:2] == b"PK" or head[:1] == b"\x80":  # a zip archive, or a bare pickle of PyTorch before 1.6
-        return WeightsFile(name=str(path), tensors=_read_torch(path))
-    raise InputError(f"{path} is no checkpoint: expected a safetensors or a PyTorch file ({path.stat().st_size} bytes)")
-
-
-def _read_safetensors(path: Path) -> WeightsFile:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return WeightsFile(
-                name=str(path),
-                tensors={key: file.get_tensor(key) for key in file.keys()},  # noqa: SIM118  (no mapping)
-                metadata=file.metadata() or {},
-            )
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged: {error}; copy it again") from error
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # plain values: RepViT's script saves its own
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+    elif head.startswith((ZIP_START, PICKLE_START)):
+        file = WeightsFile(name=str(path), tensors=read_torch(path, zipped=head.startswith(ZIP_START)))
+    else:
         raise InputError(
-            f"{path} holds more than tensors and is not read, since that could run its code ({reason}); "
-            "save its state dict alone"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; copy it again") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f"{path} is no checkpoint: expected a dict of named tensors, it holds {_kind(content)}")
-    return dict(content)
-
-
-def _kind(content: Any) -> str:
-    if not isinstance(content, dict):
-        return f"a {type(content).__name__}"
-    return f"a dict with {', '.join(str(key) for key in list(content)[:3])}" if content else "an empty dict"
+            f"{path} is no checkpoint: expected a safetensors or a PyTorch file ({path.stat().st_size} bytes)"
+        )
+    if not file.verified:
+        check_values(file.tensors, name=file.name)
+    return file

@@ -28,7 +28,7 @@ class Looks:
 def identify(shapes: Shapes) -> Looks | None:
     """Guess from names and shapes; None where nothing fits."""
     for key, judge in _SIGNATURES.items():
-        if key in shapes:
+        if key in shapes and len(shapes[key]) > 0:
             return judge(shapes, key)
     return None
 
@@ -50,7 +50,7 @@ def _repvit_imagenet(shapes: Shapes, stem: str) -> Looks:
 
 def _repvit_size(shapes: Shapes, stem: str, prefix: str) -> str | None:
     """Registry name by the stem's width and the number of rows."""
-    pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,4})\.")
     rows = max(int(found[1]) for found in map(pattern.match, shapes) if found)
     for name, size in REPVIT_SIZES.items():
         if (size.widths[0], size.rows) == (shapes[stem][0], rows):
@@ -59,10 +59,10 @@ def _repvit_size(shapes: Shapes, stem: str, prefix: str) -> str | None:
 
 
 def _sam_vit(shapes: Shapes, pos_embed: str) -> Looks:
-    width, side = shapes[pos_embed][-1], shapes[pos_embed][1]
+    shape = shapes[pos_embed]
     for name, size in SAM_VIT_SIZES.items():
-        if size.width == width:
-            at = "" if side == 64 else f" at image size {side * 16}"
+        if len(shape) == 4 and size.width == shape[-1]:
+            at = "" if shape[1] == 64 else f" at image size {shape[1] * 16}"
             return Looks(f"segment-anything's {name}{at}", arch=name, loadable=True)
     return Looks("a SAM with a ViT encoder that is not in the registry")
 

@@ -25,6 +25,7 @@ _DOWNSAMPLE = {
 }
 _STEM = {"stem.conv1": "features.0.0", "stem.conv2": "features.0.2"}
 _LEGACY = re.compile(r"\.token_mixer\.(0\.)?conv1\.(c|bn)\.")  # the original's names or timm's
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")
 _NECK = {"neck.reduce": "neck.0", "neck.norm1": "neck.1", "neck.smooth": "neck.2", "neck.norm2": "neck.3"}
 
 
@@ -54,14 +55,19 @@ def upgrade_legacy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Legacy, the form of the paper's first version: `conv(x) + conv1(x) + x` with a BatchNorm in `conv1`. Current:
     `bn(conv(x) + conv1(x) + x)` with a plain biased `conv1`. In eval mode the two are equal when conv1's BatchNorm is
     folded into it and the outer one is made the identity.
+
+    A part that lacks a tensor or has one of another shape is left as it is, for the strict comparison to name.
     """
-    upgraded = {key: value for key, value in state.items() if not _LEGACY.search(key)}
+    upgraded = dict(state)
     eps = torch.nn.BatchNorm2d(1).eps
     for key in [key for key in state if _LEGACY.search(key) and key.endswith(".c.weight")]:
         mixer = key.removesuffix("conv1.c.weight")
-        weight, bias, mean, variance = (
-            state[f"{mixer}conv1.bn.{name}"].float() for name in ("weight", "bias", "running_mean", "running_var")
-        )
+        if not _is_whole(state, mixer):
+            continue
+        for name in (*_STATISTICS, "num_batches_tracked"):
+            upgraded.pop(f"{mixer}conv1.bn.{name}", None)
+        del upgraded[key]
+        weight, bias, mean, variance = (state[f"{mixer}conv1.bn.{name}"].float() for name in _STATISTICS)
         scale = weight / torch.sqrt(variance + eps)
         upgraded[f"{mixer}conv1.weight"] = state[key].float() * scale[:, None, None, None]
         upgraded[f"{mixer}conv1.bias"] = bias - mean * scale
@@ -71,3 +77,10 @@ def upgrade_legacy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         upgraded[f"{mixer}bn.running_var"] = torch.ones_like(scale)
         upgraded[f"{mixer}bn.num_batches_tracked"] = torch.tensor(0)
     return upgraded
+
+
+def _is_whole(state: Mapping[str, Tensor], mixer: str) -> bool:
+    """Whether a legacy 1 x 1 branch has its convolution and all of its BatchNorm, in shapes that fit each other."""
+    weight = state[f"{mixer}conv1.c.weight"]
+    statistics = [state.get(f"{mixer}conv1.bn.{name}") for name in _STATISTICS]
+    return weight.dim() == 4 and all(value is not None and value.shape == weight.shape[:1] for value in statistics)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from encoders.errors import InputError
 from encoders.keymaps.identify import Shapes, identify
+from encoders.weights_checks import short
 
 _SHOWN = 3  # names of each kind in a message
 
@@ -38,7 +39,7 @@ def _first(kind: str, keys: Sequence[str]) -> str:
     if not keys:
         return ""
     more = ", ..." if len(keys) > _SHOWN else ""
-    return f"{len(keys)} {kind} ({', '.join(keys[:_SHOWN])}{more})"
+    return f"{len(keys)} {kind} ({', '.join(map(short, keys[:_SHOWN]))}{more})"
 
 
 def _advice(found: Mapping[str, Sequence[int]]) -> str:

@@ -10,10 +10,11 @@ from encoders.repvit import REPVIT_SIZES
 
 def random_state(shapes, *, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return {
+    state = {
         key: torch.randn(shape, generator=generator) if shape else torch.randint(9, (), generator=generator)
         for key, shape in shapes.items()
     }
+    return {key: tensor.abs() if key.endswith("running_var") else tensor for key, tensor in state.items()}
 
 
 def shapes_of(state):

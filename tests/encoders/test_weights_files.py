@@ -27,6 +27,7 @@ def test_one_file_holds_the_whole_model(sam, tmp_path):
     with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
         facts = file.metadata()
     expected = {"format": "repvit-sam-1", "arch": NAME, "image_size": "128", "fused": "false", "note": "hello"}
+    assert len(facts.pop("content_sha256")) == 64
     assert facts == expected
     again = encoders.load(tmp_path / "m.safetensors")
     assert equal(sam, again)
@@ -77,8 +78,8 @@ def test_an_interrupted_write_leaves_the_old_file(sam, tmp_path, monkeypatch):
         name.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("encoders.checkpoint.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("encoders.weights_safetensors.save_file", fail)
+    with pytest.raises(encoders.InputError, match="disk full"):
         encoders.save_sam(sam, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
