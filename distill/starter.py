@@ -1,4 +1,4 @@
-"""How a process that `launch.launch_apart` started ends together with the one that started it."""
+"""How a process that `distill.group` started ends together with the one that started it."""
 
 import ctypes
 import os
@@ -10,7 +10,10 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h: which signal to get when the parent ends
 
 
 def end_with_starter() -> None:
-    """End when the starting process does, even by kill -9; on Linux, and in a process that was started so."""
+    """End when the starting process does, even by kill -9; on Linux, and in a process that was started so.
+
+    Called before anything heavy is imported, and harmless when called again.
+    """
     starter = os.environ.pop(STARTER, None)
     if starter is None or sys.platform != "linux":
         return

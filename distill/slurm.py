@@ -1,0 +1,54 @@
+"""What SLURM's srun says of its tasks."""
+
+import re
+from collections.abc import Mapping
+
+from encoders.errors import InputError
+
+FIRST_PORT, PORTS = 15000, 15000  # below those that Linux gives to outgoing connections
+BINDS_GPU = ("SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK", "SLURM_GPU_BIND")
+
+
+def in_task(environment: Mapping[str, str]) -> bool:
+    """Whether srun started this process as one of its tasks.
+
+    The script of a batch job has a SLURM_PROCID too, though it is no task of a step: it is alone.
+    """
+    batch_script = "SLURM_JOB_ID" in environment and "SLURM_STEP_ID" not in environment
+    return "SLURM_PROCID" in environment and "SLURM_NTASKS" in environment and not batch_script
+
+
+def task_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """RANK, WORLD_SIZE and LOCAL_RANK of a task of srun, as text."""
+    return {
+        "RANK": environment["SLURM_PROCID"],
+        "WORLD_SIZE": environment.get("SLURM_STEP_NUM_TASKS", environment["SLURM_NTASKS"]),
+        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
+    }
+
+
+def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
+    """MASTER_ADDR, where the first task runs, and MASTER_PORT, from the number of the job, which all tasks know.
+
+    Raises:
+        InputError: SLURM names no node.
+    """
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or environment.get("SLURM_JOB_NODELIST")
+    address = first_node(nodes) if nodes else environment.get("SLURM_LAUNCH_NODE_IPADDR")
+    if not address:
+        raise InputError("neither SLURM_NODELIST nor SLURM_LAUNCH_NODE_IPADDR says where the first task runs; set MASTER_ADDR")
+    numbers = [environment.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
+    job, step = (int(number) if number.isdecimal() and len(number) < 20 else 0 for number in numbers)
+    return {"MASTER_ADDR": address, "MASTER_PORT": str(FIRST_PORT + (7 * job + step) % PORTS)}
+
+
+def first_node(nodes: str) -> str:
+    """The first of SLURM's list of nodes: node007 of "node[007-010,012],other"."""
+    first = re.match(r"(?:[^,\[\]]|\[[^\]]*\])+", nodes)
+    return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first[0]) if first else ""
+
+
+def binds_gpu(environment: Mapping[str, str]) -> bool:
+    """Whether srun was told to let each task see GPUs of its own."""
+    values = [environment.get(name, "") for name in BINDS_GPU]
+    return bool(values[0]) or "gpu" in values[1] or values[2] not in ("", "none")

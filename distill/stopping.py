@@ -1,0 +1,67 @@
+"""SIGTERM and Ctrl-C as a wish to end well: at the end of a step, in a checkpoint."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Signals:
+    """While the block runs, SIGTERM and SIGINT are counted and nothing else happens.
+
+    Outside the main thread, where Python cannot handle signals, it counts none.
+
+    Attributes:
+        first: number of the first signal that came; 0 where none did.
+        count: how many came.
+    """
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.count = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in STOPPING}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.first = self.first or number
+        self.count += 1
+        self.again()
+
+    def again(self) -> None:
+        """Called at every signal, after it was counted."""
+
+
+class EndingSignals(Signals):
+    """The same, but the second signal ends the process at once, as if it had not been handled."""
+
+    def again(self) -> None:
+        if self.count > 1:
+            signal.signal(self.first, signal.SIG_DFL)
+            os.kill(os.getpid(), self.first)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """While the block runs, this thread, and for good every process that it starts, takes no SIGTERM and no SIGINT.
+
+    Workers that read for a run must outlive the signal that ends it, which a terminal or SLURM sends to them too: the step
+    that is under way needs their batch. They end with the process that started them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
