@@ -1,7 +1,6 @@
 """A run is one YAML file, checked key by key. Relative data paths are taken from the working directory."""
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -10,13 +9,18 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from distill.mask_config import MaskDataConfig, MaskLossConfig, TrainableConfig
-from distill.sections import Count, Frozen, Positive, Share, Weight
+from distill.overrides import MAX_SHOWN, apply_override, numbers_not_finite, sets_key
+from distill.sections import Count, Frozen, Positive, Seed, Share, Weight
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, did_you_mean
+from encoders.local_folder import check_local_folder
+from encoders.untrusted import read_yaml
 from shards.local_cache import DEFAULT_BYTES
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
+MAX_ERRORS = 5  # that one message lists
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelConfig(Frozen):
@@ -63,7 +67,7 @@ class OptimConfig(Frozen):
 
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Weight = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     clip_grad_norm: Weight = 1.0  # 0: no clipping
 
 
@@ -106,7 +110,7 @@ class DistillConfig(Frozen):
 
     name: str
     out: str | None = None  # runs/NAME
-    seed: int = 0
+    seed: Seed = 0
     stage: Literal["embedding", "mask"] = "embedding"
     model: ModelConfig
     teacher: TeacherConfig | None = None
@@ -126,8 +130,12 @@ class DistillConfig(Frozen):
 
     @property
     def folder(self) -> Path:
-        """The run folder."""
-        return Path(self.out) if self.out else Path("runs") / self.name
+        """The run folder.
+
+        Raises:
+            InputError: `out` is a URL.
+        """
+        return Path("runs") / self.name if self.out is None else check_local_folder(self.out, name="out")
 
     @model_validator(mode="after")
     def _stage_has_its_sections(self) -> "DistillConfig":
@@ -139,6 +147,8 @@ class DistillConfig(Frozen):
         terms = ("mse", "cosine") if self.stage == "embedding" else ("focal", "bce", "dice", "iou")
         if not any(getattr(getattr(self, section), term) for term in terms):
             raise ValueError(f"every weight of {section} is 0, so there is nothing to learn from")
+        if self.stage == "mask" and not any(self.trainable.model_dump().values()):
+            raise ValueError("every part of trainable is 0, so there is nothing that learns")
         return self
 
 
@@ -165,7 +175,7 @@ class PrecomputeConfig(Frozen):
     batch_size: Positive = 4
     max_bad_fraction: Share = 0.01
     lease_seconds: Positive = 600  # a process without a sign of life for so long is taken for dead; more than a batch takes
-    seed: int = 0
+    seed: Seed = 0
 
 
 Config = TypeVar("Config", DistillConfig, PrecomputeConfig)
@@ -174,22 +184,29 @@ Config = TypeVar("Config", DistillConfig, PrecomputeConfig)
 def read_config(path: str | Path, kind: type[Config], *, overrides: Sequence[str] = ()) -> Config:
     """Read a config file, apply `key.sub=value` overrides (values in YAML), and check it.
 
+    An override of `name` moves the output folder of a run with it: to the folder of that name beside the one in the file,
+    unless `out` is overridden too.
+
     Raises:
-        InputError: no such file, no mapping, an unknown key (near misses are named), a value of the wrong type.
+        InputError: no such file, no mapping, an unknown key (near misses are named), a value of the wrong type, or a number
+            that is not finite.
     """
     file = find_config(path)
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not valid YAML: {error}") from error
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise InputError(f"{file} holds {type(content).__name__}; expected a mapping of settings")
     for override in overrides:
-        _apply(content, override)
+        apply_override(content, override)
+    if kind is DistillConfig and sets_key(overrides, "name") and not sets_key(overrides, "out") and content.get("out"):
+        content["out"] = str(Path(str(content["out"])).parent / str(content["name"]))
+    for key in numbers_not_finite(content):
+        raise InputError(f"{file}: {key}: expected a finite number, neither .nan nor .inf")
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{file}: " + "; ".join(_explain(dict(e), kind) for e in error.errors())) from error
+        listed = [_explain(dict(e), kind) for e in error.errors()]
+        more = f"; and {len(listed) - MAX_ERRORS} more" if len(listed) > MAX_ERRORS else ""
+        raise InputError(f"{file}: {'; '.join(listed[:MAX_ERRORS])}{more}") from error
 
 
 def write_config(config: BaseModel, path: Path) -> None:
@@ -207,44 +224,21 @@ def find_config(path: str | Path) -> Path:
     raise InputError(f"config {path} does not exist{hint} (shipped: {', '.join(shipped)})")
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise InputError(f"--set {override!r}: expected key=value, e.g. --set optim.lr=1e-3")
-    try:
-        value = _number(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override!r}: {text!r} is not a YAML value; quote it") from error
-    *parents, last = key.split(".")
-    section: Any = content
-    try:
-        for name in parents:
-            if isinstance(section, list):
-                section = section[int(name)]
-                continue
-            section[name] = section.get(name) if isinstance(section.get(name), dict | list) else {}
-            section = section[name]
-        section[int(last) if isinstance(section, list) else last] = value
-    except (ValueError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"--set {override!r}: no such key; entries of a list are numbered from 0") from error
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as a string; take it as the number that is meant."""
-    exponent = isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value)
-    return float(value) if exponent else value
-
-
 def _explain(error: Mapping[str, Any], kind: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
-        given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+        given = "" if isinstance(error["input"], dict) else f" (given: {_shown(error['input'])})"
         return f"{path or 'config'}: {error['msg']}{given}"
     *parents, name = error["loc"]
     allowed = _fields(kind, parents)
     near = difflib.get_close_matches(str(name), allowed, n=1)
     hint = f"did you mean {'.'.join([*map(str, parents), near[0]])}?" if near else f"allowed: {', '.join(allowed)}"
     return f"unknown key {path}; {hint}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _fields(kind: type[BaseModel], parents: Sequence[Any]) -> list[str]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import encoders
 from distill.config import DistillConfig, TeacherConfig
+from distill.config_models import in_words_of_config, load_teacher
 from distill.losses import embedding_losses
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
@@ -79,7 +80,7 @@ class EmbeddingTask:
 
 def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """State of a teacher's mask decoder and prompt encoder; its encoder is let go."""
-    sam = encoders.load(teacher.model, arch=teacher.arch, image_size=teacher.image_size)
+    sam = load_teacher(teacher)
     return sam.mask_decoder.state_dict(), sam.prompt_encoder.state_dict()
 
 
@@ -94,7 +95,8 @@ def starting_student(config: DistillConfig) -> nn.Module:
         return encoder
     except InputError as imagenet_error:
         try:
-            return encoders.load(model.init, arch=model.arch, image_size=model.image_size).image_encoder
+            with in_words_of_config("model.init", arch_key="model.arch"):
+                return encoders.load(model.init, arch=model.arch, image_size=model.image_size).image_encoder
         except InputError as error:
             raise InputError(
                 f"model.init {model.init} fits {model.arch} neither as ImageNet weights ({imagenet_error}) "

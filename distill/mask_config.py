@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from distill.sections import Count, Frozen, Positive, Share, Weight
+from distill.sections import Count, Frozen, Positive, Seed, Share, Weight
+
+Scale = Annotated[float, Field(gt=0, le=100)]
 
 
 class CocoSet(Frozen):
@@ -31,7 +33,7 @@ class ShapesSet(Frozen):
     kind: Literal["shapes"]
     count: Positive
     size: Annotated[int, Field(ge=64)] = 512
-    seed: int = 0
+    seed: Seed = 0
 
 
 class MaskDataConfig(Frozen):
@@ -45,7 +47,7 @@ class MaskDataConfig(Frozen):
     sets: Annotated[list[Annotated[CocoSet | BsdsSet | ShapesSet, Field(discriminator="kind")]], Field(min_length=1)]
     num_workers: Count = 1
     prompts_per_photo: Positive = 16
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[Scale, Scale] = (1.0, 1.0)
     max_masks: Positive = 16
     min_pixels: Positive = 48
     paste_probability: Share = 0.0
@@ -54,6 +56,12 @@ class MaskDataConfig(Frozen):
     box_share: Share = 0.5
     exact_box_share: Share = 0.5
     centre_share: Share = 0.5
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "MaskDataConfig":
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)} ends below its start; give the smaller number first")
+        return self
 
 
 class MaskLossConfig(Frozen):

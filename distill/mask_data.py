@@ -5,6 +5,7 @@ What a position of an epoch holds is a function of (seed, epoch, position) alone
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Protocol
 
 import numpy as np
@@ -75,7 +76,7 @@ class PromptedPhotos(Dataset[MaskBatch]):
 
     def __init__(self, photos: Photos, *, image_size: int, seed: int, config: MaskDataConfig) -> None:
         if not len(photos):
-            raise InputError("the mask stage has no photos; name at least one data set with masks under data.sets")
+            raise InputError("the mask stage has no photos; name at least one data set with masks under mask_data.sets")
         self.photos = photos
         self.image_size = image_size
         self.seed = seed
@@ -102,7 +103,8 @@ class PromptedPhotos(Dataset[MaskBatch]):
                 return sample.key, View(jitter_colour(view.image, strength=config.colour, rng=rng), view.masks)
             index = int(rng.integers(len(self.photos)))
         raise InputError(
-            f"no object of at least {config.min_pixels} pixels in {MAX_DRAWS} photos; lower data.min_pixels or check the masks"
+            f"no object of at least {config.min_pixels} pixels in {MAX_DRAWS} photos; lower mask_data.min_pixels or check the "
+            "masks"
         )
 
     def _crop(self, index: int, *, rng: np.random.Generator) -> tuple[Sample, View]:
@@ -183,7 +185,7 @@ class StepSampler(Sampler[list[Position]]):
         self.steps_per_epoch = photos // self.global_batch
         self.start_step = start_step
         if not self.steps_per_epoch:
-            raise InputError(f"{photos} photos are fewer than one global batch of {self.global_batch}; lower the batch size")
+            raise InputError(f"{photos} photos are fewer than one global batch of {self.global_batch}; lower global_batch")
 
     def __iter__(self) -> Iterator[list[Position]]:
         step = self.start_step
@@ -196,6 +198,8 @@ class StepSampler(Sampler[list[Position]]):
 
 def mask_batches(dataset: PromptedPhotos, *, sampler: StepSampler, num_workers: int) -> Iterator[MaskBatch]:
     """Endless batches of this rank, made by `num_workers` processes (0: by this one)."""
+    if num_workers:
+        resource_tracker.ensure_running()  # which would let signals in again where a run keeps them from its workers
     return iter(
         DataLoader(
             dataset,

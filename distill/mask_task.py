@@ -10,6 +10,7 @@ from torch.utils.data import ConcatDataset
 
 import encoders
 from distill.config import DistillConfig
+from distill.config_models import in_words_of_config
 from distill.mask_config import BsdsSet, MaskDataConfig, ShapesSet
 from distill.mask_data import MaskBatch, Photos, PromptedPhotos, StepSampler, mask_batches
 from distill.mask_init import load_efficientnet_lite0
@@ -89,7 +90,8 @@ def starting_sam(config: DistillConfig) -> encoders.Sam:
             load_efficientnet_lite0(sam.image_encoder)
         start_at_the_prompt(sam, seed=config.seed)
         return sam
-    return encoders.load(str(model.init), arch=model.arch, image_size=model.image_size)
+    with in_words_of_config("model.init", arch_key="model.arch"):
+        return encoders.load(str(model.init), arch=model.arch, image_size=model.image_size)
 
 
 def open_photos(config: MaskDataConfig) -> Photos:
