@@ -1,84 +1,121 @@
-"""Checkpoints of a run: written whole or not at all, loaded without pickled code."""
+"""Checkpoints of a run: written whole or not at all, checked before use, loaded without pickled code."""
 
 import json
 import os
-import pickle
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from distill.checkpoint_files import READABLE, STATE, read_state, save_state, write_sums
+from distill.checkpoint_state import CheckpointState, check_fits, restore
 from distill.ema import Ema
-from encoders.errors import InputError
-from encoders.files import atomic_path
+from distill.ranks import gather_over_ranks, on_first_rank
+from encoders.errors import InputError, InputWarning
+from encoders.files import atomic_path, write_errors
 
-STATE, READABLE = "state.pt", "state.json"
+DAMAGED = ".damaged"  # at the end of a checkpoint's name, when it was passed over
 
 
-def save_checkpoint(folder: Path, *, step: int, engine: Any, ema: Ema, data_id: str | None, keep: int, rank: int) -> None:
-    """Write checkpoints/step_N: module, optimizer, EMA, and a json for people. Every rank calls it.
+def save_checkpoint(folder: Path, *, step: int, engine: Any, ema: Ema, data_id: str | None, keep: int) -> None:
+    """Write checkpoints/step_N: module, optimizer, EMA, a json for people, and checksums. Every rank calls it.
 
-    `data_id` names the data whose order the step counts, see `load_checkpoint`.
+    Args:
+        data_id: names the data whose order the step counts, see `load_checkpoint`.
+        keep: how many of the latest stay.
 
-    ZeRO-1 and above scatter the optimizer's state; DeepSpeed's own format holds it then.
+    Raises:
+        InputError: it cannot be written; the earlier checkpoints are untouched.
     """
-    final = folder / f"step_{step}"
-    temporary = folder / f"step_{step}.tmp"
-    if rank == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
+    on_first_rank(lambda: _save(folder, step=step, engine=engine, ema=ema, data_id=data_id, keep=keep))
+
+
+def _save(folder: Path, *, step: int, engine: Any, ema: Ema, data_id: str | None, keep: int) -> None:
+    final, temporary = folder / f"step_{step}", folder / f"step_{step}.tmp"
+    state = {
+        "ema": ema.state_dict(),
+        "data_id": data_id,
+        "module": engine.module.state_dict(),
+        "optimizer": engine.optimizer.state_dict(),
+    }
+    with write_errors(final):
+        for left in folder.glob("step_*.tmp"):  # by a process that was killed
+            shutil.rmtree(left)
         temporary.mkdir(parents=True)
-    barrier()
-    state: dict[str, Any] = {"ema": ema.state_dict(), "data_id": data_id}
-    if engine.zero_optimization_stage() == 0:
-        state |= {"module": engine.module.state_dict(), "optimizer": engine.optimizer.state_dict()}
-    else:
-        engine.save_checkpoint(str(temporary), tag="deepspeed")
-    if rank == 0:
-        with atomic_path(temporary / STATE) as path:
-            torch.save(state, path)
-        with atomic_path(temporary / READABLE) as path:
-            path.write_text(json.dumps({"step": step, "ema_updates": ema.updates, "data_id": data_id}) + "\n")
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
+        try:
+            save_state(state, temporary / STATE)
+            with atomic_path(temporary / READABLE) as path:
+                path.write_text(json.dumps({"step": step, "ema_updates": ema.updates, "data_id": data_id}) + "\n")
+            write_sums(temporary)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         for old in list_checkpoints(folder)[:-keep]:
             shutil.rmtree(folder / f"step_{old}")
-    barrier()
 
 
 def load_checkpoint(folder: Path, *, engine: Any, ema: Ema, data_id: str | None) -> int:
-    """Restore the latest complete checkpoint; returns its global step, 0 where there is none.
+    """Restore the latest good checkpoint; returns its global step, 0 where there is none. Every rank calls it.
+
+    One that is damaged is passed over with a note, and renamed, where an earlier one can be used instead.
 
     Raises:
-        InputError: the checkpoint cannot be read, or counts steps through other data.
+        InputError: none of the checkpoints can be used, or the latest counts steps through other data.
     """
-    steps = list_checkpoints(folder)
-    if not steps:
+    state: CheckpointState | None = None
+
+    def choose() -> int:
+        nonlocal state
+        chosen, state = _latest_good(folder, engine=engine, ema=ema, data_id=data_id)
+        return chosen
+
+    step = on_first_rank(choose)
+    if not step:
         return 0
-    path = folder / f"step_{steps[-1]}"
-    try:
-        state = torch.load(path / STATE, weights_only=True, map_location=engine.device)
-    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} cannot be read ({error}); remove it to go on from the one before") from error
-    if state.get("data_id", data_id) != data_id:
-        raise InputError(f"{path} was trained on data {state.get('data_id')}, the config now names {data_id}")
-    if engine.zero_optimization_stage() == 0:
-        engine.module.load_state_dict(state["module"])
-        engine.optimizer.load_state_dict(state["optimizer"])
-    else:
-        engine.load_checkpoint(str(path), tag="deepspeed")
-    ema.load_state_dict(state["ema"])
-    return steps[-1]
+    if state is None:  # another rank has checked it
+        state = read_state(folder / f"step_{step}", checked=True)
+    restore(state, engine=engine, ema=ema)
+    gather_over_ranks(None)
+    return step
+
+
+def _latest_good(
+    folder: Path, *, engine: Any, ema: Ema, data_id: str | None
+) -> tuple[int, CheckpointState | None]:
+    """Step and state of the latest checkpoint that can be used; 0 and None where there is no checkpoint at all."""
+    reasons: dict[int, InputError] = {}
+    for step in reversed(list_checkpoints(folder)):
+        path = folder / f"step_{step}"
+        try:
+            state = read_state(path)
+            check_fits(state, engine=engine, ema=ema, name=f"{path / STATE}")
+        except InputError as error:
+            reasons[step] = error
+            continue
+        if "data_id" in state.model_fields_set and state.data_id != data_id:
+            raise InputError(f"{path} was trained on data {state.data_id}, the config now names {data_id}")
+        for damaged, reason in reasons.items():
+            aside = _set_aside(folder / f"step_{damaged}")
+            warnings.warn(InputWarning(f"{reason}; going on from step {step} instead, it is kept as {aside}"), stacklevel=2)
+        return step, state
+    if reasons:
+        said = "; ".join(map(str, reasons.values()))
+        raise InputError(f"{said}; no other checkpoint is left: bring back a copy, or delete {folder} to start from step 0")
+    return 0, None
+
+
+def _set_aside(path: Path) -> Path:
+    """Give a damaged checkpoint a name under which it is neither read nor counted; returns it."""
+    aside = path.with_name(path.name + DAMAGED)
+    with write_errors(aside):
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(path, aside)
+    return aside
 
 
 def list_checkpoints(folder: Path) -> list[int]:
     """Global steps of the complete checkpoints, ascending."""
-    found = [re.fullmatch(r"step_(\d+)", path.name) for path in folder.glob("step_*")]
+    found = [re.fullmatch(r"step_([1-9]\d{0,15})", path.name) for path in folder.glob("step_*")]
     return sorted(int(match[1]) for match in found if match)
-
-
-def barrier() -> None:
-    """Wait for all ranks."""
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        torch.distributed.barrier()

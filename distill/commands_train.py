@@ -1,6 +1,7 @@
 """Commands that train: distil, quickstart."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from distill.config import DistillConfig, read_config
 from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
 from distill.place import this_place
+from encoders.local_folder import check_local_folder
 
 
 def distill(
@@ -17,19 +19,25 @@ def distill(
     num_processes: ProcessesOption = 1,
     json_: JsonOption = False,
 ) -> None:
-    """The DeepSpeed run; run it again to continue it.
+    """The DeepSpeed run; run it again to continue it, with --set schedule.steps=N to make it longer.
+
+    SIGTERM and Ctrl-C end it after the step that is under way, in a checkpoint.
 
     Example: repvit-sam distill --config distill_repvit_m2_3_sa1b --set data.cache=/data/cache --num-processes 8
     """
     run = read_config(config, DistillConfig, overrides=set_ or [])
-    if num_processes != 1:
-        in_processes("distill", config=config, overrides=set_, num_processes=num_processes)
-    else:
-        from distill.loop import distill as run_distill
+    folder = run.folder
+    try:
+        if num_processes != 1:
+            in_processes("distill", config=config, overrides=set_, num_processes=num_processes)
+        else:
+            from distill.loop import distill as run_distill
 
-        run_distill(run)
+            run_distill(run)
+    except KeyboardInterrupt:  # before the first step
+        raise typer.Exit(128 + signal.SIGINT) from None
     if this_place().rank == 0:
-        print(json.dumps({"run": str(run.folder)}) if json_ else f"run: {run.folder}")
+        print(json.dumps({"run": str(folder)}) if json_ else f"run: {folder}")
 
 
 def quickstart(
@@ -41,7 +49,7 @@ def quickstart(
     """
     from distill.quickstart import run
 
-    run(out=out)
+    run(out=check_local_folder(out, name="--out"))
 
 
 def register(app: typer.Typer) -> None:

@@ -36,10 +36,9 @@ class Ema:
     def state_dict(self) -> dict[str, object]:
         return {"updates": self.updates, "shadow": self.shadow}
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        self.updates = int(state["updates"])  # type: ignore[call-overload]
-        shadow = state["shadow"]
-        assert isinstance(shadow, dict)
+    def load_state_dict(self, *, updates: int, shadow: Mapping[str, Tensor]) -> None:
+        """Take over an average of the same names and shapes after so many updates."""
+        self.updates = updates
         for name, value in shadow.items():
             self.shadow[name].copy_(value)
 

@@ -2,19 +2,17 @@
 
 import atexit
 import contextlib
-import json
 import logging
 import os
-import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from distill.config import CONFIGS, DistillConfig
-from distill.place import cuda_wanted, this_place
+from distill.config import DistillConfig
+from distill.deepspeed_config import read_deepspeed_config
+from distill.place import cuda_wanted, meeting_variables, this_place
 from distill.sync_batchnorm import synchronize_batchnorm
 from distill.task import Task
 from encoders.errors import InputError
@@ -34,18 +32,18 @@ def join_world() -> World:
 
     DS_ACCELERATOR=cpu in the environment keeps a machine with GPUs to the CPU.
 
-    Alone, it leaves RANK, MASTER_PORT and the like in the environment, where DeepSpeed reads them.
+    It leaves RANK, MASTER_PORT and the like in the environment, where DeepSpeed reads them; without, it looks for MPI.
+
+    Raises:
+        InputError: the launcher's variables do not fit together, or there is no GPU for this process.
     """
-    cuda = cuda_wanted()
-    os.environ["DS_ACCELERATOR"] = "cuda" if cuda else "cpu"
-    if "RANK" not in os.environ:  # without it DeepSpeed looks for MPI
-        os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    cuda, place = cuda_wanted(), this_place()
+    device = place.device
+    os.environ |= meeting_variables(place) | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
     atexit.register(leave_world)
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
-    device = this_place().device
     if cuda:
         torch.cuda.set_device(device)
     return World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
@@ -70,13 +68,6 @@ def import_deepspeed() -> Any:
     # An all-reduce for inference on the CPU, which DeepSpeed would compile for half a minute; training never calls it.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
     return deepspeed
-
-
-def free_port() -> str:
-    """A TCP port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
@@ -115,34 +106,6 @@ def decay_groups(groups: list[dict[str, Any]], *, config: DistillConfig) -> list
                 lr = config.optim.lr * group["lr_factor"]
                 split.append({"params": parameters, "weight_decay": decay, "lr": lr, "lr_factor": group["lr_factor"]})
     return split
-
-
-def read_deepspeed_config(name: str) -> dict[str, Any]:
-    """A DeepSpeed json: a path, or a name in configs/deepspeed."""
-    shipped = CONFIGS / "deepspeed" / f"{name}.json"
-    path = Path(name) if Path(name).is_file() else shipped
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.json")))
-        raise InputError(f"deepspeed config {name!r} is neither a file nor one of {names}")
-    try:
-        settings = dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is not valid json of settings: {error}") from error
-    for cast in ("fp16", "bf16"):
-        if settings.get(cast, {}).get("enabled"):
-            raise InputError(
-                f"deepspeed config {name!r} enables {cast}, which would cast BatchNorm statistics too; "
-                "use torch_autocast with bfloat16, as deepspeed: bf16 does"
-            )
-    autocast = settings.get("torch_autocast", {})
-    if autocast.get("enabled") and autocast.get("dtype") != "bfloat16":
-        raise InputError(
-            f"deepspeed config {name!r} casts to {autocast.get('dtype')}; expected bfloat16: float16 needs its loss "
-            "scaled, and its gradients may overflow by design"
-        )
-    if settings.get("zero_optimization", {}).get("stage", 0) > 2:
-        raise InputError(f"deepspeed config {name!r}: ZeRO stages 0 to 2 work here; stage 3 scatters the weights")
-    return settings
 
 
 def accumulation(config: DistillConfig) -> int:

@@ -1,9 +1,13 @@
 """The training loop: one for every stage."""
 
 import random
+import signal
 import sys
-from itertools import islice
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -13,10 +17,13 @@ from distill.config import DistillConfig
 from distill.ema import Ema
 from distill.engine import World, accumulation, initialize, join_world, micro_batch
 from distill.monitor import Monitor
-from distill.run_folder import is_finished, only_process, open_run, write_run_json
+from distill.ranks import gather_over_ranks, on_first_rank
+from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
 from distill.schedule import lr_factor
 from distill.step import train_step
+from distill.stopping import EndingSignals, signals_wait
 from distill.task import Task
+from encoders.errors import InputError
 from shards.plan import ORDER_VERSION
 
 
@@ -27,34 +34,54 @@ def distill(config: DistillConfig) -> Path:
     its last checkpoint as if nothing had happened.
 
     Raises:
-        InputError: the config, its data or an earlier run in the folder does not fit.
+        InputError: the config, its data or an earlier run in the folder does not fit, or something cannot be written.
         NonFiniteLoss: training diverged; the last checkpoint is untouched.
+        SystemExit: SIGTERM or SIGINT came while it trained: it wrote a checkpoint, and the code is 128 + the signal's number.
     """
+    folder = config.folder
     world = join_world()
-    if world.rank != 0:
-        return train(config, world=world)
-    with only_process(config.folder):
-        open_run(config)
-        return train(config, world=world)
+    with ExitStack() as held:
+
+        def hold() -> dict[str, Any] | None:
+            held.enter_context(only_process(folder))
+            return check_run(config)
+
+        return train(config, world=world, before=on_first_rank(hold))
 
 
-def train(config: DistillConfig, *, world: World) -> Path:
-    """This rank's part of a run whose folder is open; see `distill`."""
+def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None) -> Path:
+    """This rank's part of a run whose folder is held; see `distill`.
+
+    Args:
+        before: settings under which the run in the folder was begun; None where it begins now.
+    """
     batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
     seed_everything(config.seed)
     task = build_task(config, world=world, batch_size=batch_size)
-    steps = config.schedule.steps or (config.schedule.epochs or 0) * -(-task.steps_per_epoch // micro_batches)
-    if is_finished(config.folder, steps=steps):
+    steps_per_epoch = -(-task.steps_per_epoch // micro_batches)
+    steps = length(config.schedule.model_dump(), steps_per_epoch=steps_per_epoch)
+    if on_first_rank(lambda: is_finished(config.folder, steps=steps)):
         say(f"{config.folder} is finished: {steps} of {steps} steps are done", world=world)
         return config.folder
     engine = initialize(task, config, world=world)
     ema = Ema(engine.module, decay=config.ema.decay)
-    checkpoints = config.folder / "checkpoints"
+    checkpoints = config.folder / CHECKPOINTS
     data_id = data_identity(task)
     start = load_checkpoint(checkpoints, engine=engine, ema=ema, data_id=data_id)
+    if start > steps:
+        raise InputError(f"{config.folder} has done {start} steps, more than the {steps} of schedule; give at least {start}")
     if start:
         say(f"{config.folder} goes on: {start} of {steps} steps are done", world=world)
-    batches = task.batches(start_step=start * micro_batches) if start < steps else iter(())
+        earlier = length(before["schedule"], steps_per_epoch=steps_per_epoch) if before else steps
+        if earlier != steps:
+            say(new_length_note(config, step=start, earlier=earlier, steps=steps), world=world)
+    on_first_rank(lambda: claim_run(config))
+
+    def save(step: int) -> None:
+        keep = config.checkpoint.keep
+        save_checkpoint(checkpoints, step=step, engine=engine, ema=ema, data_id=data_id, keep=keep)
+
+    batches = started(task.batches(start_step=start * micro_batches)) if start < steps else iter(())
     monitor = Monitor(
         config.folder,
         start_step=start,
@@ -64,26 +91,49 @@ def train(config: DistillConfig, *, world: World) -> Path:
         enabled=world.rank == 0,
     )
     engine.train()
-    with monitor:
+    with EndingSignals() as signals, monitor:
         for step in range(start, steps):
             lr = set_lr(engine, config, step=step, steps=steps)
             stats = train_step(engine, task, list(islice(batches, micro_batches)))
             ema.update(engine.module)
             monitor.log(step + 1, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
-            if (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
-                save_checkpoint(
-                    checkpoints,
-                    step=step + 1,
-                    engine=engine,
-                    ema=ema,
-                    data_id=data_id,
-                    keep=config.checkpoint.keep,
-                    rank=world.rank,
-                )
+            stop = max(gather_over_ranks(signals.first)) if step + 1 < steps else 0
+            if stop or (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
+                save(step + 1)
+            if stop:
+                end_at(step + 1, folder=config.folder, number=stop, world=world)
     if world.rank == 0:
         task.export(config.folder, state_dict=ema.shadow)
         write_run_json(config.folder, run_facts(config, task, steps=steps))
     return config.folder
+
+
+def length(schedule: dict[str, Any], *, steps_per_epoch: int) -> int:
+    """Steps of a schedule that says either steps or epochs."""
+    return int(schedule.get("steps") or (schedule.get("epochs") or 0) * steps_per_epoch)
+
+
+def new_length_note(config: DistillConfig, *, step: int, earlier: int, steps: int) -> str:
+    """What becomes of the learning rate of a run that had done `step` of `earlier` steps and goes on to `steps`."""
+    last, following = (config.optim.lr * factor_at(config, step=s, steps=n) for s, n in ((step - 1, earlier), (step, steps)))
+    return (
+        f"note: {config.folder} was begun with {earlier} steps and goes on to {steps}: from step {step + 1} on the learning "
+        f"rate is that of a run of {steps} steps, so it goes from {last:.2e} to {following:.2e} now"
+    )
+
+
+def started(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same batches; the processes that make them are running and outlive the signal that ends the run."""
+    with signals_wait():
+        first = next(batches)
+    return chain([first], batches)
+
+
+def end_at(step: int, *, folder: Path, number: int, world: World) -> NoReturn:
+    """Say that a signal ended the run in a checkpoint, and exit as a process that this signal ended."""
+    name = signal.Signals(number).name
+    say(f"{name}: {folder} ends after step {step}, in a checkpoint; run the same command again to go on", world=world)
+    raise SystemExit(128 + number)
 
 
 def say(text: str, *, world: World) -> None:
@@ -110,12 +160,16 @@ def data_identity(task: Task) -> str | None:
 
 def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:
     """Set every group's rate for update `step` (from 0); returns the base rate."""
-    schedule = config.schedule
-    factor = lr_factor(step, steps=steps, warmup_steps=schedule.warmup_steps, min_ratio=schedule.min_lr_ratio)
-    lr = config.optim.lr * factor
+    lr = config.optim.lr * factor_at(config, step=step, steps=steps)
     for group in engine.optimizer.param_groups:  # type: ignore[attr-defined]
         group["lr"] = lr * group["lr_factor"]
     return lr
+
+
+def factor_at(config: DistillConfig, *, step: int, steps: int) -> float:
+    """Share of the base rate for update `step` (from 0) of a run of so many steps."""
+    schedule = config.schedule
+    return lr_factor(step, steps=steps, warmup_steps=schedule.warmup_steps, min_ratio=schedule.min_lr_ratio)
 
 
 def seed_everything(seed: int) -> None:

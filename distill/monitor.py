@@ -10,9 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from encoders.files import atomic_path
+from distill.event_file import EventFile, Whole
+from encoders.errors import InputError
+from encoders.files import atomic_path, read_bounded, write_errors
+from encoders.untrusted import parse_json, whole_lines
 
 METRICS, PROGRESS = "metrics.jsonl", "progress.jsonl"
+MAX_METRICS_BYTES = 2**30
 
 
 class Monitor:
@@ -24,6 +28,9 @@ class Monitor:
         steps: global steps in all.
         samples_per_step: the global batch.
         enabled: False on all ranks but 0: every call does nothing.
+
+    Raises:
+        InputError: here or later, a file cannot be written, or the metrics so far are damaged.
     """
 
     def __init__(
@@ -34,13 +41,11 @@ class Monitor:
         self._mark = (start_step, time.perf_counter())
         if not enabled:
             return
-        from torch.utils.tensorboard import SummaryWriter
-
-        truncate_after(folder / METRICS, step=start_step)
-        self._metrics = (folder / METRICS).open("a")
-        self._progress = folder / PROGRESS
-        self._board = SummaryWriter(str(folder), purge_step=start_step + 1)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._metrics, self._progress = folder / METRICS, folder / PROGRESS
+        truncate_after(self._metrics, step=start_step)
+        self._board = EventFile(folder, start_step=start_step)
+        said, unit, left = TextColumn("{task.description}"), TextColumn("steps"), TextColumn("left")
+        columns = (said, BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn(), left)
         self._bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
         self._task = self._bar.add_task("distil", total=steps, completed=start_step)
 
@@ -54,7 +59,6 @@ class Monitor:
     ) -> None:
         if self.enabled:
             self._bar.stop()
-            self._metrics.close()
             self._board.close()
 
     def log(self, step: int, *, losses: dict[str, float], total: float, lr: float, grad_norm: float) -> None:
@@ -68,31 +72,64 @@ class Monitor:
         now = time.perf_counter()
         rate = (step - then) * self.samples_per_step / max(now - clock, 1e-9)
         self._mark = (step, now)
-        line = {"step": step, "loss": total, **losses, "lr": lr, "grad_norm": grad_norm, "samples_per_second": rate}
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
-        for name, value in line.items():
-            if name != "step":
-                self._board.add_scalar(f"train/{name}", value, step)
+        values = {"loss": total, **losses, "lr": lr, "grad_norm": grad_norm, "samples_per_second": rate}
+        append_line(self._metrics, {"step": step, **values})
+        self._board.scalars(values, step=step)
         seconds = (self.steps - step) * self.samples_per_step / max(rate, 1e-9)
-        with self._progress.open("a") as file:
-            file.write(json.dumps({"done": step, "total": self.steps, "seconds_left": round(seconds, 1)}) + "\n")
+        append_line(self._progress, {"done": step, "total": self.steps, "seconds_left": round(seconds, 1)})
         if self._bar.disable:
-            terms = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            print(f"step {step}/{self.steps} loss {total:.4f} {terms} {rate:.1f} samples/s", file=sys.stderr, flush=True)
+            terms = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            left = f"{duration(seconds)} left" if step < self.steps else "done"
+            line = f"step {step}/{self.steps}: loss {total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time in words, in two units at most: "40 s", "3 min", "2 h 5 min", "1 d 4 h"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Add a record to a file of JSON lines.
+
+    Raises:
+        InputError: it cannot be written; names path and free space.
+    """
+    with write_errors(path), path.open("ab", buffering=0) as file:
+        Whole(file).write((json.dumps(record) + "\n").encode())
 
 
 def truncate_after(path: Path, *, step: int) -> None:
-    """Drop lines of a metrics file that lie after `step`, and a torn last line."""
+    """Drop lines of a metrics file that lie after `step`, and a torn last line.
+
+    Raises:
+        InputError: another line is damaged; nothing was dropped.
+    """
     if not path.exists():
         return
-    kept: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if record["step"] <= step:
-            kept.append(record)
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+    content = read_bounded(path, max_bytes=MAX_METRICS_BYTES, name=str(path))
+    lines, torn = whole_lines(content)
+    kept: list[bytes] = []
+    for number, line in enumerate(lines, start=1):
+        if _step_of(line, name=f"{path}, line {number},") <= step:
+            kept.append(line + b"\n")
+    if torn or len(kept) < len(lines):
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"".join(kept))
+
+
+def _step_of(line: bytes, *, name: str) -> int:
+    try:
+        record = parse_json(line, name=name, finite=False)
+    except InputError as error:
+        raise InputError(f"{error}; correct or delete the line, or move the file away") from error
+    step = record.get("step") if isinstance(record, dict) else None
+    if not isinstance(step, int):
+        raise InputError(f"{name} has no number of a step; correct or delete the line, or move the file away")
+    return step

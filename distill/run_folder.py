@@ -5,24 +5,40 @@ import json
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from distill.checkpoint import list_checkpoints
 from distill.config import DistillConfig, write_config
+from distill.event_file import Whole
+from distill.monitor import METRICS
 from distill.versions import reported_versions
-from encoders.errors import InputError
-from encoders.files import atomic_path
+from encoders.errors import InputError, InputWarning
+from encoders.files import atomic_path, check_output_folder, sha256_file, write_errors
+from encoders.untrusted import read_json, read_yaml
 from encoders.weights_file import RUN_FILES
 
-LOCK = "run.lock"
+LOCK, CONFIG_FILE, RUN_JSON, CHECKPOINTS = "run.lock", "config.yaml", "run.json", "checkpoints"
+MAX_JSON_BYTES = 2**24
+_ANY = ""  # a checksum that nothing is compared with
 MAY_CHANGE = (
-    *("licences", "log", "checkpoint", "out", "mask_data.num_workers"),
+    *("licences", "log", "checkpoint", "out", "mask_data.num_workers", "schedule.steps", "schedule.epochs"),
     *("data.num_workers", "data.cache", "data.local_cache", "data.local_cache_gib"),
 )
+
+
+class RunRecord(BaseModel):
+    """What is read of run.json: `sha256` of the weights by file name, which earlier releases did not write."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    steps: Annotated[int, Field(ge=0, strict=True)]
+    sha256: dict[str, str] = {}
 
 
 @contextmanager
@@ -30,57 +46,128 @@ def only_process(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; it is free again when the process ends, however it ends.
 
     Raises:
-        InputError: another process holds it, e.g. one that lost its terminal.
+        InputError: another process holds it, e.g. one that lost its terminal; or it cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip()
-            raise InputError(f"{folder} is in use: process {holder} trains there; wait for it, or end it") from error
-        except OSError:  # a file system without locks
-            pass
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {platform.node()}\n")
-        file.flush()
+    check_output_folder(folder)
+    lock = folder / LOCK
+    with ExitStack() as held:
+        with write_errors(lock):
+            file = held.enter_context(lock.open("a+b", buffering=0))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read(100).decode(errors="replace").strip()
+                raise InputError(f"{folder} is in use: process {holder} trains there; wait for it, or end it") from error
+            except OSError:  # a file system without locks
+                pass
+            file.truncate(0)
+            Whole(file).write(f"{os.getpid()} on {platform.node()}\n".encode())
         yield
 
 
-def open_run(config: DistillConfig) -> None:
-    """Make the run folder, or check that it belongs to the same run.
+def check_run(config: DistillConfig) -> dict[str, Any] | None:
+    """Make sure that the run folder is free for this config or holds a run of it; nothing is written.
+
+    Settings that do not change what is learned may differ, and the length of the schedule.
+
+    Returns:
+        The settings of the run that goes on; None where none has got to a checkpoint, metrics or weights.
 
     Raises:
-        InputError: the folder holds a run of another config; the differing keys are named.
+        InputError: the folder holds a run of another config, whose differing keys are named, or its config.yaml is damaged
+            or not that of a run.
     """
     folder = config.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "config.yaml"
-    if file.exists():
-        before, now = _flat(yaml.safe_load(file.read_text())), _flat(config.model_dump(mode="json"))
-        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k) and not _may_change(k))
-        if changed:
-            listed = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in changed[:5])
-            raise InputError(
-                f"{folder} holds a run of another config ({listed}); use another name or out, or delete the folder"
-            )
-    with atomic_path(file) as temporary:
+    file = folder / CONFIG_FILE
+    if not file.exists():
+        return None
+    try:
+        before = read_yaml(file)
+    except InputError as error:
+        raise InputError(f"{error}; bring back a copy, or delete it to go on under the config given now") from error
+    if not isinstance(before, dict) or not {"name", "model", "schedule"} <= before.keys():
+        raise InputError(f"{file} is not the config of a run; choose another out, or move it away")
+    if not has_begun(folder):
+        return None
+    invalid = None
+    try:  # what did not exist when it was written gets its default
+        before = DistillConfig.model_validate(before).model_dump(mode="json")
+    except ValidationError as error:
+        invalid = error.errors()[0]
+    there, now = _flat(before), _flat(config.model_dump(mode="json"))
+    changed = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k) and not _may_change(k))
+    if changed:
+        listed = "; ".join(f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in changed[:5])
+        raise InputError(f"{folder} holds a run of another config ({listed}); use another name or out, or delete the folder")
+    if invalid is not None:
+        where = ".".join(map(str, invalid["loc"]))
+        raise InputError(f"{file} is damaged: {where}: {invalid['msg']}; delete it to go on under the config given now")
+    return before
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has left anything of what it learned in a folder; a start that failed before has not."""
+    metrics = folder / METRICS
+    weights = any((folder / name).exists() for name in (*RUN_FILES, RUN_JSON))
+    return weights or any((folder / CHECKPOINTS).glob("step_*")) or (metrics.is_file() and metrics.stat().st_size > 0)
+
+
+def claim_run(config: DistillConfig) -> None:
+    """Write the config into the run folder, which is that of this run from now on."""
+    with atomic_path(config.folder / CONFIG_FILE) as temporary:
         write_config(config, temporary)
 
 
 def is_finished(folder: Path, *, steps: int) -> bool:
-    """Whether a run of so many steps has left its weights: run.json is the last thing it writes."""
-    file = folder / "run.json"
-    if not file.is_file() or not all((folder / name).is_file() for name in RUN_FILES):
+    """Whether a run of so many steps has left its weights, undamaged: run.json is the last thing it writes.
+
+    Damaged weights are made again from the last checkpoint, with a note.
+
+    Raises:
+        InputError: run.json is damaged; the run had more steps; or there is no checkpoint to go on from, or to make damaged
+            weights from.
+    """
+    record = read_run_json(folder)
+    if record is None or not all((folder / name).is_file() for name in RUN_FILES):
         return False
-    return bool(json.loads(file.read_text()).get("steps") == steps)
+    if steps < record.steps:
+        raise InputError(f"{folder} is finished with {record.steps} steps, more than the {steps} of schedule; use another name")
+    damaged = [name for name in RUN_FILES if record.sha256.get(name, _ANY) not in (_ANY, sha256_file(folder / name))]
+    if not damaged and steps == record.steps:
+        return True
+    if not list_checkpoints(folder / CHECKPOINTS):
+        why = f"{folder / damaged[0]} is damaged: its sha256 is not that of {RUN_JSON}" if damaged else (
+            f"{folder} is finished with {record.steps} of {steps} steps"
+        )
+        raise InputError(f"{why}, and no checkpoint is left to go on from; bring back a copy, or use another name")
+    if damaged:
+        why = f"{folder / damaged[0]} is damaged: its sha256 is not that of {RUN_JSON}"
+        warnings.warn(InputWarning(f"{why}; it is made again from the last checkpoint"), stacklevel=2)
+    return False
+
+
+def read_run_json(folder: Path) -> RunRecord | None:
+    """What run.json says; None where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    file = folder / RUN_JSON
+    if not file.exists():
+        return None
+    try:
+        return RunRecord.model_validate(read_json(file, max_bytes=MAX_JSON_BYTES))
+    except (InputError, ValidationError) as error:
+        said = f"{error}" if isinstance(error, InputError) else f"{file} is damaged: {error.errors()[0]['msg']}"
+        raise InputError(f"{said}; delete it, and the run writes its weights and it again from the last checkpoint") from error
 
 
 def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
-    """Write run.json: the given facts, versions and the git revision of a source checkout."""
+    """Write run.json: the given facts, checksums of the weights, versions and the git revision of a source checkout."""
     content = facts | {"versions": reported_versions(), "python": platform.python_version(), "git_revision": _git_revision()}
-    with atomic_path(folder / "run.json") as temporary:
+    content |= {"sha256": {name: sha256_file(folder / name) for name in RUN_FILES}}
+    with atomic_path(folder / RUN_JSON) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
+from distill.ranks import gather_over_ranks
 from distill.task import Task
 from encoders.errors import NonFiniteLoss
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,7 @@ def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
         batches: this rank's micro-batches of one update, of equal size.
 
     Raises:
-        NonFiniteLoss: a loss or a gradient is NaN or infinite on some rank; no parameter has moved when it is raised
-            (ZeRO-1 and above, which scatter gradients, leave out the update by themselves and say so afterwards).
+        NonFiniteLoss: a loss or a gradient is NaN or infinite on some rank; no parameter has moved when it is raised.
     """
     seen = []
     for number, batch in enumerate(batches, start=1):
@@ -41,14 +39,10 @@ def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
             engine.step()  # counts the micro-batch; nothing moves before the last
     losses = mean_of_terms(seen)
     grad_norm = gradient_norm(engine)
-    if grad_norm is None:
-        engine.step()
-        grad_norm = float(engine.get_global_grad_norm() or 0.0)
-    elif math.isfinite(grad_norm):
-        engine.step()
     if not math.isfinite(grad_norm):  # the same number on every rank
         keys = keys_over_ranks([key for batch in batches for key in batch.keys])
         raise NonFiniteLoss(keys=keys, losses=losses | {"grad_norm": grad_norm})
+    engine.step()
     total = losses.pop("total")
     return StepStats(losses=losses, total=total, grad_norm=grad_norm)
 
@@ -70,11 +64,9 @@ def backward(engine: Any, task: Task, batch: Any) -> dict[str, float]:
     return everywhere
 
 
-def gradient_norm(engine: nn.Module) -> float | None:
-    """Norm of all gradients, averaged over ranks already; None where the engine keeps them scattered."""
+def gradient_norm(engine: nn.Module) -> float:
+    """Norm of all gradients, averaged over ranks already."""
     gradients = [p.grad for p in engine.parameters() if p.grad is not None]
-    if not gradients:
-        return None
     return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
 
 
@@ -90,13 +82,3 @@ def mean_of_terms(batches: Sequence[dict[str, float]]) -> dict[str, float]:
 def keys_over_ranks(keys: list[str]) -> list[str]:
     """The keys of all ranks in order of rank."""
     return [key for rank in gather_over_ranks(keys) for key in rank]
-
-
-def gather_over_ranks(value: Value) -> list[Value]:
-    """What each rank gave, in order of rank, on every rank."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-        return [value]
-    gathered: list[Value] = [value] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, value)
-    return gathered

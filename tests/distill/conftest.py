@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import encoders
 import shards
 from distill.cli import main
+from distill.config import DistillConfig, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {
@@ -63,6 +65,23 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_settings(tiny_cache: Path) -> dict[str, Any]:
     """The config of a tiny run, without a folder."""
     return SETTINGS | {"data": {"cache": str(tiny_cache), "num_workers": 0}}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict) -> Path:
+    """The folder of a run that nobody disturbed, made in this process."""
+    from distill.loop import distill
+
+    root = tmp_path_factory.mktemp("undisturbed")
+    (root / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings | {"out": str(root / "run")}))
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+    torch.set_num_threads(1)  # as the commands that it is compared with
+    try:
+        return distill(read_config(root / "tiny.yaml", DistillConfig))
+    finally:
+        torch.set_num_threads(threads)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 @pytest.fixture

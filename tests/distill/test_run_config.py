@@ -8,8 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from distill.config import CONFIGS, DistillConfig, PrecomputeConfig, find_config, read_config, write_config
-from distill.engine import read_deepspeed_config
-from distill.run_folder import open_run
+from distill.deepspeed_config import read_deepspeed_config
+from distill.run_folder import check_run, claim_run
 from encoders.errors import InputError
 
 BASE = {
@@ -46,7 +46,12 @@ def read(file: Path, *overrides: str) -> DistillConfig:
         ("stage=mask", "stage mask needs the section mask_data"),
         ("stage=masks", "stage: .*given: 'masks'"),
         ("model.arch", "--set 'model.arch': expected key=value"),
-        ("name=[", "'\\[' is not a YAML value"),
+        ("name=[", "'\\[' is not YAML"),
+        ("optim.betas=[0.9, 2]", "optim.betas.1: .*less than 1.*given: 2"),
+        ("seed=-1", "seed: .*greater than or equal to 0.*given: -1"),
+        ("licences={photos: .nan}", "licences.photos: expected a finite number"),
+        ("optim.lr=1e999", "optim.lr: expected a finite number"),
+        ("a.b.c.d.e.f.g.h.i.j.k.l=1", "no setting lies 11 sections deep"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_given(file, override, says):
@@ -100,16 +105,120 @@ def test_every_shipped_config_is_valid():
 
 
 def test_deepspeed_settings_by_name_by_path_or_an_error(tmp_path):
-    assert read_deepspeed_config("zero1")["zero_optimization"]["stage"] == 1
-    (tmp_path / "own.json").write_text(json.dumps({"zero_optimization": {"stage": 2}}))
-    assert read_deepspeed_config(str(tmp_path / "own.json")) == {"zero_optimization": {"stage": 2}}
-    with pytest.raises(InputError, match="'zero7' is neither a file nor one of bf16, bf16_accumulate8, zero0, zero1"):
+    assert read_deepspeed_config("zero0")["zero_optimization"]["stage"] == 0
+    (tmp_path / "own.json").write_text(json.dumps({"zero_optimization": {"stage": 0}, "steps_per_print": 5}))
+    assert read_deepspeed_config(str(tmp_path / "own.json")) == {"zero_optimization": {"stage": 0}, "steps_per_print": 5}
+    with pytest.raises(InputError, match="'zero7' is neither a file nor one of bf16, bf16_accumulate8, zero0"):
         read_deepspeed_config("zero7")
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_zero_above_0_is_refused_with_the_reason(tmp_path, stage):
+    (tmp_path / "own.json").write_text(json.dumps({"zero_optimization": {"stage": stage}}))
+    for name in (f"zero{stage}", str(tmp_path / "own.json")):
+        with pytest.raises(InputError, match="could not go on on another number of them.*use zero0"):
+            read_deepspeed_config(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff", "not JSON"),
+        (b"[]", "no settings of DeepSpeed"),
+        (b'{"bf16": true}', "bf16: Input should be a valid dict"),
+        (b'{"zero_optimization": {"stage": "1"}}', "zero_optimization.stage: Input should be a valid integer"),
+    ],
+)
+def test_a_damaged_deepspeed_json_is_one_message(tmp_path, content, says):
+    (tmp_path / "own.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"own.json.*{says}"):
+        read_deepspeed_config(str(tmp_path / "own.json"))
+
+
+BOMB = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (BOMB, "more than 20000 values"),
+        ("name: " + "[" * 20_000, "nested too deeply"),
+        ("seed: " + "9" * 5000, "not YAML"),
+        ("name: x\nname: y\n", "key 'name' twice"),
+        ("optim: {lr: .inf}", "optim.lr: expected a finite number"),
+        ("mask_data: {scale: [1.0, .nan]}", "mask_data.scale.1: expected a finite number"),
+    ],
+)
+def test_a_config_made_to_do_harm_is_refused(tmp_path, file, content, says):
+    (tmp_path / "bad.yaml").write_text(content)
+    with pytest.raises(InputError, match=says):
+        read(tmp_path / "bad.yaml")
+    if content.startswith(("name: [", "seed")):
+        with pytest.raises(InputError, match=says):
+            read(file, content.replace(": ", "=", 1))
+
+
+def test_a_value_in_two_places_by_an_alias_is_overridden_in_one(file):
+    sets = "mask_data.sets=[&s {kind: bsds, folder: a}, *s]"
+    config = read(file, "stage=mask", sets, "mask_data.sets.1.folder=b")
+    assert [entry.folder for entry in config.mask_data.sets] == ["a", "b"]
+
+
+def test_a_name_moves_the_output_folder_unless_out_is_given(file):
+    assert read(file, "name=mine").folder == Path("runs/mine")
+    file.write_text(yaml.safe_dump(BASE | {"out": "elsewhere/theirs"}))
+    assert read(file).folder == Path("elsewhere/theirs")
+    assert read(file, "name=mine").folder == Path("elsewhere/mine")
+    assert read(file, "name=mine", "out=here").folder == Path("here")
+    assert read(file, "out=null", "name=mine").folder == Path("runs/mine")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/run", "gs://bucket", "s3:/bucket"])
+def test_a_url_is_no_run_folder(file, command, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = command("distill", "--config", file, "--set", f"out={out}")
+    assert code == 2 and f"out={out} is a URL" in error
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def begin(config: DistillConfig) -> None:
+    """A run that has got to its first line of metrics."""
+    config.folder.mkdir(parents=True, exist_ok=True)
+    claim_run(config)
+    (config.folder / "metrics.jsonl").write_text('{"step": 1}\n')
 
 
 def test_a_run_goes_on_only_under_its_own_config(file, tmp_path):
     out = f"out={tmp_path / 'run'}"
-    open_run(read(file, out))
-    open_run(read(file, out, "log.every_steps=1", "checkpoint.keep=5", "data.num_workers=0"))
+    begin(read(file, out))
+    same = check_run(read(file, out, "log.every_steps=1", "checkpoint.keep=5", "data.num_workers=0", "schedule.steps=20"))
+    assert same["schedule"]["steps"] == 10
     with pytest.raises(InputError, match=r"optim.lr: 0.001 there, 0.01 now; seed: 0 there, 3 now"):
-        open_run(read(file, out, "optim.lr=0.01", "seed=3"))
+        check_run(read(file, out, "optim.lr=0.01", "seed=3"))
+
+
+def test_a_start_that_failed_before_anything_was_learned_does_not_claim_the_folder(file, tmp_path):
+    out = f"out={tmp_path / 'run'}"
+    (tmp_path / "run").mkdir()
+    claim_run(read(file, out))
+    assert check_run(read(file, out, "optim.lr=0.01")) is None
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"name: [", b"source: {path: photos}\nout: cache\n", b"- a"])
+def test_a_config_yaml_that_is_damaged_or_not_of_a_run_is_left_alone(file, tmp_path, content):
+    config = read(file, f"out={tmp_path / 'run'}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"run/config\.yaml"):
+        check_run(config)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == content
+
+
+def test_an_old_config_yaml_without_a_setting_of_today_still_fits(file, tmp_path):
+    config = read(file, f"out={tmp_path / 'run'}")
+    begin(config)
+    there = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    del there["ema"], there["trainable"]
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(there))
+    assert check_run(config) is not None

@@ -49,11 +49,10 @@ def parameters(engine) -> list[torch.Tensor]:
     return [p.detach().clone() for p in engine.module.parameters()]
 
 
-@pytest.mark.parametrize("deepspeed", ["zero0", "zero1"])
 @pytest.mark.parametrize(("value", "term"), [(float("nan"), "root=nan"), (0.0, "grad_norm=")])
-def test_a_non_finite_loss_or_gradient_moves_nothing_and_names_the_samples(deepspeed, value, term):
+def test_a_non_finite_loss_or_gradient_moves_nothing_and_names_the_samples(value, term):
     task = SquareRoot()
-    engine = engine_of(task, deepspeed=deepspeed)
+    engine = engine_of(task)
     train_step(engine, task, [batch(1.0)])
     before = parameters(engine)
     with pytest.raises(NonFiniteLoss, match=f"{term}.*photo-a, photo-b"):
@@ -92,8 +91,8 @@ def test_vectors_do_not_decay_and_parts_keep_their_rate():
         ('{"gradient_accumulation_steps": "auto"}', "gradient_accumulation_steps to 'auto'"),
         ('{"torch_autocast": {"enabled": true, "dtype": "float16"}}', "casts to float16; expected bfloat16"),
         ('{"bf16": {"enabled": true}}', "enables bf16"),
-        ('{"zero_optimization": {"stage": 3}}', "stage 3"),
-        ("{", "not valid json"),
+        ('{"zero_optimization": {"stage": 3}}', "ZeRO stage 3"),
+        ("{", "not JSON"),
     ],
 )
 def test_deepspeed_settings_that_would_train_something_else_are_refused(tmp_path, settings, says):
@@ -102,11 +101,10 @@ def test_deepspeed_settings_that_would_train_something_else_are_refused(tmp_path
         engine_of(SquareRoot(), deepspeed=str(tmp_path / "own.json"))
 
 
-@pytest.mark.parametrize("deepspeed", ["zero0", "zero1"])
-def test_a_checkpoint_brings_module_optimizer_and_average_back(tmp_path, deepspeed):
+def test_a_checkpoint_brings_module_optimizer_and_average_back(tmp_path):
     def fresh():
         task = SquareRoot()
-        engine = engine_of(task, deepspeed=deepspeed, optim={"lr": 0.1})
+        engine = engine_of(task, optim={"lr": 0.1})
         return task, engine, Ema(engine.module, decay=0.9)
 
     def updates(task, engine, ema, count):
@@ -116,7 +114,7 @@ def test_a_checkpoint_brings_module_optimizer_and_average_back(tmp_path, deepspe
 
     task, engine, ema = fresh()
     updates(task, engine, ema, 2)
-    save_checkpoint(tmp_path, step=2, engine=engine, ema=ema, data_id="cache", keep=2, rank=0)
+    save_checkpoint(tmp_path, step=2, engine=engine, ema=ema, data_id="cache", keep=2)
     updates(task, engine, ema, 2)
     task_b, engine_b, ema_b = fresh()
     assert load_checkpoint(tmp_path, engine=engine_b, ema=ema_b, data_id="cache") == 2
@@ -133,15 +131,11 @@ def test_only_whole_checkpoints_of_the_same_data_count_and_old_ones_go(tmp_path)
     ema = Ema(engine.module, decay=0.0)
     assert load_checkpoint(tmp_path, engine=engine, ema=ema, data_id="cache") == 0
     for step in (90, 100, 110):
-        save_checkpoint(tmp_path, step=step, engine=engine, ema=ema, data_id="cache", keep=2, rank=0)
+        save_checkpoint(tmp_path, step=step, engine=engine, ema=ema, data_id="cache", keep=2)
     (tmp_path / "step_120.tmp").mkdir()  # what a kill leaves
     assert list_checkpoints(tmp_path) == [100, 110]
     with pytest.raises(InputError, match="trained on data cache, the config now names other"):
         load_checkpoint(tmp_path, engine=engine, ema=ema, data_id="other")
-    state = tmp_path / "step_110" / "state.pt"
-    state.write_bytes(state.read_bytes()[:-200])
-    with pytest.raises(InputError, match="step_110 cannot be read.*the one before"):
-        load_checkpoint(tmp_path, engine=engine, ema=ema, data_id="cache")
 
 
 def test_metrics_after_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):

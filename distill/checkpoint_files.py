@@ -1,0 +1,107 @@
+"""The files of a checkpoint, and whether they are as they were written."""
+
+import pickle
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from distill.checkpoint_state import CheckpointState, not_finite
+from encoders.errors import InputError
+from encoders.files import atomic_path, read_bounded, sha256_file
+
+STATE, READABLE, SUMS = "state.pt", "state.json", "SHA256SUMS"
+SUM_LINES = re.compile(rb"([0-9a-f]{64})  state\.pt\n([0-9a-f]{64})  state\.json\n")
+# What zipfile and torch raise on damaged files; torch.load with weights_only runs no code of the file.
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, EOFError, AttributeError, ArithmeticError, MemoryError)
+DAMAGE = (*_DAMAGE, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error)
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write a state with `torch.save`, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # how torch reports a full disk: "unexpected pos 576 vs 534"
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+def write_sums(folder: Path) -> None:
+    """Write SHA256SUMS over the files of a checkpoint, as sha256sum does: `sha256sum -c SHA256SUMS` checks them."""
+    lines = [f"{sha256_file(folder / name)}  {name}\n" for name in (STATE, READABLE)]
+    with atomic_path(folder / SUMS) as path:
+        path.write_text("".join(lines))
+
+
+def read_state(folder: Path, *, checked: bool = False) -> CheckpointState:
+    """The state of a checkpoint, on the CPU: an optimizer keeps its counters of steps there.
+
+    Its checksums are compared first; a checkpoint of an earlier release, which has none, is held to those of its zip archive.
+
+    Args:
+        checked: another process has compared them just now.
+
+    Raises:
+        InputError: a file is damaged, missing or of another structure, or a number is not finite; names it.
+    """
+    file = folder / STATE
+    if not checked:
+        if (folder / SUMS).exists():
+            _check_sums(folder)
+        else:
+            _check_zip(file)
+    try:
+        state = CheckpointState.model_validate(torch.load(file, weights_only=True, map_location="cpu"))
+        name = not_finite(state)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise InputError(f"{file} is no checkpoint of this program: {place}: {first['msg']}") from error
+    except DAMAGE as error:
+        raise InputError(f"{file} is damaged: {_first_line(error)}") from error
+    if name is not None:
+        raise InputError(f"{file} is damaged: {name} holds numbers that are not finite")
+    return state
+
+
+def _check_sums(folder: Path) -> None:
+    content = read_bounded(folder / SUMS, max_bytes=2**12, name=str(folder / SUMS))
+    sums = SUM_LINES.fullmatch(content)
+    if sums is None:
+        raise InputError(f"{folder / SUMS} is damaged: expected the sha256 of {STATE} and {READABLE}")
+    for name, digest in zip((STATE, READABLE), sums.groups(), strict=True):
+        try:
+            found = sha256_file(folder / name)
+        except OSError as error:
+            raise InputError(f"{folder / name} cannot be read ({error.strerror})") from error
+        if found.encode() != digest:
+            raise InputError(f"{folder / name} is damaged: its sha256 is not that of {SUMS}")
+
+
+def _check_zip(file: Path) -> None:
+    """Raises InputError where the archive that torch wrote does not hold what its own checksums say."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            bad = archive.testzip()
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist") from error
+    except DAMAGE as error:
+        raise InputError(f"{file} is damaged: {_first_line(error)}") from error
+    if bad is not None:
+        raise InputError(f"{file} is damaged: the checksum of {bad} in it is wrong")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

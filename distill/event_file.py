@@ -1,0 +1,59 @@
+"""TensorBoard's event file, written as it happens: its own writer has a thread that dies unheard on a full disk."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from encoders.files import write_errors
+
+
+class EventFile:
+    """Curves of a run for TensorBoard.
+
+    Args:
+        folder: the run folder.
+        start_step: TensorBoard drops what earlier files of the folder say of later steps.
+
+    Raises:
+        InputError: here or later, it cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, start_step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # here, because it takes a while
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        self.path = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        with write_errors(self.path):
+            self._file = self.path.open("ab", buffering=0)
+        self._records = RecordWriter(Whole(self._file))
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write(Event(wall_time=time.time(), step=start_step + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def scalars(self, values: Mapping[str, float], *, step: int) -> None:
+        """Add one point to each curve; "loss" becomes "train/loss"."""
+        points = [self._summary.Value(tag=f"train/{name}", simple_value=value) for name, value in values.items()]
+        self._write(self._event(wall_time=time.time(), step=step, summary=self._summary(value=points)))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, event: Any) -> None:
+        with write_errors(self.path):
+            self._records.write(event.SerializeToString())
+
+
+class Whole:
+    """A file whose `write` writes all of it or raises OSError: that of an unbuffered file may write a part and say so."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]

@@ -1,0 +1,105 @@
+"""A run that a signal ends, that is made longer, or whose weights were damaged."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from distill.checkpoint import list_checkpoints
+from distill.config import DistillConfig, read_config
+from distill.loop import distill, length
+from distill.monitor import Monitor
+from encoders.errors import InputError, InputWarning
+
+
+def curve(folder: Path) -> np.ndarray:
+    """(steps, 4): step, loss, learning rate, gradient norm."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return np.array([[line[key] for key in ("step", "loss", "lr", "grad_norm")] for line in lines])
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the run that these are compared with
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(undisturbed, tmp_path) -> tuple[Path, list[str]]:
+    """A copy of the run that nobody disturbed, and the overrides that name its folder."""
+    return shutil.copytree(undisturbed, tmp_path / "run"), [f"out={tmp_path / 'run'}"]
+
+
+def go_on(folder: Path, *overrides: str) -> Path:
+    return distill(read_config(folder / "config.yaml", DistillConfig, overrides=overrides))
+
+
+def test_signals_end_a_run_in_a_checkpoint_from_which_it_goes_on(
+    config_file, tmp_path, undisturbed, monkeypatch, capsys, one_thread
+):
+    config = read_config(config_file(), DistillConfig)
+    log, signals = Monitor.log, {2: signal.SIGTERM, 5: signal.SIGINT}
+
+    def log_and_signal(self, step, **values):
+        log(self, step, **values)
+        if step in signals:
+            os.kill(os.getpid(), signals[step])
+
+    monkeypatch.setattr(Monitor, "log", log_and_signal)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    for step, code, kept in ((2, 143, [2]), (5, 130, [4, 5])):
+        with pytest.raises(SystemExit) as stopped:
+            distill(config)
+        assert stopped.value.code == code and list_checkpoints(tmp_path / "run" / "checkpoints") == kept
+        assert f"ends after step {step}, in a checkpoint; run the same command again to go on" in capsys.readouterr().err
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    distill(config)
+    np.testing.assert_allclose(curve(tmp_path / "run"), curve(undisturbed), rtol=1e-5)
+
+
+def test_a_finished_run_goes_on_to_more_steps_and_says_what_becomes_of_the_learning_rate(run, capsys):
+    folder, out = run
+    before = curve(folder)
+    go_on(folder, *out, "schedule.steps=14")
+    after = curve(folder)
+    assert after[:, 0].tolist() == list(range(1, 15)) and (after[:12] == before).all()
+    assert after[-1, 2] == pytest.approx(1e-4)  # min_lr_ratio at the last of 14 steps
+    note = f"begun with 12 steps and goes on to 14: from step 13 on .*14 steps, so it goes from 1.00e-04 to {after[12, 2]:.2e}"
+    assert re.search(note, capsys.readouterr().err)
+    assert json.loads((folder / "run.json").read_text())["steps"] == 14
+    with pytest.raises(InputError, match="finished with 14 steps, more than the 12 of schedule"):
+        go_on(folder, *out, "schedule.steps=12")
+
+
+def test_fewer_steps_than_are_done_are_refused(run):
+    folder, out = run
+    (folder / "run.json").unlink()
+    with pytest.raises(InputError, match="has done 12 steps, more than the 5 of schedule; give at least 12"):
+        go_on(folder, *out, "schedule.steps=5")
+
+
+def test_weights_that_were_damaged_are_made_again_from_the_checkpoint(run):
+    folder, out = run
+    file = folder / "encoder.safetensors"
+    expected = {name: value.clone() for name, value in load_file(file).items()}  # not mapped from the file
+    content = bytearray(file.read_bytes())
+    content[-1000] ^= 1
+    file.write_bytes(content)
+    with pytest.warns(InputWarning, match="encoder.safetensors is damaged.*made again from the last checkpoint"):
+        go_on(folder, *out)
+    torch.testing.assert_close(load_file(file), expected, rtol=0, atol=0)
+    assert curve(folder)[:, 0].tolist() == list(range(1, 13))
+
+
+def test_a_length_in_epochs_is_one_in_steps():
+    assert length({"steps": None, "epochs": 3}, steps_per_epoch=7) == 21
+    assert length({"steps": 5, "epochs": None}, steps_per_epoch=7) == 5
