@@ -4,7 +4,6 @@ LVIS differs in three ways: its photos lie in COCO's `train2017` and `val2017`, 
 a file name of 2014 (version 0.5), and its instances have no `iscrowd`, as it has no crowds.
 """
 
-import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from encoders.annotation_json import read_annotation_json
 from encoders.errors import InputError, InputWarning
 from encoders.geometry import Shape
 from encoders.image import read_image
 from encoders.rle import decode_segmentation, to_rle
 from encoders.sample import Sample
+from encoders.words import counted
 
 FIELDS = ("id", "segmentation")  # what every instance must state; the rest follows from its mask
 MAX_WHOLE = 2**63 - 1  # of an id, which becomes int64
@@ -45,12 +46,7 @@ class CocoDataset:
     ) -> None:
         self.path = Path(annotations)
         self.images = Path(images) if images is not None else self.path.parent / "images"
-        if not self.path.is_file():
-            raise InputError(f"{self.path} does not exist; expected a COCO-format json of instances")
-        try:
-            content = json.loads(self.path.read_text())
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{self.path} is not valid json: {error}") from error
+        content = read_annotation_json(self.path, expected="a COCO-format json of instances")
         if not isinstance(content, dict) or not isinstance(content.get("images"), list):
             raise InputError(f"{self.path} has no list of 'images'; expected COCO format")
         if not content["images"]:
@@ -67,13 +63,13 @@ class CocoDataset:
                     raise InputError(f"{self.path} lists image id {record['id']} twice; remove one of the records")
             for annotation in content.get("annotations", []):
                 self._instances[annotation["image_id"]].append(annotation)
+            strays = set(self._instances) - {record["id"] for record in self.records}
         except (KeyError, TypeError) as error:
             reason = f"a record without {error}" if isinstance(error, KeyError) else str(error)
             raise InputError(f"{self.path} is not in COCO format ({reason})") from error
-        strays = set(self._instances) - {record["id"] for record in self.records}
         if count := sum(len(self._instances[id_]) for id_ in strays):
             warnings.warn(
-                f"{self.path}: {count} annotations are of {len(strays)} images that it does not list; they are left out",
+                f"{self.path}: left out {counted(count, 'annotation')}, of {counted(len(strays), 'image')} not in its list",
                 InputWarning,
                 stacklevel=2,
             )
@@ -81,9 +77,8 @@ class CocoDataset:
         if present_only:
             present = [record for record in self.records if self.photo_path(record).is_file()]
             if self.records and not present:
-                raise InputError(
-                    f"none of the {len(self.records)} photos of {self.path} is in {self.images}; name their folder"
-                )
+                photos = counted(len(self.records), "photo")
+                raise InputError(f"{self.images} has none of {photos} of {self.path}; name the folder that holds them")
             self.absent = len(self.records) - len(present)
             self.records = present
 
@@ -108,8 +103,8 @@ class CocoDataset:
         """
         places = [file_name(record)]
         if "coco_url" in record:
-            url = PurePosixPath(str(record["coco_url"]))
-            places += [url.name, "/".join(url.parts[-2:])]
+            place = url_place(record)
+            places += [PurePosixPath(place).name, place]
         found = (self.images / place for place in places if (self.images / place).is_file())
         return next(found, self.images / places[0])
 
@@ -121,6 +116,16 @@ class CocoDataset:
 def file_name(record: dict[str, Any]) -> str:
     """File name of an image record; LVIS has only a `coco_url`."""
     return str(record.get("file_name") or Path(record["coco_url"]).name)
+
+
+def url_place(record: dict[str, Any]) -> str:
+    """Folder and name of an image's photo as its `coco_url` ends: `val2017/000000397133.jpg`."""
+    return "/".join(PurePosixPath(str(record["coco_url"])).parts[-2:])
+
+
+def is_lvis_image(record: dict[str, Any]) -> bool:
+    """Whether an image record is LVIS's, whose photos are COCO's: it names categories that were looked for, or no file."""
+    return "coco_url" in record and ("neg_category_ids" in record or not record.get("file_name"))
 
 
 def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:

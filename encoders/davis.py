@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from encoders.errors import InputError
+from encoders.files import read_bounded
 from encoders.geometry import Shape
 from encoders.image import read_image
 from encoders.mask_file import read_labels
 from encoders.sample import Sample
 from encoders.video import frame_sample, video_blocks
+from encoders.words import counted
 
 VOID = 255  # belongs to nothing; the official semi-supervised evaluation takes it for background
 RESOLUTION = "480p"
+MAX_LISTING = 2**20  # bytes of a split's list
 HOW_TO_GET = (
     "DAVIS 2017: unpack DAVIS-2017-trainval-480p.zip of https://davischallenge.org/davis2017/code.html and give its folder "
     "DAVIS, which holds JPEGImages/480p/SEQUENCE/00000.jpg, Annotations/480p/SEQUENCE/00000.png and ImageSets/2017/val.txt"
@@ -41,16 +44,18 @@ class DavisDataset:
             raise InputError(f"{listing} does not exist; splits there: {there}. {HOW_TO_GET}")
         self.folder = root
         self.sequences: dict[str, list[Path]] = {}
-        for name in listing.read_text().split():
+        for name in _names(listing):
             photos = sorted((root / "JPEGImages" / RESOLUTION / name).glob("*.jpg"))
             missing = [photo.stem for photo in photos if not self._mask_path(photo).is_file()]
             if missing or not photos:
-                lacks = f"{len(missing)} of {len(photos)} frames have no mask, {missing[0]} first" if missing else "no *.jpg"
+                count = f"{len(missing)} of {counted(len(photos), 'frame')}"
+                lacks = f"{count} without a mask, {missing[0]} first" if missing else "no *.jpg"
                 raise InputError(f"DAVIS sequence {name}: {lacks}; test splits have no public masks. {HOW_TO_GET}")
             frames = {photo.stem for photo in photos}
             strays = sorted(mask.name for mask in self._mask_path(photos[0]).parent.glob("*.png") if mask.stem not in frames)
             if strays:
-                raise InputError(f"DAVIS sequence {name}: {len(strays)} masks have no frame, {strays[0]} first. {HOW_TO_GET}")
+                count = counted(len(strays), "mask")
+                raise InputError(f"DAVIS sequence {name}: {count} without a frame, {strays[0]} first. {HOW_TO_GET}")
             self.sequences[name] = photos
         self._frames = [(name, frame) for name, photos in self.sequences.items() for frame in range(len(photos))]
         self._objects: dict[str, list[int]] = {}
@@ -106,6 +111,14 @@ class DavisDataset:
 
     def _mask_path(self, photo: Path) -> Path:
         return self.folder / "Annotations" / RESOLUTION / photo.parent.name / f"{photo.stem}.png"
+
+
+def _names(listing: Path) -> list[str]:
+    """The sequences of a split, one a line."""
+    try:
+        return read_bounded(listing, max_bytes=MAX_LISTING, name=str(listing)).decode().split()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{listing} is no text; expected the name of a sequence in each line. {HOW_TO_GET}") from error
 
 
 def find_davis(folder: Path | str) -> Path | None:

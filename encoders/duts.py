@@ -10,6 +10,7 @@ from encoders.geometry import mask_box
 from encoders.image import read_image
 from encoders.mask_file import read_mask
 from encoders.sample import Sample
+from encoders.words import counted
 
 PARTS = {"test": "DUTS-TE", "train": "DUTS-TR"}
 HOW_TO_GET = (
@@ -41,7 +42,8 @@ class DutsDataset:
         self.paths = sorted((self.folder / f"{self.part}-Image").glob("*.jpg"))
         missing = [path.name for path in self.paths if not self._mask_path(path).is_file()]
         if missing or not self.paths:
-            lacks = f"{len(missing)} of {len(self.paths)} photos have no mask, {missing[0]} first" if missing else "no *.jpg"
+            count = f"{len(missing)} of {counted(len(self.paths), 'photo')}"
+            lacks = f"{count} without a mask, {missing[0]} first" if missing else "no *.jpg"
             raise InputError(f"{self.folder / f'{self.part}-Image'}: {lacks}. {HOW_TO_GET}")
 
     def __len__(self) -> int:

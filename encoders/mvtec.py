@@ -8,6 +8,7 @@ from encoders.geometry import mask_box
 from encoders.image import read_image
 from encoders.mask_file import read_mask, regions
 from encoders.sample import Sample
+from encoders.words import counted
 
 CATEGORIES = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile", "toothbrush",
@@ -40,8 +41,9 @@ class MvtecDataset:
         self.paths = [path for root in roots for path in sorted(root.glob("test/*/*.png"))]
         missing = [path for path in self.paths if path.parent.name != GOOD and not _mask_path(path).is_file()]
         if missing or not self.paths:
-            lacks = f"{len(missing)} of {len(self.paths)} photos lack their mask, {_mask_path(missing[0])} first"
-            raise InputError(f"{folder}: {lacks if missing else 'no test/*/*.png'}. {HOW_TO_GET}")
+            count = f"{len(missing)} of {counted(len(self.paths), 'photo')}"
+            lacks = f"{count} without a mask, {_mask_path(missing[0])} first" if missing else "no test/*/*.png"
+            raise InputError(f"{folder}: {lacks}. {HOW_TO_GET}")
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from encoders.coco import CocoDataset, file_name
 from encoders.errors import InputError
 from encoders.sample import Sample
+from encoders.words import counted
 
 DATA_SETS = (
     "Airplane-Parts", "Bottles", "Brain-Tumor", "Chicken", "Cows", "Electric-Shaver", "Elephants", "Fruits", "Garbage",
@@ -39,7 +40,7 @@ class SegInWDataset:
         for name, part in self.parts.items():
             missing = [photo for photo in map(file_name, part.records) if not (part.images / photo).is_file()]
             if missing:
-                lacks = f"{len(missing)} of {len(part)} photos are not in {part.images}, {missing[0]} first"
+                lacks = f"{part.images} lacks {len(missing)} of {counted(len(part), 'photo')}, {missing[0]} first"
                 raise InputError(f"SegInW, {name}: {lacks}. {HOW_TO_GET}")
         self._photos = [(name, index) for name, part in self.parts.items() for index in range(len(part))]
 

@@ -1,6 +1,5 @@
 """What average precision is measured against: COCO or LVIS annotations, told apart by what the file holds."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -8,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from encoders.annotation_json import read_annotation_json
+from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import Rle, to_rle
@@ -81,6 +82,17 @@ class Annotations:
         """Id of each image -> its (height, width)."""
         return {image["id"]: (int(image["height"]), int(image["width"])) for image in self.images}
 
+    def file_name(self, image: dict[str, Any]) -> str:
+        """Name of an image's file.
+
+        Raises:
+            InputError: the record has none.
+        """
+        try:
+            return file_name(image)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.name}, image {image['id']}: no file_name and no coco_url; expected one of them") from error
+
     def rle(self, annotation: dict[str, Any], *, shape: Shape) -> Rle:
         """An annotation's mask.
 
@@ -111,7 +123,7 @@ def read_annotations(path: Path | str) -> Annotations:
         InputError: the file is missing, is no json, lacks what AP is measured with or has something else there, or lists an
             image twice; says which field of which record.
     """
-    content = read_json(Path(path), expected="a COCO or LVIS json of instances")
+    content = read_annotation_json(path, expected="a COCO or LVIS json of instances")
     if not isinstance(content, dict):
         raise InputError(f"{path} is a json {type(content).__name__}; expected annotations: an object with {', '.join(NEEDED)}")
     for part, fields in NEEDED.items():
@@ -145,21 +157,6 @@ def uncounted(truth: Annotations) -> dict[str, int]:
         elif annotation.get("iscrowd", 0):
             found["crowd"] += 1
     return dict(found)
-
-
-def read_json(path: Path, *, expected: str) -> Any:
-    """Content of a json file.
-
-    Raises:
-        InputError: it is missing or no json.
-    """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}; expected {expected}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid json ({error}); expected {expected}") from error
 
 
 def _kind(content: dict[str, Any], *, where: str) -> Kind:

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Protocol
 
 from encoders import bsds, davis, duts, mvtec, seginw, uvo
-from encoders.coco import CocoDataset, file_name
+from encoders.coco import CocoDataset, file_name, is_lvis_image, url_place
 from encoders.errors import InputError
 from encoders.sample import Sample
+from encoders.words import counted
 
 HOW_TO_GET = (
     "COCO: https://cocodataset.org/#download, val2017.zip and annotations_trainval2017.zip, then give "
     "annotations/instances_val2017.json and the folder of photos"
+)
+HOW_TO_GET_LVIS = (
+    "LVIS has no photos of its own: they are COCO's of 2017, those of its val from both train2017 and val2017. Unpack "
+    "train2017.zip and val2017.zip of https://cocodataset.org/#download and name the folder that holds both"
 )
 COMMON_NAMES = ("instances", "annotations")  # names of files that say nothing of the data set
 
@@ -125,11 +130,14 @@ def _open_videos(path: Path, choice: Choice) -> tuple[Photos, str]:
 def _open_coco(given: Path, choice: Choice) -> tuple[Photos, str]:
     path = find_annotations(given)
     coco = CocoDataset(path, images=choice.images, present_only=choice.present_only)
-    missing = [file_name(record) for record in coco.records if not coco.photo_path(record).is_file()]
+    missing = [record for record in coco.records if not coco.photo_path(record).is_file()]
     if missing:
+        lvis = is_lvis_image(missing[0])
+        first = url_place(missing[0]) if lvis else file_name(missing[0])
         raise InputError(
-            f"{len(missing)} of {len(coco)} photos of {coco.path} are not in {coco.images}, {missing[0]} first; "
-            f"name the folder that holds them, or use only those present (--present-only, present_only=True). {HOW_TO_GET}"
+            f"{coco.images} lacks {len(missing)} of {counted(len(coco), 'photo')} of {coco.path}, {first} first; name the "
+            "folder that holds them (--images, images=), or use only those present (--present-only, present_only=True). "
+            f"{HOW_TO_GET_LVIS if lvis else HOW_TO_GET}"
         )
     common = path.stem in COMMON_NAMES and path.resolve().parent.name
     return coco, common or path.stem
@@ -187,7 +195,7 @@ def open_dataset(
                 raise InputError(f"{annotations} has no split {split!r}; {expected}")
             photos, usual = opener.open(found, choice)
             absent = getattr(photos, "absent", 0)
-            part = f" ({len(photos)} of {len(photos) + absent} photos)" if absent else ""
+            part = f" ({len(photos)} of {counted(len(photos) + absent, 'photo')})" if absent else ""
             return EvalDataset(photos, name=(name or usual) + part, limit=limit)
     raise InputError(f"{annotations} does not exist; expected a data set.{_told(annotations)}")
 
@@ -221,7 +229,7 @@ def find_annotations(path: Path) -> Path:
         usual = path / "instances.json"
         if usual in found or len(found) == 1:
             return usual if usual in found else found[0]
-        problem = f"{path} is a folder with {len(found)} json files and no instances.json"
+        problem = f"{path} is a folder with {counted(len(found), 'json file')} and no instances.json"
         if found:
             raise InputError(f"{problem}; name the annotations file itself")
         raise InputError(f"{problem}, and in no layout that is known.{_told(path)}")

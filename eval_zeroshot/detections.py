@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from encoders.annotation_json import read_annotation_json
 from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
 from encoders.rle import to_rle
-from eval_zeroshot.annotations import Annotations, is_finite, is_whole, read_json
+from encoders.words import counted
+from eval_zeroshot.annotations import Annotations, is_finite, is_whole
 
 IouType = Literal["segm", "bbox"]
 FORMAT = 'a list of {"image_id", "category_id", "score", "bbox": [x, y, width, height] or "segmentation": RLE}'
@@ -44,7 +46,7 @@ def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detectio
         InputWarning: detections are exact repeats of others.
     """
     path = Path(path)
-    records = read_json(path, expected=f"results in COCO's format: {FORMAT}")
+    records = read_annotation_json(path, expected=f"results in COCO's format: {FORMAT}")
     if not isinstance(records, list):
         raise InputError(f"{path} is a json {type(records).__name__}; expected {FORMAT}")
     if not records and not may_be_empty:
@@ -54,8 +56,8 @@ def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detectio
             raise InputError(f"{path}, result {number}: {problem}; expected {FORMAT}")
     if repeated := _repeated(records):
         warnings.warn(
-            f"{path}: {repeated} of {len(records)} detections repeat another one exactly; they count, as in pycocotools, and "
-            "where an object is found once the others are false",
+            f"{path}: {repeated} of {counted(len(records), 'detection')} repeat another one exactly; they count, as in "
+            "pycocotools, and where an object is found once the others are false",
             InputWarning,
             stacklevel=2,
         )
@@ -93,8 +95,8 @@ def checked_for(truth: Annotations, detections: Detections, *, iou_type: IouType
     strangers = Counter(record["image_id"] for record in detections.records if record["image_id"] not in shapes)
     if strangers:
         raise InputError(
-            f"{detections.name}: {sum(strangers.values())} of {len(detections.records)} detections are of "
-            f"{len(strangers)} images that {truth.name} does not have, image_id {next(iter(strangers))!r} first; "
+            f"{detections.name}: {truth.name} does not have the images of {sum(strangers.values())} of "
+            f"{counted(len(detections.records), 'detection')}, image_id {next(iter(strangers))!r} first; "
             "give the annotations that the results were made for"
         )
     known = {category["id"] for category in truth.categories}

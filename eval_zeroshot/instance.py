@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import Rle, encode_mask
@@ -63,7 +62,7 @@ class InstanceAp(PhotoSuite):
         )
         self._rules, self._detections, self._truth = protocol, detections, truth
         self._records = detections.records
-        self._images = {Path(file_name(image)).stem: image for image in truth.images}
+        self._images = {Path(truth.file_name(image)).stem: image for image in truth.images}
         self._known = {category["id"] for category in truth.categories}
         self._numbers: dict[int, list[int]] = {image["id"]: [] for image in truth.images}
         for number, record in enumerate(self._records):

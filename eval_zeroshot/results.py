@@ -154,7 +154,7 @@ def read_results(path: Path | str) -> list[Result]:
     try:
         lines, last = whole_lines(read_bounded(Path(path), max_bytes=MAX_BYTES, name=str(path)))
     except InputError as error:
-        raise InputError(f"{error}; {expected}") from error
+        raise InputError(f"{str(error).removesuffix('; expected a file')}; {expected}") from error
     if last.strip():
         if _is_json(last):  # it lacks its newline alone
             lines.append(last)

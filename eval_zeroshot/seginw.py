@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.sample import Sample
 from encoders.seginw import HOW_TO_GET, annotation_files, photo_key
@@ -80,7 +79,8 @@ class SegInW(PhotoSuite):
             detections = read_detections(Path(boxes) / f"{name}.json", may_be_empty=True)
             parts[name] = InstanceAp(HQ_SAM, detections=detections, truth=truth, may_be_empty=True)
             for image in truth.images:
-                keys[photo_key(name, file_name(image))] = name, Path(file_name(image)).stem
+                photo = truth.file_name(image)
+                keys[photo_key(name, photo)] = name, Path(photo).stem
         return cls(parts=parts, keys=keys, boxes=Path(boxes).name)
 
     def counted_ids(self, sample: Sample) -> list[int]:

@@ -77,7 +77,7 @@ def test_unknown_categories_are_told(score):
         ([RIGHT | {"bbox": [9, 9, -3, 4]}], "negative size"),
         ([RIGHT | {"bbox": [1, 2, 3, 4], "score": "high"}], "score 'high' is no finite number"),
         ([RIGHT | {"bbox": [1, 2, 3, float("nan")]}], "not four finite numbers"),
-        ([RIGHT | {"bbox": [1, 2, 3, 4], "image_id": 8}], "1 of 1 detections are of 1 images"),
+        ([RIGHT | {"bbox": [1, 2, 3, 4], "image_id": 8}], "does not have the images of 1 of 1 detection, image_id 8 first"),
         ([RIGHT | {"bbox": [1, 2, 3, 4], "category_id": 1}], "none of its detections has a category"),
         ([RIGHT | {"segmentation": {"size": [40, 90], "counts": "a"}}], "result 0, image 7: malformed segmentation"),
         ([RIGHT | {"segmentation": MASK}, RIGHT | {"bbox": [1, 2, 3, 4]}], "result 1, image 7: no segmentation"),

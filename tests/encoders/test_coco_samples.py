@@ -84,7 +84,7 @@ def test_annotations_of_images_that_are_not_listed_are_told(folder):
     content = json.loads((folder / "instances.json").read_text())
     content["annotations"] += [content["annotations"][0] | {"image_id": id_} for id_ in (5, 5, 6)]
     (folder / "more.json").write_text(json.dumps(content))
-    with pytest.warns(InputWarning, match=r"more\.json: 3 annotations are of 2 images that it does not list"):
+    with pytest.warns(InputWarning, match=r"more\.json: left out 3 annotations, of 2 images not in its list"):
         assert len(CocoDataset(folder / "more.json")[1].masks) == 2
 
 
@@ -212,5 +212,5 @@ def test_photos_that_are_absent_are_left_out_only_where_that_is_chosen(lvis):
         CocoDataset(lvis / "lvis.json", images=lvis / "coco")[3]
     data = CocoDataset(lvis / "lvis.json", images=lvis / "coco", present_only=True)
     assert (len(data), data.absent) == (3, 1)
-    with pytest.raises(InputError, match="none of the 4 photos"):
+    with pytest.raises(InputError, match="has none of 4 photos"):
         CocoDataset(lvis / "lvis.json", images=lvis / "nowhere", present_only=True)

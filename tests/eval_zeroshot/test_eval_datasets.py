@@ -103,3 +103,17 @@ def test_a_path_that_says_nothing_gets_one_line_for_each_data_set(tmp_path):
     assert len(lines) == 8 and all(line.startswith("- ") for line in lines[1:])
     with pytest.raises(InputError, match=r"^[^\n]*DAVIS 2017: [^\n]*$"):
         open_dataset(tmp_path / "my_davis")
+
+
+def test_lvis_is_told_whose_photos_it_has_and_where_they_lie(tmp_path):
+    url = "http://images.cocodataset.org/train2017/000000000009.jpg"
+    lvis = {"id": 9, "coco_url": url, "height": 6, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
+    (tmp_path / "lvis.json").write_text(json.dumps({"images": [lvis], "annotations": []}))
+    (tmp_path / "photos").mkdir()
+    said = r"photos lacks 1 of 1 photo of .*lvis\.json, train2017/000000000009\.jpg first; .*train2017\.zip and val2017\.zip"
+    with pytest.raises(InputError, match=said) as caught:
+        open_dataset(tmp_path / "lvis.json", images=tmp_path / "photos")
+    assert "annotations/instances_val2017.json" not in str(caught.value)
+    (tmp_path / "photos" / "train2017").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "photos" / "train2017" / "000000000009.jpg")
+    assert len(open_dataset(tmp_path / "lvis.json", images=tmp_path / "photos")) == 1

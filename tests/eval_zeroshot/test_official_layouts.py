@@ -21,7 +21,7 @@ def test_duts_by_either_folder(tmp_path):
     assert len(both.masks) == 1 and (both.masks[0] == (SMALL | WIDE)).all() and both.boxes.tolist() == [[3, 2, 24, 12]]
     assert small.areas.tolist() == [40]
     (folder / "DUTS-TE-Mask" / "sun_b.png").unlink()
-    with pytest.raises(InputError, match=r"1 of 2 photos have no mask, sun_b\.jpg first.*saliencydetection\.net"):
+    with pytest.raises(InputError, match=r"1 of 2 photos without a mask, sun_b\.jpg first.*saliencydetection\.net"):
         open_dataset(folder)
     with pytest.raises(InputError, match="has no DUTS-TR-Image"):
         open_dataset(folder, split="train")
@@ -50,7 +50,7 @@ def test_mvtec_has_a_mask_for_each_region_and_none_for_good_photos(tmp_path):
     alone = open_dataset(tmp_path / "mvtec_anomaly_detection" / "pill")
     assert (alone.name, [sample.key for sample in alone]) == ("MVTec AD pill", ["pill-good-000", "pill-scratch-000"])
     (tmp_path / "mvtec_anomaly_detection/pill/ground_truth/scratch/000_mask.png").unlink()
-    with pytest.raises(InputError, match=r"1 of 3 photos lack their mask, .*scratch/000_mask\.png first.*mvtec\.com"):
+    with pytest.raises(InputError, match=r"1 of 3 photos without a mask, .*scratch/000_mask\.png first.*mvtec\.com"):
         open_dataset(tmp_path / "mvtec_anomaly_detection")
 
 
@@ -73,13 +73,13 @@ def test_davis_counts_the_objects_of_the_first_frame(tmp_path):
 def test_davis_says_what_is_missing(tmp_path):
     folder = make_davis(tmp_path, {"bike": [1 * SMALL, 1 * SMALL]})
     (folder / "JPEGImages" / "480p" / "bike" / "00001.jpg").rename(tmp_path / "away.jpg")
-    with pytest.raises(InputError, match=r"sequence bike: 1 masks have no frame, 00001\.png first"):
+    with pytest.raises(InputError, match=r"sequence bike: 1 mask without a frame, 00001\.png first"):
         open_dataset(folder)
     (tmp_path / "away.jpg").rename(folder / "JPEGImages" / "480p" / "bike" / "00001.jpg")
     with pytest.raises(InputError, match=r"2017/test-dev\.txt does not exist; splits there: val\..*davischallenge"):
         open_dataset(folder, split="test-dev")
     (folder / "Annotations" / "480p" / "bike" / "00001.png").unlink()
-    with pytest.raises(InputError, match="sequence bike: 1 of 2 frames have no mask, 00001 first"):
+    with pytest.raises(InputError, match="sequence bike: 1 of 2 frames without a mask, 00001 first"):
         open_dataset(folder)
     old = make_davis(tmp_path / "2016", {"bike": [255 * SMALL.astype(int)]})
     with pytest.raises(InputError, match="only background and 255, which is void in DAVIS 2017"):
@@ -95,7 +95,7 @@ def test_a_json_of_videos_gives_an_object_where_it_is_first_seen(tmp_path):
     assert dataset[1].masks[0].sum() == 0 and (dataset[2].masks[1] == WIDE).all()
     frames = tmp_path / "uvo_videos_dense_frames"
     frames.rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"3 of 3 frames are not in .*, clip/0\.png first"):
+    with pytest.raises(InputError, match=r"lacks 3 of 3 frames, clip/0\.png first"):
         open_dataset(path)
     assert len(open_dataset(path, images=tmp_path / "elsewhere")) == 3
     content = json.loads(path.read_text())
@@ -122,7 +122,7 @@ def test_seginw_is_many_data_sets_in_one(tmp_path):
     other.write_text(json.dumps(content | {"images": content["images"][:1], "annotations": content["annotations"][:1]}))
     assert len(open_dataset(data)) == 2
     (data / "Puppies" / "valid" / photo).unlink()
-    with pytest.raises(InputError, match=r"SegInW, Puppies: 1 of 1 photos are not in .*seginw\.zip"):
+    with pytest.raises(InputError, match=r"SegInW, Puppies: .* lacks 1 of 1 photo, .*seginw\.zip"):
         open_dataset(data)
 
 
