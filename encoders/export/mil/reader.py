@@ -3,7 +3,6 @@
 Source: coremltools, `mlmodel/format/Model.proto` and `mlmodel/format/MIL.proto`, whose generated classes parse the container.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from encoders.export.mil.guards import input_errors, stays_inside
 from encoders.export.mil.program import Program, ProgramInput, Variable
 from encoders.export.mil.values import read_type
 from encoders.files import read_bounded
+from encoders.untrusted import read_json
 
 MANIFEST = "Manifest.json"
 DATA = "Data"
@@ -77,10 +77,9 @@ def find_model(root: Path) -> Path:
     if not root.is_dir():
         raise InputError(f"{root} does not exist or is no folder; expected a Core ML package (.mlpackage)")
     try:
-        content = read_bounded(root / MANIFEST, max_bytes=MAX_MANIFEST_BYTES, name=str(root / MANIFEST))
-        manifest = json.loads(content)
+        manifest = read_json(root / MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
         name = str(manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (InputError, KeyError, TypeError) as error:
         raise InputError(
             f"{root} is not a Core ML package: its {MANIFEST} is missing or damaged ({error}); copy the whole package or "
             "export the model again"

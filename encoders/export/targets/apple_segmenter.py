@@ -18,8 +18,8 @@ from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.coreai import HalfEncoder, core_version
 from encoders.export.formats.coreai_asset import EXTRA, SUFFIX, Asset, write_asset
 from encoders.export.targets.apple_segmenter_module import NOT_MEANT, Segmenter
-from encoders.files import read_bounded
 from encoders.sam import Sam
+from encoders.untrusted import read_json
 
 QUERIES = 4  # prompts of a call: a square number, as ImageSegmenter lays a grid of so many points to segment everything
 POINTS = 8  # of a prompt; a box takes two
@@ -169,12 +169,11 @@ def main_asset(folder: Path) -> str:
         InputError: metadata.json is missing, damaged, or describes another kind of bundle.
     """
     path = folder / METADATA
-    content = read_bounded(path, max_bytes=MAX_METADATA_BYTES, name=str(path))
+    metadata = read_json(path, max_bytes=MAX_METADATA_BYTES)
     try:
-        metadata = json.loads(content)
         name = metadata["assets"]["main"]
         fits = metadata["metadata_version"] == "0.2" and metadata["kind"] == "segmenter" and Path(name).name == name
-    except (ValueError, LookupError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise InputError(f"{path} is not the metadata of a segmenter bundle ({error!r}); export the model again") from error
     if not fits:
         raise InputError(f"{path} is not the metadata of a segmenter bundle of version 0.2; export the model again")

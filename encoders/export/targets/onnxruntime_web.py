@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -13,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.errors import InputError, InputWarning
+from encoders.untrusted import read_json
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # of its .tgz
 FOLDER_VARIABLE = "REPVIT_SAM_ONNXRUNTIME_WEB"  # a folder that holds the package
 TIMEOUT_SECONDS = 600
+MAX_PACKAGE_JSON = 2**20  # bytes
 # File of the package -> its name in the page's folder. Some servers do not send .mjs as a script, so it becomes .js.
 FILES = {
     "dist/ort.wasm.min.mjs": "ort.wasm.min.js",
@@ -77,9 +78,9 @@ def read_package_folder(folder: Path) -> OnnxRuntimeWeb:
         InputError: it holds something else, or lacks a file that the page loads.
     """
     try:
-        about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "package.json", max_bytes=MAX_PACKAGE_JSON)
         name, version = about["name"], about["version"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         name = version = None
     if name != PACKAGE:
         found = "has no readable package.json" if name is None else f"holds {name}"
