@@ -26,8 +26,8 @@ def compare(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns of the suites' tables, as value,interval,small,click_3,agreement; all for every one. "
-            "A terminal shows those that fit, other formats all."
+            help="Columns of the suites' tables, such as value,ece,click_3, or all. By default those that fit into a terminal, "
+            "all in other formats."
         ),
     ] = None,
     published: Annotated[
