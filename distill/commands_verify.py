@@ -15,7 +15,7 @@ from distill.options import JsonOption, every_few_seconds
 from distill.photos import open_photos
 from distill.place import this_place
 from encoders.errors import InputError
-from shards import CacheIdentity, Manifest, VerifyReport, clear_damaged, wanted_identity
+from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
 
 SAMPLES = 8
@@ -39,6 +39,7 @@ def verify(
     Example: repvit-sam cache verify runs/quickstart/cache --samples 32
     """
     identity = _readable_identity(cache)
+    source, why_not = _source(cache)
     if samples and identity is not None:
         job = _job(cache, teacher=teacher, arch=arch, image_size=identity.image_size)
         report = verify_cache(
@@ -47,10 +48,13 @@ def verify(
             teacher_sha256=encoders.weights_sha256(job.teacher.model),
             samples=samples,
             seed=seed,
+            source=source,
             progress=_progress(),
         )
     else:
-        report = verify_cache(cache, progress=_progress())
+        report = verify_cache(cache, source=source, progress=_progress())
+    if source is None:
+        report.source = f"not compared: {why_not}"
     facts = report_facts(report)
     if repair and report.problems:
         facts |= repair_cache(report, job=_job(cache, teacher=teacher, arch=arch))
@@ -73,10 +77,10 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     before = clear_damaged(report, wanted=wanted)
     run_share(job, source=source, teacher=teacher, place=place)
     after = {entry.name: entry.sha256 for entry in Manifest.read(cache).entries}
-    changed = [name for name in report.damaged if name in before and before[name] != after[name]]
-    left = report_facts(verify_cache(cache, progress=_progress()))
+    changed = [name for name in report.damaged if name in before and before[name] != after.get(name)]
+    left = report_facts(verify_cache(cache, source=source, progress=_progress()))
     found = {"found": report_facts(report)["problems"], "repaired": report.damaged, "changed": changed}
-    return found | {name: left[name] for name in ("ok", "shards", "photos", "bytes", "problems", "rerun")}
+    return found | {name: left[name] for name in ("ok", "shards", "photos", "bytes", "source", "problems", "rerun")}
 
 
 def report_facts(report: VerifyReport) -> dict[str, Any]:
@@ -90,6 +94,7 @@ def report_facts(report: VerifyReport) -> dict[str, Any]:
         "recomputed": report.recomputed,
         "worst_error": report.worst_error,
         "codec_error": report.codec_error,
+        "source": report.source,
         "problems": [asdict(problem) | {"remedy": problem.remedy.value} for problem in report.problems],
         "rerun": report.rerun,
     }
@@ -100,6 +105,16 @@ def _readable_identity(cache: Path) -> CacheIdentity | None:
         return CacheIdentity.read(cache)
     except InputError:  # a finding, not bad input
         return None
+
+
+def _source(cache: Path) -> tuple[Source | None, str]:
+    """The photos that made a cache, for comparison; None, and the reason, where they are not at hand: a cache needs none."""
+    if not (cache / CONFIG_FILE).is_file():
+        return None, f"{CONFIG_FILE} is missing"
+    try:
+        return open_photos(_job(cache, teacher=None, arch=None), keep_index=False), ""
+    except InputError as error:
+        return None, str(error)
 
 
 def _job(

@@ -10,15 +10,24 @@ reads the whole folder or the manifest for each shard. A process lists the folde
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from shards.files import append_line, atomic_writer, read_lines, to_line
+from encoders.errors import InputError, InputWarning
+from encoders.files import read_bounded
+from encoders.untrusted import parse_json
+from shards.fields import BadPhoto, ShardName, checked
+from shards.files import append_line, atomic_writer, new_lines, to_line
 from shards.identity import CacheIdentity
 from shards.lease import Lease, Leases
-from shards.manifest import ShardEntry, read_entries
+from shards.manifest import MAX_LINE_BYTES, ShardEntry, contradiction, parse_entry, read_entries
+from shards.names import is_shard_name, shard_index, shard_name
 from shards.ordered import ordered_map
-from shards.work import finished, shard_index, shard_name
+from shards.work import finished
 
 WORK = "work"
 ENTRY_SUFFIX = ".json"
@@ -27,6 +36,14 @@ POLL_SECONDS = 2.0  # between two looks at shards that others make
 READ_THREADS = 8  # small files over a network: it is the waiting that takes the time
 
 Bad = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalLine:
+    """One line of a journal: a shard that its process finished, and the photos that are not in it."""
+
+    shard: ShardName
+    quarantined: tuple[BadPhoto, ...]
 
 
 class Board:
@@ -50,7 +67,7 @@ class Board:
     def __init__(
         self, folder: Path, *, identity: CacheIdentity, rank: int = 0, world_size: int = 1, lease_seconds: float
     ) -> None:
-        self._cache = folder
+        self._shards = identity.shards
         self._entries = folder / WORK / "shards"
         self._journals = folder / WORK / "processes"
         for path in (self._entries, self._journals):
@@ -60,9 +77,9 @@ class Board:
         self._read: dict[str, int] = {}  # bytes of each journal that are known
         self._order = _own_first(identity.shards, rank=rank, world_size=world_size)
         # The work folder before the manifest: when it goes, the manifest that replaces it is there already.
-        self.done = {shard_index(path.stem) for path in _entries_in(self._entries)}
+        entries = {shard_index(path.stem) for path in _entries_in(self._entries)}
         self._before = finished(folder, read_entries(folder))
-        self.done |= {shard_index(name) for name in self._before}
+        self.done = {index for index in entries | set(map(shard_index, self._before)) if index < self._shards}
         self.known = set(self.done)
 
     def news(self) -> Iterator[tuple[int, Bad]]:
@@ -72,11 +89,13 @@ class Board:
         self._before = {}
         for journal in sorted(os.scandir(self._journals), key=lambda found: found.name):
             start = self._read.get(journal.name, 0)
-            if journal.stat().st_size > start:
-                lines, self._read[journal.name] = read_lines(Path(journal.path), start=start)
+            if journal.is_file() and journal.stat().st_size > start:
+                lines, self._read[journal.name] = new_lines(Path(journal.path), start=start)
                 for line in lines:
-                    self.known.add(shard_index(line["shard"]))
-                    yield shard_index(line["shard"]), line["quarantined"]
+                    found = _read_news(line, path=journal.path)
+                    if found is not None and shard_index(found.shard) < self._shards:
+                        self.known.add(shard_index(found.shard))
+                        yield shard_index(found.shard), found.quarantined
 
     def claims(self) -> Iterator[tuple[int, Lease]]:
         """Shards to make, each with a lease to give back, until all are done; waits for those that others make."""
@@ -126,25 +145,71 @@ class Board:
 
 
 def known_entries(folder: Path) -> dict[str, ShardEntry]:
-    """Entries of all shards of a cache that are on disk at their full size, whether its manifest is written or not."""
-    lines = work_entries(folder)  # before the manifest, see Board
+    """Entries of all shards of a cache that are on disk at their full size, whether its manifest is written or not.
+
+    A damaged entry of an unfinished cache is left out with an InputWarning, as precompute makes its shard again.
+    """
+    lines, damaged = work_entries(folder)  # before the manifest, see Board
+    for name, problem in damaged.items():
+        text = f"{folder / WORK / 'shards' / name}{ENTRY_SUFFIX} cannot be read ({problem}); precompute makes {name} again"
+        warnings.warn(text, InputWarning, stacklevel=2)
     return finished(folder, ({entry.name: entry for entry in read_entries(folder)} | lines).values())
 
 
-def work_entries(folder: Path) -> dict[str, ShardEntry]:
-    """Entries of the shards of an unfinished cache that are not in its manifest yet, by name."""
+def work_entries(folder: Path) -> tuple[dict[str, ShardEntry], dict[str, str]]:
+    """Entries of an unfinished cache that are not in its manifest yet, and what is wrong with others there, by shard.
+
+    Wrong is what cannot be read, and what contradicts `cache.json` where that can be read.
+
+    Raises:
+        FileNotFoundError: the cache was finished meanwhile.
+    """
     if not (folder / WORK).is_dir():
-        return {}
-    found = ordered_map(_read_entry, _entries_in(folder / WORK / "shards"), threads=READ_THREADS, ahead=8 * READ_THREADS)
-    return {entry.name: entry for entry in found}
+        return {}, {}
+    identity = None
+    with suppress(InputError):  # who needs it says so
+        identity = CacheIdentity.read(folder)
+    paths = _entries_in(folder / WORK / "shards")
+    read = partial(_read_entry, identity=identity)
+    found = list(ordered_map(read, paths, threads=READ_THREADS, ahead=8 * READ_THREADS))
+    return (
+        {entry.name: entry for entry in found if isinstance(entry, ShardEntry)},
+        {path.stem: str(problem) for path, problem in zip(paths, found, strict=True) if isinstance(problem, InputError)},
+    )
 
 
-def _read_entry(path: Path) -> ShardEntry:
-    return ShardEntry.from_json(read_lines(path)[0][0])
+def _read_entry(path: Path, *, identity: CacheIdentity | None) -> ShardEntry | InputError:
+    """The entry in a file of the work folder, or why it cannot be used."""
+    try:
+        content = read_bounded(path, max_bytes=MAX_LINE_BYTES, name="it")
+        if not content.endswith(b"\n"):
+            raise InputError(f"it is cut off after {len(content)} bytes")
+        entry = parse_entry(content)
+        if entry.name != path.stem:
+            raise InputError(f"it is the entry of {entry.name}")
+        if identity is not None and (problem := contradiction(entry, identity)) is not None:
+            raise InputError(problem)
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        return error
+    return entry
+
+
+def _read_news(line: bytes, *, path: str) -> JournalLine | None:
+    """A line of a journal; None, with an InputWarning, for a damaged one, whose shard is counted at the end."""
+    try:
+        return checked(JournalLine, parse_json(line, name="it"))
+    except InputError as error:
+        text = f"{path} has a damaged line ({error}); photos that it leaves out are counted when the cache is complete"
+        warnings.warn(text, InputWarning, stacklevel=2)
+        return None
 
 
 def _entries_in(folder: Path) -> list[Path]:
-    return [Path(found.path) for found in os.scandir(folder) if found.name.endswith(ENTRY_SUFFIX)]
+    """Files named like the entry of a shard, in no order."""
+    paths = (Path(found.path) for found in os.scandir(folder) if found.name.endswith(ENTRY_SUFFIX))
+    return [path for path in paths if is_shard_name(path.stem)]
 
 
 def _own_first(shards: int, *, rank: int, world_size: int) -> list[int]:

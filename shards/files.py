@@ -8,13 +8,16 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from encoders.files import atomic_path
+from encoders.errors import InputError
+from encoders.files import atomic_path, write_errors
+from encoders.untrusted import parse_json, whole_lines
 
 TEMPORARY_SUFFIX = ".tmp"
+MAX_READ_BYTES = 2**28  # of a growing file at once; what follows is left for the next call
 
 
 def to_line(value: Any) -> bytes:
@@ -24,9 +27,20 @@ def to_line(value: Any) -> bytes:
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Write `path` under a temporary name; it appears, complete and on disk, when the block ends without an error."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        yield file
+    """Write `path` under a temporary name; it appears, complete and on disk, when the block ends without an error.
+
+    Raises:
+        FileNotFoundError: its folder, or what was written so far, was removed meanwhile.
+        InputError: it cannot be written, see `encoders.files.write_errors`.
+    """
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            yield file
+    except InputError as error:
+        cause = error.__cause__
+        if isinstance(cause, FileNotFoundError) and Path(cause.filename or "").parent in (path.parent, path.parent.parent):
+            raise cause from None  # another process finished the cache: no error, and told apart by its class
+        raise
 
 
 def write_if_other(path: Path, content: bytes) -> None:
@@ -41,35 +55,53 @@ def create(path: Path, content: bytes) -> bool:
 
     Raises:
         FileNotFoundError: its folder does not exist.
+        InputError: it cannot be written.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
-        with temporary.open("wb") as file:
+        with _our_errors(path), temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return temporary.stat().st_nlink > 1  # NFS asks again when an answer was lost: then the link is ours
+        except OSError:  # a file system without links
+            return _create_by_name(path, content)
         return True
-    except FileExistsError:
-        return temporary.stat().st_nlink > 1  # NFS asks again when an answer was lost: then the link is ours
-    except OSError:  # a file system without links
-        return _create_by_name(path, content)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def read_lines(path: Path, *, start: int = 0) -> tuple[list[Any], int]:
-    """The JSON lines of a file that may still grow, from a byte on, and the byte where the next one will begin.
+def read_lines(path: Path, *, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The JSON objects, a line each, of a file that may still grow, from a byte on, and the byte where the next one will begin.
 
     A last line without its newline is what a kill leaves, or not yet whole: it is left for the next call.
 
     Raises:
-        ValueError: a line is no JSON.
+        InputError: a line is no JSON object.
     """
+    lines, end = new_lines(path, start=start)
+    return [parse_object(line, name=f"a line of {path}") for line in lines], end
+
+
+def new_lines(path: Path, *, start: int) -> tuple[list[bytes], int]:
+    """The whole lines of a growing file from a byte on, without their newlines, and the byte where the next one will begin."""
     with path.open("rb") as file:
         file.seek(start)
-        whole, newline, _ = file.read().rpartition(b"\n")
-    return [json.loads(line) for line in whole.split(b"\n")] if newline else [], start + len(whole) + len(newline)
+        content = file.read(MAX_READ_BYTES)
+    lines, rest = whole_lines(content)
+    return lines, start + len(content) - len(rest)
+
+
+def parse_object(content: bytes, *, name: str) -> dict[str, Any]:
+    """A JSON object. Raises InputError, see `parse_json`, also where it is another value."""
+    value = parse_json(content, name=name)
+    if not isinstance(value, dict):
+        raise InputError(f"{name} is no JSON object; it may be damaged")
+    return value
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -77,7 +109,7 @@ def append_line(path: Path, value: Any) -> None:
 
     For a file that no other process appends to at the same time.
     """
-    with path.open("a+b") as file:
+    with _our_errors(path), path.open("a+b") as file:
         file.seek(0)
         content = file.read() if not _ends_whole(file) else b""
         if content:
@@ -89,11 +121,29 @@ def append_line(path: Path, value: Any) -> None:
 
 def _create_by_name(path: Path, content: bytes) -> bool:
     try:
-        with path.open("xb") as file:
-            file.write(content)
+        file = path.open("xb")
     except FileExistsError:
         return False
+    try:
+        with _our_errors(path), file:
+            file.write(content)
+    except InputError:  # a full disk: nobody is to find it half written
+        path.unlink(missing_ok=True)
+        raise
     return True
+
+
+@contextmanager
+def _our_errors(path: Path) -> Iterator[None]:
+    """`write_errors` for everything but a folder that is gone, by which processes see that the cache was finished."""
+    gone: FileNotFoundError | None = None
+    with write_errors(path):
+        try:
+            yield
+        except FileNotFoundError as error:
+            gone = error
+    if gone is not None:
+        raise gone
 
 
 def _ends_whole(file: IO[bytes]) -> bool:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from shards.names import is_shard_name
+
 
 class Remedy(str, Enum):
     """What mends a problem."""
@@ -45,6 +47,7 @@ class VerifyReport:
         recomputed: samples whose embedding was computed again.
         worst_error: the largest relative error among them, of the stored embedding against the new one.
         codec_error: the relative error that storing the new one would make, in the same sample.
+        source: whether the photos are still those that `cache.json` names: "the same", or why that is not known.
         problems: what is wrong, in order of file.
     """
 
@@ -55,12 +58,13 @@ class VerifyReport:
     recomputed: int = 0
     worst_error: float = 0.0
     codec_error: float = 0.0
+    source: str = "not compared"
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def damaged(self) -> list[str]:
         """Names of the shards to make again, in order."""
-        return sorted({p.where for p in self.problems if p.remedy is Remedy.REDO and p.where.startswith("train-")})
+        return sorted({p.where for p in self.problems if p.remedy is Remedy.REDO and is_shard_name(p.where)})
 
     @property
     def rerun(self) -> str | None:

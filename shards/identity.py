@@ -1,13 +1,17 @@
 """Who made a cache, and from what: written once into `cache.json`, compared ever after."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from encoders.errors import InputError
+from encoders.untrusted import read_json
+from shards.fields import Count, ImageSize, Name, Sha256, Version, checked
 from shards.files import create
 
 CACHE_FILE = "cache.json"
+MAX_CACHE_BYTES = 2**16  # of cache.json, which has less than 1 KiB
 MEANING = {
     "teacher_sha256": "another teacher's weights",
     "preprocess_version": "another version of the preprocessing, or another precision of the teacher",
@@ -17,6 +21,7 @@ MEANING = {
     "source": "another source",
     "source_sha256": "a source whose photos have changed",
     "samples_per_shard": "another number of photos a shard",
+    "shards": "another number of shards",
 }
 
 
@@ -35,27 +40,33 @@ class CacheIdentity:
         shards: number of shards when complete.
     """
 
-    teacher: str
-    teacher_sha256: str
-    preprocess_version: str
-    image_size: int
-    codec: str
-    codec_version: int
-    source: str
-    source_sha256: str
-    samples_per_shard: int
-    shards: int
+    teacher: Name
+    teacher_sha256: Sha256
+    preprocess_version: Name
+    image_size: ImageSize
+    codec: Name
+    codec_version: Version
+    source: Name
+    source_sha256: Sha256
+    samples_per_shard: Count
+    shards: Count
 
     @classmethod
     def read(cls, folder: Path) -> "CacheIdentity | None":
-        """The identity of the cache in `folder`, None where no cache was begun."""
+        """The identity of the cache in `folder`, None where no cache was begun.
+
+        Raises:
+            InputError: `cache.json` cannot be read, or a field is missing, unknown or holds what it may not.
+        """
         path = folder / CACHE_FILE
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path} cannot be read ({error}); remove {folder} and precompute again") from error
+            return checked(cls, read_json(path, max_bytes=MAX_CACHE_BYTES, name="it"))
+        except InputError as error:
+            raise InputError(
+                f"{path} cannot be read ({error}); bring it back, or make it again: repvit-sam cache verify {folder} --repair"
+            ) from error
 
     def write(self, folder: Path) -> None:
         """Write `cache.json`, whole, unless another process was first."""

@@ -2,7 +2,8 @@
 
 A lease on NAME is the file `NAME.G.lease`, G counting from 0. Its owner touches it while it works. One that was not
 touched for a while has lapsed, and whoever makes the file of the next G first holds the lease from then on: one atomic
-step, so that nothing has to be removed or locked. Ages are taken by the file system's clock, which all machines share.
+step, so that nothing has to be removed or locked. Ages are taken by the file system's clock, which all machines share. A date
+in the future is none that this clock gave: a lease whose date is further ahead than a lease lasts counts as lapsed too.
 
 A lease saves work, it does not guard data: an owner that was only slow goes on, so what two of them do must come to
 the same bytes.
@@ -13,13 +14,30 @@ import os
 import platform
 import secrets
 import time
+import warnings
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
 
+from pydantic import BaseModel, Field, StrictInt, StrictStr
+
+from encoders.errors import InputWarning
+from encoders.files import read_bounded
+from encoders.shown import shown
+from encoders.untrusted import parse_json
 from shards.files import create
 
 LEASE_SECONDS = 600.0
 BEATS = 20  # at most so many touches within the time of a lease
+MAX_BYTES = 2**12  # of a lease file, which has less than 300
+
+
+class Holder(BaseModel):
+    """What a lease file says of its owner."""
+
+    owner: StrictStr
+    node: StrictStr | None
+    pid: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 
 
 class Lease:
@@ -98,13 +116,22 @@ class Leases:
         return self._folder / f"{name}.{generation}.lease"
 
     def _is_over(self, path: Path) -> bool:
-        """Whether a lease was given back, has lapsed, or is of a process of this machine that has ended."""
+        """Whether a lease has lapsed, is dated too far ahead, or is of a process of this machine that has ended."""
+        holder = _read_holder(path)  # opening makes a network file system look again
         try:
-            with path.open("rb") as file:  # opening makes a network file system look again
-                facts, touched = file.read(), os.fstat(file.fileno()).st_mtime
+            touched = path.stat().st_mtime
         except FileNotFoundError:
             return False  # given back just now; the next to ask gets it
-        return _has_ended(facts) or self.now() - touched > self.seconds
+        ahead = touched - self.now()
+        if ahead > self.seconds:
+            owner = "nobody knows who" if holder is None else shown(holder.owner)
+            warnings.warn(
+                f"{path}, a lease of {owner}, is dated {ahead:.0f} s ahead of the file system's clock, more than the"
+                f" {self.seconds:.0f} s that a lease lasts; it counts as lapsed. If that process runs, see to the clocks",
+                InputWarning,
+                stacklevel=2,
+            )
+        return (holder is not None and _has_ended(holder)) or abs(ahead) > self.seconds
 
 
 def this_node() -> str | None:
@@ -115,16 +142,23 @@ def this_node() -> str | None:
         return None
 
 
-def _has_ended(facts: bytes) -> bool:
-    """Whether a lease's owner is known to have ended, which spares the wait; a number used again only looks alive."""
+def _read_holder(path: Path) -> Holder | None:
+    """Who holds a lease; None where its file cannot be read or was damaged, so that only its date counts."""
     try:
-        holder = json.loads(facts)
-        if holder["node"] is None or holder["node"] != this_node():
-            return False
-        os.kill(int(holder["pid"]), 0)
-        state = Path(f"/proc/{int(holder['pid'])}/stat").read_text().rpartition(")")[2].split()[0]
+        return Holder.model_validate(parse_json(read_bounded(path, max_bytes=MAX_BYTES, name="it"), name="it"))
+    except ValueError:  # InputError and pydantic's
+        return None
+
+
+def _has_ended(holder: Holder) -> bool:
+    """Whether a lease's owner is known to have ended, which spares the wait; a number used again only looks alive."""
+    if holder.node is None or holder.node != this_node():
+        return False
+    try:
+        os.kill(holder.pid, 0)
+        state = Path(f"/proc/{holder.pid}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return True
-    except (ValueError, TypeError, KeyError, IndexError, OSError):
+    except (ValueError, IndexError, OSError):
         return False
     return state == "Z"  # ended, but its parent has not asked yet

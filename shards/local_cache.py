@@ -12,6 +12,7 @@ machine, and a killed process gives them up.
 import fcntl
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from encoders.errors import InputError
+from encoders.files import write_errors
 from shards.manifest import ShardEntry
 
-KEPT = re.compile(r"[0-9a-f]{64}\.(tar|(?P<bytes>\d+)\.part)")  # other files are neither counted nor removed
+KEPT = re.compile(r"[0-9a-f]{64}\.(tar|(?P<bytes>[0-9]{1,15})\.part)")  # other files are neither counted nor removed
 POLL_SECONDS = 0.1
+STALLED_SECONDS = 1200.0  # a fetch that fails gives up before, see `shards.remote.Retry`; one of a stopped process never does
+PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK  # no link that leads out of the folder, no pipe to wait at
 DEFAULT_BYTES = 100 * 2**30
 
 
@@ -43,15 +47,19 @@ class LocalCache:
         folder: made if absent; on a disk of this machine.
         limit_bytes: of all files together.
         wait_seconds: how long to wait for other processes to be done with shards where there is no room.
+        stalled_seconds: how long to wait for another process to go on with the shard that it is fetching.
 
     Raises:
         InputError: the folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path, *, limit_bytes: int, wait_seconds: float = 120.0) -> None:
+    def __init__(
+        self, folder: Path, *, limit_bytes: int, wait_seconds: float = 120.0, stalled_seconds: float = STALLED_SECONDS
+    ) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self.wait_seconds = wait_seconds
+        self.stalled_seconds = stalled_seconds
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._alone():
@@ -67,11 +75,13 @@ class LocalCache:
             wait: else None where the shard is not here and there is no room for it, or another process is fetching it.
 
         Raises:
-            InputError: there was no room for wait_seconds; whatever `fill` raises.
+            InputError: there was no room for wait_seconds; another process is fetching the shard, and nothing came for
+                stalled_seconds; a file of the folder cannot be used; whatever `fill` raises.
         """
         if entry.bytes > self.limit_bytes:
             raise InputError(f"{entry.name} has {entry.bytes} bytes, {self._limit}")
         deadline = time.monotonic() + self.wait_seconds
+        part = _Growing(self._part_path(entry))
         while True:
             descriptor = self._open_whole(entry)
             if descriptor is not None:
@@ -87,6 +97,11 @@ class LocalCache:
                 raise InputError(
                     f"no room for {entry.name} ({entry.bytes} bytes): all other shards there have been in use for"
                     f" {self.wait_seconds:.0f} s, {self._limit}"
+                )
+            if room and part.seconds_still() > self.stalled_seconds:
+                raise InputError(
+                    f"{part.path} is being fetched by another process, which brought nothing for {self.stalled_seconds:.0f} s;"
+                    " end that process, it may have been stopped, then run the same command again"
                 )
             time.sleep(POLL_SECONDS)
 
@@ -107,34 +122,59 @@ class LocalCache:
             yield
 
     def _open_whole(self, entry: ShardEntry) -> int | None:
+        """The whole shard, held; None where it is not here. One of another size was damaged, and is removed."""
+        path = self._whole_path(entry)
         try:
-            descriptor = os.open(self._whole_path(entry), os.O_RDONLY)
+            descriptor = self._open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if os.fstat(descriptor).st_nlink:
+        facts = os.fstat(descriptor)
+        if facts.st_nlink and facts.st_size == entry.bytes:
             os.utime(descriptor)
             return descriptor
-        os.close(descriptor)  # evicted in between
+        os.close(descriptor)
+        if facts.st_nlink:  # else evicted in between
+            with self._alone():
+                path.unlink(missing_ok=True)
         return None
 
     def _begin(self, entry: ShardEntry) -> int | None:
         """The shard's part, locked, while nobody else decides; None where another process is fetching it or has."""
         if self._whole_path(entry).exists():
             return None
-        descriptor = os.open(self._part_path(entry), os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = self._open(self._part_path(entry), os.O_RDWR | os.O_CREAT)
         if _lock(descriptor):
             return descriptor
         os.close(descriptor)
         return None
+
+    def _open(self, path: Path, flags: int) -> int:
+        """A descriptor of a plain file of the folder.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            InputError: something else is there, or it cannot be opened.
+        """
+        try:
+            descriptor = os.open(path, flags | PLAIN, 0o666)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise InputError(f"{path} in the local cache cannot be opened ({error.strerror}); remove it") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise InputError(f"{path} in the local cache is no file; remove it")
+        return descriptor
 
     def _complete(self, entry: ShardEntry, descriptor: int, fill: Callable[[BinaryIO], None]) -> int:
         """Fill a part and make it whole; its lock goes over to the reader without a gap."""
         try:
             with open(descriptor, "r+b", closefd=False) as part:
                 fill(part)
-                part.flush()
-                os.fsync(descriptor)
+                with write_errors(self._part_path(entry)):
+                    part.flush()
+                    os.fsync(descriptor)
             self._part_path(entry).rename(self._whole_path(entry))
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         except BaseException:
@@ -160,6 +200,25 @@ class LocalCache:
             elif match:
                 facts = path.stat()
                 yield _Kept(path, facts.st_size, facts.st_mtime)
+
+
+class _Growing:
+    """A part that another process fetches, as seen from here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._size = -1
+        self._since = time.monotonic()
+
+    def seconds_still(self) -> float:
+        """How long it has had the size that it has now, as far as it was looked."""
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if size != self._size:
+            self._size, self._since = size, time.monotonic()
+        return time.monotonic() - self._since
 
 
 def _modified(part: Path) -> float:

@@ -1,21 +1,30 @@
 """What a cache holds: one JSON line a shard, in order; written when all of them are on disk, see `shards.board`."""
 
 import hashlib
-import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
+from encoders.files import read_bounded
+from encoders.shown import shown
+from encoders.untrusted import parse_json
+from encoders.words import counted
+from shards.fields import BadPhoto, ImageSize, Keys, Name, Sha256, ShardBytes, ShardName, Version, checked
 from shards.files import to_line, write_if_other
-from shards.identity import CACHE_FILE, CacheIdentity
+from shards.identity import CACHE_FILE, MAX_CACHE_BYTES, CacheIdentity
+from shards.names import shard_index
 from shards.remote import fetched, is_url
 
 MANIFEST_FILE = "manifest.jsonl"
 FORMAT = 1
+MAX_MANIFEST_BYTES = 2**29  # three times that of all 11 million photos of SA-1B, whose keys are most of it
+MAX_LINE_BYTES = 2**25  # of one shard: 400,000 photos with the longest keys
 IDENTITY_FIELDS = ("teacher_sha256", "preprocess_version", "image_size", "codec", "codec_version", "source")
 
 
@@ -32,34 +41,37 @@ class ShardEntry:
         format: version of this line.
     """
 
-    name: str
-    bytes: int
-    sha256: str
-    keys: tuple[str, ...]
-    quarantined: tuple[dict[str, str], ...]
-    teacher: str
-    teacher_sha256: str
-    preprocess_version: str
-    image_size: int
-    codec: str
-    codec_version: int
-    source: str
-    format: int = FORMAT
-
-    @classmethod
-    def from_json(cls, value: Any) -> "ShardEntry":
-        """One parsed line; raises ValueError where a field is missing, unknown or of another format."""
-        names = {field.name for field in fields(cls)}
-        if not isinstance(value, dict) or set(value) != names:
-            given = set(value) if isinstance(value, dict) else set()
-            raise ValueError(f"missing {sorted(names - given)}, unknown {sorted(given - names)}")
-        if value["format"] != FORMAT:
-            raise ValueError(f"format {value['format']}, this release reads {FORMAT}")
-        return cls(**value | {"keys": tuple(value["keys"]), "quarantined": tuple(value["quarantined"])})
+    name: ShardName
+    bytes: ShardBytes
+    sha256: Sha256
+    keys: Keys
+    quarantined: tuple[BadPhoto, ...]
+    teacher: Name
+    teacher_sha256: Sha256
+    preprocess_version: Name
+    image_size: ImageSize
+    codec: Name
+    codec_version: Version
+    source: Name
+    format: Version = FORMAT
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON types."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def parse_entry(line: bytes) -> ShardEntry:
+    """One line of a manifest, with or without its newline.
+
+    Raises:
+        InputError: it is too long or no JSON, or a field is missing, unknown, of another format or holds what it may not.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise InputError(f"it has {len(line)} bytes; at most {MAX_LINE_BYTES} are read")
+    entry = checked(ShardEntry, parse_json(line, name="it"))
+    if entry.format != FORMAT:
+        raise InputError(f"format {entry.format}, this release reads {FORMAT}")
+    return entry
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ class Manifest:
                 cannot be read.
         """
         if is_url(folder):
-            with fetched(str(folder), names=(CACHE_FILE, MANIFEST_FILE)) as copy:
+            with fetched(str(folder), names={CACHE_FILE: MAX_CACHE_BYTES, MANIFEST_FILE: MAX_MANIFEST_BYTES}) as copy:
                 return replace(cls.read(copy), folder=str(folder))
         folder = Path(folder)
         identity = CacheIdentity.read(folder)
@@ -103,10 +115,8 @@ class Manifest:
     def check(self) -> None:
         """Raise InputError where an entry contradicts `cache.json`."""
         for entry in self.entries:
-            for name in IDENTITY_FIELDS:
-                here, there = getattr(entry, name), getattr(self.identity, name)
-                if here != there:
-                    raise InputError(f"{self.folder}/{entry.name}: {name} is {here}, the cache's is {there}")
+            if (problem := contradiction(entry, self.identity)) is not None:
+                raise InputError(f"{self.folder}/{entry.name}: {problem}; see what is wrong with: repvit-sam cache verify")
 
     def check_keys(self) -> None:
         """Raise InputError where a key comes twice; holds all keys in memory."""
@@ -154,6 +164,17 @@ class Manifest:
         return [{"shard": entry.name, **bad} for entry in self.entries for bad in entry.quarantined]
 
 
+def contradiction(entry: ShardEntry, identity: CacheIdentity) -> str | None:
+    """What an entry says other than `cache.json`, if anything."""
+    for name in IDENTITY_FIELDS:
+        here, there = getattr(entry, name), getattr(identity, name)
+        if here != there:
+            return f"{name} is {shown(str(here))}, the cache's is {shown(str(there))}"
+    if shard_index(entry.name) >= identity.shards:
+        return f"there is an entry of it, but the cache has {counted(identity.shards, 'shard')}"
+    return None
+
+
 def read_entries(folder: Path) -> list[ShardEntry]:
     """Entries of a manifest, in order of name; of two lines of a shard the later holds.
 
@@ -164,20 +185,30 @@ def read_entries(folder: Path) -> list[ShardEntry]:
     Raises:
         InputError: any other line that cannot be read.
     """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        return []
-    whole, _, _torn = path.read_bytes().rpartition(b"\n")
     entries: dict[str, ShardEntry] = {}
-    for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+    for number, line in enumerate(manifest_lines(folder), start=1):
+        if not line.endswith(b"\n"):
+            break
         try:
-            entry = ShardEntry.from_json(json.loads(line))
-        except (ValueError, TypeError) as error:
+            entry = parse_entry(line)
+        except InputError as error:
             raise InputError(
-                f"{path}, line {number} cannot be read ({error}); remove that line and run precompute again"
+                f"{folder / MANIFEST_FILE}, line {number} cannot be read ({error}); remove that line and run precompute again"
             ) from error
         entries[entry.name] = entry
     return [entries[name] for name in sorted(entries)]
+
+
+def manifest_lines(folder: Path) -> Iterable[bytes]:
+    """The lines of a cache's manifest, with their newlines, which a torn last one lacks; none where there is no manifest.
+
+    Raises:
+        InputError: it is no regular file, too large, or cannot be read.
+    """
+    path = folder / MANIFEST_FILE
+    if not os.path.lexists(path):
+        return ()
+    return BytesIO(read_bounded(path, max_bytes=MAX_MANIFEST_BYTES, name=str(path)))
 
 
 def write_manifest(folder: Path, entries: Iterable[ShardEntry]) -> None:

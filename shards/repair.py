@@ -7,7 +7,8 @@ from encoders.errors import InputError
 from shards.findings import Remedy, VerifyReport
 from shards.identity import CACHE_FILE, CacheIdentity
 from shards.manifest import IDENTITY_FIELDS, ShardEntry, write_manifest
-from shards.verify import read_usable_lines
+from shards.names import shard_index
+from shards.verify import miscounted, read_usable_lines
 
 
 def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, str]:
@@ -27,6 +28,9 @@ def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, s
     folder = report.cache
     if any(problem.remedy is Remedy.AGAIN for problem in report.problems):
         raise InputError(f"{folder} cannot be repaired: {report.problems[0]}; {report.rerun}")
+    by_hand = [p for p in report.problems if p.where == CACHE_FILE and p.remedy is Remedy.BY_HAND]
+    if by_hand:
+        raise InputError(f"{folder} cannot be repaired: {by_hand[0]}")
     entries, _ = read_usable_lines(folder)
     damaged = set(report.damaged)
     if any(problem.where == CACHE_FILE for problem in report.problems):
@@ -34,9 +38,12 @@ def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, s
     made = CacheIdentity.read(folder)
     if made is not None:
         wanted.check_same(made, folder=folder)
-    for name in damaged:
+    for name in sorted(damaged):
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            raise InputError(f"{folder / name} is a folder where a shard belongs; move it away, then repair again")
+    for name in sorted(damaged):  # a name of `shards.names`, so nothing outside of the cache
         (folder / name).unlink(missing_ok=True)
-    kept = [entry for entry in entries.values() if entry.name not in damaged]
+    kept = [e for e in entries.values() if e.name not in damaged and shard_index(e.name) < wanted.shards]
     write_manifest(folder, kept)
     return {entry.name: entry.sha256 for entry in entries.values()}
 
@@ -50,5 +57,7 @@ def _restore_identity(folder: Path, wanted: CacheIdentity, *, others: list[Shard
                     f"{folder / CACHE_FILE} cannot be restored: {name} of {entry.name} is {getattr(entry, name)}, the"
                     f" precompute would make {getattr(wanted, name)}"
                 )
+        if (problem := miscounted(entry, wanted)) is not None:
+            raise InputError(f"{folder / CACHE_FILE} cannot be restored: {entry.name}: {problem}")
     (folder / CACHE_FILE).unlink(missing_ok=True)
     replace(wanted, teacher=others[0].teacher if others else wanted.teacher).write(folder)

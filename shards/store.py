@@ -10,7 +10,7 @@ from encoders.errors import InputError
 from shards import remote
 from shards.local_cache import LocalCache
 from shards.manifest import Manifest, ShardEntry
-from shards.remote import Retry, fetch, is_url, join_url
+from shards.remote import Expected, Retry, fetch, is_url, join_url
 
 
 class ShardStore(Protocol):
@@ -105,7 +105,9 @@ class RemoteStore:
 
     def _fill(self, entry: ShardEntry, part: BinaryIO) -> None:
         url = self.where(entry)
-        fetch(url, part, what=f"shard {entry.name}", retry=self.retry, size=entry.bytes, sha256=entry.sha256)
+        what = f"shard {entry.name}"
+        expected = Expected(what=what, max_bytes=entry.bytes, size=entry.bytes, sha256=entry.sha256)
+        fetch(url, part, expected=expected, retry=self.retry)
 
 
 def open_store(

@@ -10,18 +10,23 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.errors import InputError
 from encoders.files import atomic_path, file_kind
 from encoders.image import MAX_PHOTO_BYTES
+from encoders.untrusted import read_json
 from shards.pool import worker_pool
 from shards.source import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
 
 FORMAT = 1
+MAX_INDEX_BYTES = 2**30  # of a kept index: one tar of ten million photos; SA-1B's have 1 MiB
 MAX_HEADER_BYTES = 1 << 16  # of all headers of a member; a long name takes 2 KiB
 MAX_GLOBAL_RECORDS = 100  # PAX records that hold for all members; tarfile goes through them for each
 GZIP_MAGIC = b"\x1f\x8b"
@@ -84,7 +89,7 @@ def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
     if folder is None:
         return scan_tar(tar)
     kept = folder / f"{printable(tar.name)}.{facts.st_size}-{facts.st_mtime_ns}.json"
-    index = _read_kept(kept)
+    index = _read_kept(kept, tar_bytes=facts.st_size)
     if index is None:
         index = scan_tar(tar)
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,16 +115,39 @@ def _keep_index(tar: Path, *, folder: Path) -> None:
         read_index(tar, folder=folder)
 
 
-def _read_kept(path: Path) -> TarIndex | None:
-    """An index from its file; None where there is none of this format, or a damaged one."""
-    try:
-        content = json.loads(path.read_bytes())
-        if content.pop("format") != FORMAT or set(content) != {field.name for field in fields(TarIndex)}:
+class _Kept(BaseModel):
+    """The file of an index."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: int
+    names: list[str]
+    spans: list[Annotated[int, Field(ge=-1, le=2**61)]]
+    problems: dict[str, str]
+    ending: str | None
+    others: Annotated[int, Field(ge=0)]
+
+    def index(self, *, tar_bytes: int) -> TarIndex | None:
+        """The index, None where it cannot be that of a tar of so many bytes."""
+        if self.format != FORMAT or len(self.spans) != 4 * len(self.names):
             return None
-        content["problems"] = {int(number): problem for number, problem in content["problems"].items()}
-        index = TarIndex(**content)
-        return index if len(index.spans) == 4 * len(index.names) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        problems = {int(number): problem for number, problem in self.problems.items()}
+        spans = np.asarray(self.spans, np.int64).reshape(-1, 2)
+        outside = (spans[:, 0] >= 0) & ((spans[:, 1] < 0) | (spans.sum(axis=1) > tar_bytes))
+        named = set(problems)
+        if not named <= set(range(len(self.names))) or not set((np.flatnonzero(outside) // 2).tolist()) <= named:
+            return None
+        return TarIndex(self.names, self.spans, problems, self.ending, self.others)
+
+
+def _read_kept(path: Path, *, tar_bytes: int) -> TarIndex | None:
+    """An index from its file; None where there is none of this format, or a damaged one: the tar is read again then."""
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path, max_bytes=MAX_INDEX_BYTES, finite=False)
+        return _Kept.model_validate(content).index(tar_bytes=tar_bytes)
+    except ValueError:  # InputError and pydantic's
         return None
 
 

@@ -1,27 +1,33 @@
 """Is a cache what it says it is: its files against each other, every byte of every shard, a sample against the teacher."""
 
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from encoders.acceleration import PRECISION_MARK
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
 from encoders.sam import Sam
-from shards.board import WORK, work_entries
+from encoders.shown import shown
+from encoders.words import counted
+from shards.board import ENTRY_SUFFIX, WORK, work_entries
 from shards.codec import get_codec
 from shards.files import to_line
 from shards.findings import Problem, Remedy, VerifyReport
 from shards.identity import CACHE_FILE, CacheIdentity
-from shards.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry
+from shards.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry, manifest_lines, parse_entry
+from shards.names import is_shard_name, shard_index, shard_name
 from shards.ordered import ordered_map
 from shards.quarantine import QUARANTINE_FILE, quarantine_lines
+from shards.source import Source
 from shards.verify_shard import verify_shard
+from shards.verify_source import verify_source
 from shards.verify_teacher import verify_against_teacher
-from shards.work import shard_name
+
+MAX_MISSING = 1000  # shards without a line of the manifest that are named
 
 
 def verify(
@@ -32,6 +38,7 @@ def verify(
     samples: int = 8,
     seed: int = 0,
     threads: int | None = None,
+    source: Source | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifyReport:
     """Verify a cache; nothing is changed.
@@ -41,6 +48,7 @@ def verify(
         teacher_sha256: checksum of its weights.
         samples: how many samples, drawn by `seed` from the shards that are whole, are compared with the teacher.
         threads: that read, hash and decode; by default one a core.
+        source: of the photos that the cache was made from; None leaves out the comparison with it.
         progress: called after every shard with the number of shards done and of all.
 
     Returns:
@@ -64,6 +72,8 @@ def verify(
             progress(number, len(entries))
     report.shards, report.photos = len(entries), sum(len(entry.keys) for entry in entries)
     report.bytes = sum(entry.bytes for entry in entries)
+    if identity is not None and source is not None:
+        verify_source(report, identity, source)
     if identity is not None and teacher is not None:
         if teacher_sha256 is not None and teacher_sha256 != identity.teacher_sha256:
             text = f"the cache was made by teacher {identity.teacher} (sha256 {identity.teacher_sha256}), not by the one"
@@ -77,19 +87,17 @@ def verify(
 
 def read_usable_lines(folder: Path) -> tuple[dict[str, ShardEntry], list[Problem]]:
     """The entries of a manifest that can be read, by name, and what is wrong with its lines."""
-    path = folder / MANIFEST_FILE
-    content = path.read_bytes() if path.is_file() else b""
     entries: dict[str, ShardEntry] = {}
     problems = []
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+    for number, line in enumerate(manifest_lines(folder), start=1):
         try:
-            entry = ShardEntry.from_json(json.loads(line))
+            entry = parse_entry(line)
             if entry.name in entries:
-                raise ValueError(f"{entry.name} comes twice")
+                raise InputError(f"{entry.name} comes twice")
             if to_line(entry.to_json()) != line:
-                raise ValueError("it is not written as it should be")
+                raise InputError("it is not written as it should be")
             entries[entry.name] = entry
-        except (ValueError, TypeError) as error:
+        except InputError as error:
             problems.append(Problem(where=MANIFEST_FILE, problem=f"line {number} cannot be used ({error})"))
     if list(entries) != sorted(entries):
         problems.append(Problem(where=MANIFEST_FILE, problem="its lines are not in order of name"))
@@ -126,17 +134,22 @@ def _verify_manifest(folder: Path, identity: CacheIdentity | None, report: Verif
     report.problems += problems
     unfinished = (folder / WORK).is_dir()
     if unfinished:
-        lines = lines | work_entries(folder)
+        made, damaged = work_entries(folder)
+        lines = lines | made
         of = "" if identity is None else f" of {identity.shards}"
         text = f"the cache is unfinished: {len(lines)}{of} shards are there"
         report.problems.append(Problem(where=MANIFEST_FILE, problem=text, remedy=Remedy.GO_ON))
+        for name, problem in sorted(damaged.items()):
+            where = f"{WORK}/shards/{name}{ENTRY_SUFFIX}"
+            text = f"cannot be used ({problem}); precompute makes {name} again"
+            report.problems.append(Problem(where=where, problem=text, remedy=Remedy.GO_ON))
     entries = [lines[name] for name in sorted(lines)]
     if identity is not None:
         _verify_entries(identity, entries, report, complete=not unfinished)
     for name in sorted(path.name for path in folder.glob("train-*.tar") if path.name not in lines):
-        if identity is None or name not in {shard_name(index) for index in range(identity.shards)}:
+        if identity is None or not _belongs(name, identity):
             text = "no line of the manifest names it; remove it"
-            report.problems.append(Problem(where=name, problem=text, remedy=Remedy.BY_HAND))
+            report.problems.append(Problem(where=shown(name), problem=text, remedy=Remedy.BY_HAND))
     if not unfinished:
         _verify_quarantine(folder, entries, report)
     return entries
@@ -150,24 +163,19 @@ def _verify_entries(
         there = getattr(identity, name)
         others = {entry.name: value for entry in entries if (value := getattr(entry, name)) != there}
         if len(others) == len(entries) and len(set(others.values())) == 1:
-            text = f"{name} is {there}, every line of the manifest says {next(iter(others.values()))}"
+            text = f"{name} is {_shown(there)}, every line of the manifest says {_shown(next(iter(others.values())))}"
             report.problems.append(Problem(where=CACHE_FILE, problem=text))
             continue
         for shard, here in others.items():
-            text = f"{name} is {here} in the manifest, the cache's is {there}"
+            text = f"{name} is {_shown(here)} in the manifest, the cache's is {_shown(there)}"
             report.problems.append(Problem(where=shard, problem=text))
-    expected = {shard_name(index) for index in range(identity.shards)}
+    report.problems += _count_photos(identity, entries)
     for entry in entries:
-        if entry.name not in expected:
-            text = f"names {entry.name}, but the cache has {identity.shards} shards"
+        if not _belongs(entry.name, identity):
+            text = f"names {entry.name}, but the cache has {counted(identity.shards, 'shard')}"
             report.problems.append(Problem(where=MANIFEST_FILE, problem=text))
-        count = len(entry.keys) + len(entry.quarantined)
-        short = entry.name == shard_name(identity.shards - 1) and 0 < count < identity.samples_per_shard
-        if count != identity.samples_per_shard and not short:
-            text = f"the manifest accounts for {count} photos of {identity.samples_per_shard}"
-            report.problems.append(Problem(where=entry.name, problem=text))
-    for name in sorted(expected - {entry.name for entry in entries}) if complete else ():
-        report.problems.append(Problem(where=name, problem="no line of the manifest names it"))
+    if complete:
+        report.problems += _missing_lines(identity, {shard_index(entry.name) for entry in entries})
     counts = Counter(key for entry in entries for key in entry.keys)
     twice = {key for key, count in counts.items() if count > 1}
     report.problems += [
@@ -178,10 +186,51 @@ def _verify_entries(
     ]
 
 
+def _count_photos(identity: CacheIdentity, entries: Sequence[ShardEntry]) -> Iterator[Problem]:
+    """Does each entry account for as many photos, good and bad, as a shard has; the last one may have fewer."""
+    size, last = identity.samples_per_shard, shard_name(identity.shards - 1)
+    counts = {entry.name: len(entry.keys) + len(entry.quarantined) for entry in entries}
+    before = {count for name, count in counts.items() if name != last}
+    if len(before) == 1 and size not in before and len(counts) > 2:
+        text = f"samples_per_shard is {size}, every line of the manifest but the last accounts for {before.pop()} photos"
+        yield Problem(where=CACHE_FILE, problem=text)
+        return
+    for entry in entries:
+        if (problem := miscounted(entry, identity)) is not None:
+            yield Problem(where=entry.name, problem=problem)
+
+
+def miscounted(entry: ShardEntry, identity: CacheIdentity) -> str | None:
+    """What is wrong with the number of photos, good and bad, of an entry, if anything; the last shard may have fewer."""
+    count, size = len(entry.keys) + len(entry.quarantined), identity.samples_per_shard
+    short = entry.name == shard_name(identity.shards - 1) and 0 < count < size
+    return None if count == size or short else f"the manifest accounts for {count} photos of {size}"
+
+
+def _missing_lines(identity: CacheIdentity, there: set[int]) -> Iterator[Problem]:
+    """Shards that the manifest has no line for; the first thousand of them are named."""
+    missing = (index for index in range(identity.shards) if index not in there)
+    for index in islice(missing, MAX_MISSING):
+        yield Problem(where=shard_name(index), problem="no line of the manifest names it")
+    left = identity.shards - len({index for index in there if index < identity.shards}) - MAX_MISSING
+    if left > 0:
+        yield Problem(where=MANIFEST_FILE, problem=f"names none of {left} more shards that {CACHE_FILE} counts")
+
+
+def _belongs(name: str, identity: CacheIdentity) -> bool:
+    """Whether a name is that of one of the cache's shards."""
+    return is_shard_name(name) and shard_index(name) < identity.shards
+
+
+def _shown(value: object) -> str:
+    return shown(str(value))
+
+
 def _verify_quarantine(folder: Path, entries: Sequence[ShardEntry], report: VerifyReport) -> None:
     path = folder / QUARANTINE_FILE
     lines = quarantine_lines((entry.name, entry.quarantined) for entry in entries)
     expected = b"".join(to_line(line) for line in lines)
-    if (path.read_bytes() if path.is_file() else b"") != expected:
+    there = path.stat().st_size if path.is_file() else 0
+    if there != len(expected) or (expected and path.read_bytes() != expected):
         text = "does not name the photos that the manifest says were left out"
         report.problems.append(Problem(where=QUARANTINE_FILE, problem=text))

@@ -7,7 +7,7 @@ from pathlib import Path
 from encoders.contract import EMBED_DIM
 from encoders.errors import InputError
 from encoders.files import sha256_file
-from shards.findings import Problem
+from shards.findings import Problem, Remedy
 from shards.index import MEMBERS
 from shards.manifest import ShardEntry
 from shards.reader import StoredSample
@@ -20,12 +20,18 @@ def verify_shard(folder: Path, entry: ShardEntry) -> list[Problem]:
     if not path.is_file():
         return [Problem(where=entry.name, problem="is missing")]
     problems = []
-    size = path.stat().st_size
-    if size != entry.bytes:
-        what = "was cut off" if size < entry.bytes else "has grown"
-        problems.append(Problem(where=entry.name, problem=f"{what}: {size} bytes, the manifest says {entry.bytes}"))
-    elif (sha256 := sha256_file(path)) != entry.sha256:
-        problems.append(Problem(where=entry.name, problem=f"sha256 is {sha256}, the manifest says {entry.sha256}"))
+    try:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            what = "was cut off" if size < entry.bytes else "has grown"
+            problems.append(Problem(where=entry.name, problem=f"{what}: {size} bytes, the manifest says {entry.bytes}"))
+        elif (sha256 := sha256_file(path)) != entry.sha256:
+            problems.append(Problem(where=entry.name, problem=f"sha256 is {sha256}, the manifest says {entry.sha256}"))
+    except PermissionError as error:
+        text = f"may not be read ({error.strerror}); change its permissions"
+        return [Problem(where=entry.name, problem=text, remedy=Remedy.BY_HAND)]
+    except OSError as error:
+        return [Problem(where=entry.name, problem=f"cannot be read ({error.strerror})")]
     return problems + list(_verify_members(path, entry))
 
 
@@ -64,7 +70,9 @@ def _verify_members(path: Path, entry: ShardEntry) -> Iterator[Problem]:
             missing.pop(key, None)
             if problem is not None:
                 yield Problem(where=entry.name, key=key, problem=problem)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # tarfile raises whatever its parsers trip over
+        if isinstance(error, MemoryError):
+            raise
         rest = f"; {len(missing)} of {len(entry.keys)} samples are lost, from {next(iter(missing))} on" if missing else ""
         yield Problem(where=entry.name, problem=f"cannot be read to its end ({type(error).__name__}: {error}){rest}")
         return
@@ -89,10 +97,15 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     key: str | None = None
     parts: dict[str, bytes] = {}
     with tarfile.open(path, "r:") as tar:
+        end = 0
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # else it remembers all of them
+            if tar.offset <= end:  # a negative size would lead tarfile in a circle
+                raise tarfile.ReadError(f"the header at byte {member.offset} leads backwards")
+            end = tar.offset
             name, _, extension = member.name.partition(".")
-            file = tar.extractfile(member)
+            plain = member.isreg() and not member.issparse()  # a sparse one may claim any number of zeros
+            file = tar.extractfile(member) if plain else None
             data = b"" if file is None else file.read()
             if name != key or extension in parts:
                 if key is not None:

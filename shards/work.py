@@ -13,20 +13,12 @@ from encoders.errors import InputError
 from shards.files import TEMPORARY_SUFFIX
 from shards.identity import CacheIdentity
 from shards.manifest import ShardEntry
+from shards.names import shard_index as shard_index  # for those that know both from here
+from shards.names import shard_name as shard_name
 from shards.source import Item, Source
 
 READ_THREADS = 2  # of a process, for photos
 OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
-
-
-def shard_name(index: int) -> str:
-    """0 -> "train-000000.tar"."""
-    return f"train-{index:06d}.tar"
-
-
-def shard_index(name: str) -> int:
-    """"train-000000.tar" -> 0."""
-    return int(name.removeprefix("train-").removesuffix(".tar"))
 
 
 def shard_count(source: Source, samples_per_shard: int) -> int:

@@ -1,15 +1,19 @@
 """Leases on a shared folder: one holder at a time, whoever asks at once, whoever dies, whatever the file system lacks."""
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from encoders.errors import InputError, InputWarning
 from shards.files import append_line, create, read_lines
 from shards.lease import Leases, this_node
 
@@ -51,6 +55,42 @@ def test_a_lease_is_held_until_it_is_given_back_or_not_touched_for_long_enough(t
         Leases(tmp_path).take("c")
         age(tmp_path, seconds=seconds)
         assert (Leases(tmp_path, seconds=10).take("c") is not None) == free
+
+
+def test_a_lease_dated_too_far_ahead_is_taken_over_with_a_note(tmp_path):
+    Leases(tmp_path, seconds=10).take("a")
+    for seconds, free in ((8, False), (12, True)):  # a clock may be a little off; no lease lasts longer than ten seconds
+        age(tmp_path, seconds=-seconds)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert (Leases(tmp_path, seconds=10).take("a") is not None) == free
+        assert bool(caught) == free
+    assert issubclass(caught[0].category, InputWarning)
+    assert re.search(r"a\.0\.lease, a lease of else-7-00, is dated 1[12] s ahead .* counts as lapsed", str(caught[0].message))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"[" * 100_000, b"[]", b"x" * 10_000, b'{"owner": "a", "node": 1, "pid": 2}']
+    + [json.dumps({"owner": "a", "node": this_node(), "pid": pid}).encode() for pid in (10**30, -1, 0, 1.5, "1", None)],
+    ids=range(12),
+)
+def test_a_damaged_lease_holds_until_it_was_not_touched_for_long_enough(tmp_path, content):
+    Leases(tmp_path, seconds=10).take("a")
+    path = tmp_path / "a.0.lease"
+    path.write_bytes(content)
+    assert Leases(tmp_path, seconds=10).take("a") is None
+    now = Leases(tmp_path).now()
+    os.utime(path, (now - 12, now - 12))
+    assert Leases(tmp_path, seconds=10).take("a") is not None
+
+
+def test_a_pipe_in_place_of_a_lease_stops_nobody(tmp_path):
+    os.mkfifo(tmp_path / "a.0.lease")
+    assert Leases(tmp_path, seconds=10).take("a") is None
+    now = Leases(tmp_path).now()
+    os.utime(tmp_path / "a.0.lease", (now - 12, now - 12))
+    assert Leases(tmp_path, seconds=10).take("a") is not None
 
 
 def test_a_beat_keeps_a_lease_and_says_when_it_came_too_late(tmp_path):
@@ -111,3 +151,35 @@ def test_lines_are_read_from_where_the_last_reading_ended_and_a_torn_one_waits(t
     assert read_lines(path, start=end) == ([], end)
     append_line(path, {"c": 3})  # by a new owner: what the killed one left is cut off
     assert read_lines(path, start=end)[0] == [{"c": 3}]
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[" * 100_000, b"[1]", b"7", b"{"], ids=["byte", "deep", "list", "number", "cut"])
+def test_a_damaged_line_is_named_by_its_file(tmp_path, line):
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line + b"\n")
+    with pytest.raises(InputError, match=r"a line of .*lines\.jsonl is n"):
+        read_lines(path)
+
+
+def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch):
+    """Links cannot be made and the write by name fails: nobody finds an empty cache.json."""
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode="r": Full(opened(path, mode)) if "x" in mode else opened(path, mode))
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("not supported")))
+    with pytest.raises(InputError, match=r"cache\.json cannot be written \(No space left on device"):
+        create(tmp_path / "cache.json", b"{}")
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from shards_server import FaultyServer
 import shards
 from encoders.errors import InputError
 from shards.local_cache import LocalCache
-from shards.remote import Retry, fetch
+from shards.remote import Expected, Retry, fetch
 from shards.store import RemoteStore
 
 QUICK = Retry(tries=4, first_seconds=0.01, longest_seconds=0.02, timeout_seconds=0.3)
@@ -148,7 +148,8 @@ def test_a_download_goes_on_from_what_is_there_and_starts_anew_where_that_is_wro
         with FaultyServer(tmp_path) as server:
             file = io.BytesIO(held)
             url = f"{server.url}/s.tar"
-            fetch(url, file, what="shard s.tar", retry=QUICK, size=len(content), sha256=sha256)
+            size = len(content)
+            fetch(url, file, expected=Expected(what="s.tar", max_bytes=size, size=size, sha256=sha256), retry=QUICK)
             assert file.getvalue() == content
             assert [start for _, start in server.requests] == starts or held.endswith(b"more")
 

@@ -1,0 +1,35 @@
+"""Names of shards: the one place where a number becomes a file name, and a file name from outside a number."""
+
+import re
+
+from encoders.errors import InputError
+from encoders.shown import shown
+
+PATTERN = re.compile(r"train-([0-9]{6,12})\.tar")
+MAX_SHOWN = 80  # characters of a name from outside, in a message
+
+
+def shard_name(index: int) -> str:
+    """0 -> "train-000000.tar"."""
+    return f"train-{index:06d}.tar"
+
+
+def shard_index(name: str) -> int:
+    """"train-000000.tar" -> 0.
+
+    Raises:
+        InputError: it is no name that `shard_name` gives.
+    """
+    match = PATTERN.fullmatch(name)
+    if match is None or shard_name(int(match[1])) != name:
+        raise InputError(f"{shown(name[:MAX_SHOWN])!r} is no name of a shard; expected train-NNNNNN.tar")
+    return int(match[1])
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file name is that of a shard; one with folders in it never is."""
+    try:
+        shard_index(name)
+    except InputError:
+        return False
+    return True
