@@ -4,10 +4,11 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 
+from encoders.shown import shown, spreadsheet_cell
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.render import Grid, grid_to_markdown, print_grid
 
@@ -32,10 +33,15 @@ def write_table(grids: Sequence[Grid], *, kind: str, rows: Sequence[LatencyRow],
     elif kind == "csv":
         writer = csv.DictWriter(stream or sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row.model_dump(mode="json") | {"call": row.call} for row in rows)
+        writer.writerows(map(_cells, rows))
     elif kind == "markdown":
         print("\n\n".join(grid_to_markdown(grid) for grid in grids), file=stream or sys.stdout)
     else:
         console = Console() if stream is None else Console(file=stream, width=FILE_WIDTH)
         for grid in grids:
             print_grid(grid, console=console)
+
+
+def _cells(row: LatencyRow) -> dict[str, Any]:
+    values = row.model_dump(mode="json") | {"call": row.call}
+    return {key: spreadsheet_cell(shown(value)) if isinstance(value, str) else value for key, value in values.items()}

@@ -122,7 +122,7 @@ def test_a_model_is_asked_for_masks_of_a_detectors_boxes_and_the_table_names_the
     assert code == 0 and len(results) == 4 and {result["detector"] for result in results} == {"results.json"}
     filled = {result["suite"]: result["value"] for result in results if result["role"] == "baseline"}
     assert filled == {"instance_repvit_sam": pytest.approx(1.0), "instance_sam": pytest.approx(1.0)}
-    code, out, _ = command("compare", tmp_path / "out.jsonl", "--format", "markdown")
+    code, out, _ = command("compare", tmp_path / "out.jsonl", "--format", "markdown", "--published")
     assert "| mask AP (repvit_sam) |" in out and out.index("RepViT-SAM: instance") < out.index("EdgeSAM: box")
 
 

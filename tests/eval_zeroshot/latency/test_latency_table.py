@@ -130,12 +130,12 @@ def test_citations_are_a_table_of_their_own(row):
 
 
 def test_a_spreadsheet_has_a_line_a_row_and_json_all_of_it(row):
-    rows = [row(note="a, comma"), row(model="big", how="failed", p50_ms=None)]
+    rows = [row(note="a, comma"), row(model="=SUM(A1)\u202e", how="failed", p50_ms=None)]
     text = io.StringIO()
     write_table([], kind="csv", rows=rows, stream=text)
     lines = list(csv.DictReader(io.StringIO(text.getvalue())))
     shown = [(line["model"], line["p50_ms"], line["note"]) for line in lines]
-    assert shown == [("repvit", "412.0", "a, comma"), ("big", "", "")]
+    assert shown == [("repvit", "412.0", "a, comma"), ("'=SUM(A1)\\u202e", "", "")]
     text = io.StringIO()
     write_table([], kind="json", rows=rows, stream=text)
     assert json.loads(text.getvalue())[0]["cpu_ms"] == 409.0
