@@ -1,5 +1,6 @@
 """Prompts in, masks out, in pixels of the given photo. Suites take a predictor, never a model."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -69,10 +70,13 @@ class Predictor:
         padding: False encodes photos in their own aspect, see `encoders.unpadded`; faster, and nearly the same. For RepViT.
 
     Raises:
-        InputError: `padding` is False and the model's encoder cannot do without; the message names the part that cannot.
+        InputError: `sam` is the name of a model; or `padding` is False and the model's encoder cannot do without: the message
+            names the part that cannot.
     """
 
     def __init__(self, sam: PromptableModel, *, padding: bool = True) -> None:
+        if isinstance(sam, (str, os.PathLike)):
+            raise InputError(f"{os.fspath(sam)!r} was given; expected a model: pass encoders.load({os.fspath(sam)!r})")
         self.sam = sam
         self.padding = padding
         self._unpadded = None if padding else unpadded(sam)

@@ -84,8 +84,28 @@ print(type(encoders.load("sam_demo")).__name__)
     assert lines[2:] == ["32", "Sam"]
 
 
-def test_deepspeed_is_imported_only_where_training_starts():
-    code = "import sys, encoders, shards, eval_zeroshot, distill.cli; print('deepspeed' in sys.modules)"
+@pytest.mark.parametrize(
+    "command, shown",
+    [
+        ("--version", "repvit-sam 0."),
+        ("configs", "quickstart_precompute"),
+        ("models", "repvit_m2_3"),
+        ("doctor", "sam_demo: there"),
+    ],
+)
+def test_what_answers_at_once_answers_outside_the_checkout(installed, tmp_path, command, shown):
+    assert shown in run_installed(installed, sys.executable, "-m", "distill", command, cwd=tmp_path)
+
+
+def test_torch_and_deepspeed_are_imported_only_where_they_are_needed():
+    code = "import sys, encoders, shards, eval_zeroshot, distill.cli; print({'torch', 'deepspeed'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_deepspeed_is_not_imported_with_what_the_packages_export():
+    every = "".join(f"from {package} import *\n" for package in ("encoders", "shards", "eval_zeroshot"))
+    code = f"import sys\n{every}print('deepspeed' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -150,6 +150,12 @@ def test_where_a_point_of_padding_lies_does_not_matter(predictor):
     assert np.allclose(*answers, atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [encoders.Predictor, encoders.SamPredictor])
+def test_the_name_of_a_model_is_no_model(make):
+    with pytest.raises(encoders.InputError, match=r"pass encoders.load\('sam_demo'\)"):
+        make("sam_demo")
+
+
 def test_an_image_comes_first(sam):
     with pytest.raises(encoders.InputError, match="set_image first"):
         encoders.Predictor(sam).predict(boxes=boxes(1))
