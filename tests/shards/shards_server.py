@@ -20,6 +20,9 @@ class FaultyServer(ThreadingHTTPServer):
     - "500", "403": that status. "silent": no answer for `stall_seconds`. "wrong": zeros.
     - "drop": half of what is left under a Content-Length of all. "short": half under its own length.
     - "stall": half, then nothing for `stall_seconds`. "no-range": the whole file whatever was asked for.
+    - "drip": half, then a byte every hundredth of a second. "drip header": so from the first byte on.
+    - "endless", "endless header": bytes, header lines without end. "huge": a Content-Length of a tebibyte.
+    - "to URL": a redirect there, whose answer is endless.
 
     Attributes:
         requests: (file name, first byte asked for) of each request.
@@ -73,11 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
         whole = path.read_bytes()
         if start >= len(whole) > 0 and start:
             return self.send_error(416)
+        if fault is not None and fault.startswith(("endless", "to ", "huge", "drip header")):
+            return self._without_end(fault)
         start = 0 if fault == "no-range" else start
         data = whole[start:]
         if fault == "wrong":
             data = bytes(len(data))
-        sent = data[: len(data) // 2] if fault in ("drop", "short", "stall") else data
+        sent = data[: len(data) // 2] if fault in ("drop", "short", "stall", "drip") else data
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
@@ -87,7 +92,30 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "stall":
             self.wfile.flush()
             time.sleep(self.server.stall_seconds)
+        if fault == "drip":
+            self._drip(data[len(sent) :])
         self.close_connection = True
+
+    def _drip(self, data: bytes) -> None:
+        """A byte at a time, until the client has gone."""
+        for number in range(len(data)):
+            self.wfile.write(data[number : number + 1])
+            time.sleep(0.01)
+
+    def _without_end(self, fault: str) -> None:
+        if fault == "drip header":
+            return self._drip(b"HTTP/1.0 200 OK\r\nX-Filler: " + b"x" * 60_000)
+        if fault == "endless header":
+            while True:
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        self.send_response(302 if fault.startswith("to ") else 200)
+        if fault.startswith("to "):
+            self.send_header("Location", fault.removeprefix("to "))
+        if fault == "huge":
+            self.send_header("Content-Length", str(2**40))
+        self.end_headers()
+        while True:
+            self.wfile.write(b" " * 65536)
 
     def log_message(self, *args: object) -> None:
         pass
