@@ -97,7 +97,8 @@ def mask_ious_of_hits(seen: Seen) -> dict[tuple[str, int], float]:
 
 
 def _newest_first(states: Iterable[Path]) -> Sequence[Path]:
-    found = [path for state in dict.fromkeys(states) if state.is_dir() for path in state.glob("*.jsonl")]
+    entries = [path for state in dict.fromkeys(states) if state.is_dir() for path in state.iterdir()]
+    found = [path for path in entries if path.suffix == ".jsonl"]
     return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
 

@@ -1,5 +1,8 @@
 """Masks from image files: what is on, what is refused. Masks are 6 high and 8 wide, objects off the diagonal."""
 
+import warnings
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,6 +83,34 @@ def test_files_that_are_no_mask_are_refused(tmp_path):
         read_mask(path, shape=(6, 8))
     with pytest.raises(InputError, match="mode RGB; expected an indexed PNG"):
         read_labels(saved(tmp_path, grey(255).convert("RGB")), shape=(6, 8))
+
+
+def chunk(kind, data):
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def png(*, width, height, rows):
+    """A grey PNG that states a size and has pixel data of some rows."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    pixels = zlib.compress(b"".join(b"\0" + b"\xff" * width for _ in range(rows)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_a_mask_that_lacks_rows_is_not_taken_for_background(tmp_path):
+    (tmp_path / "mask.png").write_bytes(png(width=8, height=6, rows=6))
+    assert read_mask(tmp_path / "mask.png", shape=(6, 8)).all()
+    (tmp_path / "mask.png").write_bytes(png(width=8, height=6, rows=2))
+    for read in (read_mask, read_labels):
+        with pytest.raises(InputError, match=r"mask\.png: not a readable mask"):
+            read(tmp_path / "mask.png", shape=(6, 8))
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])  # PIL warns of the first and refuses the second
+def test_a_mask_of_too_many_pixels_is_refused_undecoded(tmp_path, side):
+    (tmp_path / "mask.png").write_bytes(png(width=side, height=side, rows=1))
+    with warnings.catch_warnings(), pytest.raises(InputError, match=r"mask\.png: .*(at most|exceeds limit)"):
+        warnings.simplefilter("ignore")
+        read_mask(tmp_path / "mask.png", shape=(side, side))
 
 
 def test_regions_touch_by_corners():

@@ -154,3 +154,30 @@ def test_a_name_that_says_nothing_gets_all_instructions(tmp_path):
         open_dataset(tmp_path / "photos")
     for what in ("BSDS500:", "DUTS:", "MVTec AD:", "DAVIS 2017:", "SegInW:", "UVO:", "COCO:"):
         assert what in str(refused.value)
+
+
+def test_a_list_of_sequences_that_is_no_text_is_refused(tmp_path):
+    for kind in ("JPEGImages", "Annotations"):
+        (tmp_path / kind / "480p").mkdir(parents=True)
+    listing = tmp_path / "ImageSets" / "2017" / "val.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_bytes(b"bike\n\xff\n")
+    with pytest.raises(InputError, match=r"val\.txt is no text; expected the name of a sequence"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"videos": [{"id": 1, "file_names": ["clip/0.png"]}] * 2}, "has the video 1 twice"),
+        ({"annotations": [{"id": 7, "video_id": 1, "segmentations": {}}]}, "annotations.0.segmentations"),
+        ({"annotations": [{"id": "a", "video_id": 1, "segmentations": []}]}, "annotations.0.id"),
+        ({"annotations": [{"id": 7, "video_id": 1, "segmentations": [None] * 3}] * 2}, "has the annotation 7 twice"),
+        ({"videos": []}, "no frames"),
+    ],
+)
+def test_a_json_of_videos_with_something_else_in_a_field_is_refused(tmp_path, change, said):
+    path = make_uvo(tmp_path, {"clip": {7: [SMALL, None, SMALL]}})
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=f"UVO_video_val_dense.json.*{said}"):
+        open_dataset(path)
