@@ -4,35 +4,21 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from distill.eval_group import MODELS, eval_app
-from distill.eval_models import open_models
+from distill.eval_models import named_models, open_models
+from distill.eval_plan import Plan, checked_state, plan
 from distill.options import ProcessesOption, every_few_seconds, given_options
 from distill.place import this_place
-from distill.sample_data import resolve_data
-from encoders.errors import InputError, InputWarning
-from encoders.files import check_output
-from eval_zeroshot import (
-    Result,
-    evaluate,
-    observe_share,
-    open_dataset,
-    read_results,
-    write_results,
-)
-from eval_zeroshot import (
-    compare as compare_results,
-)
-from eval_zeroshot.choose import choose_suites
-from eval_zeroshot.datasets import EvalDataset
+from encoders.errors import InputWarning
+from eval_zeroshot import Result, evaluate, observe_share, write_results
+from eval_zeroshot import compare as compare_results
 from eval_zeroshot.observations import opened_alone
 from eval_zeroshot.results import others
-from eval_zeroshot.suite import Suite
 
 MODEL_HELP = "Run folder, weights, name, or FAMILY:WEIGHTS of another project (edge_sam, ...); NAME=MODEL. Repeatable."
 DATA_HELP = "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val."
@@ -79,7 +65,18 @@ def eval_(
     models = named_models(model)
     with alone(out):
         planned = plan(
-            suite, data=data, out=out, boxes=boxes, images=images, split=split, limit=limit, present_only=present_only
+            suite,
+            data=data,
+            out=out,
+            boxes=boxes,
+            images=images,
+            split=split,
+            limit=limit,
+            present_only=present_only,
+            reference=reference,
+            models=models,
+            arch=arch,
+            image_size=image_size,
         )
         if num_processes != 1:
             from distill.launch import launch_apart
@@ -123,52 +120,6 @@ def alone(out: Path) -> Iterator[None]:
         yield
 
 
-def checked_state(out: Path) -> Path:
-    """The folder for what was seen, beside the results; raises InputError where either cannot be written."""
-    state = out.with_suffix(".state")
-    check_output(out)
-    if state == out or (state.exists() and not state.is_dir()):
-        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
-    return state
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What an evaluation is of: suites, data, the file for results, the folder of what was seen, results that are there."""
-
-    out: Path
-    suites: list[Suite]
-    dataset: EvalDataset
-    state: Path
-    earlier: list[Result]
-
-
-def plan(
-    suites: Sequence[str],
-    *,
-    data: str,
-    out: Path,
-    boxes: Path | None = None,
-    images: Path | None = None,
-    split: str | None = None,
-    limit: int | None = None,
-    present_only: bool = False,
-) -> Plan:
-    """All of an evaluation but its models, opened.
-
-    Raises:
-        InputError: an unknown suite, no data, or `out` cannot be written or holds something else than results.
-    """
-    state = checked_state(out)
-    return Plan(
-        out=out,
-        suites=choose_suites(suites, data=resolve_data(data), boxes=boxes),
-        dataset=open_dataset(resolve_data(data), images=images, split=split, limit=limit, present_only=present_only),
-        state=state,
-        earlier=read_results(out) if out.exists() else [],
-    )
-
-
 def run_eval(
     models: Mapping[str, str],
     planned: Plan,
@@ -188,40 +139,47 @@ def run_eval(
     Returns:
         The results; None for one of several processes, which only sees its share of the photos.
     """
+    referenced = planned.referenced
+    # The reference of an agreement need not be among the models; where it is, it gets a row like any other
+    told = reference if referenced is None or reference in models else None
     opened = open_models(
         models,
         arch=arch,
         image_size=image_size,
         padding=padding,
-        reference=reference,
+        reference=told,
         against=against,
         untrained_archs=untrained_archs,
         baselines=baselines,
     )
     place = this_place()
-    if place.world_size > 1:
-        observe_share(
+    try:
+        if place.world_size > 1:
+            observe_share(
+                opened.predictors,
+                suites=planned.suites,
+                samples=planned.dataset,
+                rank=place.rank,
+                world_size=place.world_size,
+                state=planned.state,
+                facts=opened.facts,
+                reference=told,
+                progress=photo_progress(),
+            )
+            return None
+        results = evaluate(
             opened.predictors,
             suites=planned.suites,
             samples=planned.dataset,
-            rank=place.rank,
-            world_size=place.world_size,
-            state=planned.state,
+            reference=reference if referenced is None else None,
+            against=against,
             facts=opened.facts,
-            reference=reference,
+            state=planned.state,
             progress=photo_progress(),
         )
-        return None
-    results = evaluate(
-        opened.predictors,
-        suites=planned.suites,
-        samples=planned.dataset,
-        reference=reference,
-        against=against,
-        facts=opened.facts,
-        state=planned.state,
-        progress=photo_progress(),
-    )
+    finally:
+        if referenced is not None:
+            referenced.close()
     kept = others(planned.earlier, than=results)
     write_results(planned.out, [*kept, *results])
     for note in nothing_measured(results):
@@ -254,32 +212,6 @@ def photo_progress() -> Callable[[int, int | None], None]:
         say(f"{who}photo {done}/{total}", last=done == total)
 
     return show
-
-
-def name_and_model(text: str) -> tuple[str, str]:
-    """ "NAME=MODEL" -> both; a bare model is named by its last part.
-
-    Raises:
-        InputError: either is empty.
-    """
-    name, separator, model = text.partition("=")
-    if not name or (separator and not model):
-        raise InputError(f"-m {text!r}: expected MODEL or NAME=MODEL")
-    return (name, model) if separator else (Path(text).name, text)
-
-
-def named_models(texts: Sequence[str]) -> dict[str, str]:
-    """Name -> model, of what -m was given.
-
-    Raises:
-        InputError: two models have one name.
-    """
-    models: dict[str, str] = {}
-    for name, model in map(name_and_model, texts):
-        if name in models:
-            raise InputError(f"{models[name]} and {model} are both called {name!r}; name them apart: -m NAME=MODEL")
-        models[name] = model
-    return models
 
 
 def register(app: typer.Typer) -> None:

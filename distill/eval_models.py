@@ -11,7 +11,7 @@ from encoders.export.certificate import CERTIFICATE, is_export
 from encoders.export.opened import open_export
 from encoders.files import sha256_file
 from eval_zeroshot import FillBox, ModelFacts, untrained
-from eval_zeroshot.adapters import is_adapter, open_adapter
+from eval_zeroshot.adapters import is_adapter, is_callable, open_adapter
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Role
 
@@ -40,7 +40,8 @@ def open_models(
     """Open models on this machine's device.
 
     Args:
-        models: name -> run folder, weights file, registry name, exported folder, or `FAMILY:WEIGHTS` of another project.
+        models: name -> run folder, weights file, registry name, exported folder, `FAMILY:WEIGHTS` of another project,
+            or MODULE:CALLABLE of the user's own.
         arch: architecture of foreign checkpoint files.
         image_size: another input size, for our models.
         padding: False lets our own models, the teacher aside, encode photos in their own aspect.
@@ -58,8 +59,7 @@ def open_models(
         if is_adapter(model):
             adapter = open_adapter(model, device=device)
             opened.predictors[name] = adapter
-            family, _, sha256 = str(getattr(adapter, "identity", "")).rpartition(":")
-            opened.facts[name] = ModelFacts(role=role, arch=family, sha256=sha256)
+            opened.facts[name] = _facts_of(model, adapter, role=role)
         elif is_export(Path(model)):
             exported = open_export(model)
             opened.predictors[name] = encoders.Predictor(exported)
@@ -85,6 +85,15 @@ def open_models(
     return opened
 
 
+def _facts_of(model: str, adapter: PredictorLike, *, role: Role) -> ModelFacts:
+    """A model of another project has the checksum of its weights in its identity, one of the user's own may have."""
+    identity = str(getattr(adapter, "identity", ""))
+    family, _, sha256 = identity.rpartition(":")
+    if is_callable(model) and identity == model:
+        return ModelFacts(role=role, arch=model)
+    return ModelFacts(role=role, arch=family, sha256=sha256)
+
+
 def _check_free(name: str, opened: Opened) -> None:
     if name in opened.predictors:
         raise InputError(f"two models are called {name!r}; give one of them another name: -m NAME=MODEL")
@@ -101,3 +110,29 @@ def _size_of(opened: Opened) -> int:
         if isinstance(predictor, encoders.Predictor):
             return predictor.image_size
     raise InputError("--untrained needs an input size: give --image-size, or one of our models beside it")
+
+
+def name_and_model(text: str) -> tuple[str, str]:
+    """ "NAME=MODEL" -> both; a bare model is named by its last part.
+
+    Raises:
+        InputError: either is empty.
+    """
+    name, separator, model = text.partition("=")
+    if not name or (separator and not model):
+        raise InputError(f"-m {text!r}: expected MODEL or NAME=MODEL")
+    return (name, model) if separator else (Path(text).name, text)
+
+
+def named_models(texts: Sequence[str]) -> dict[str, str]:
+    """Name -> model, of what -m was given.
+
+    Raises:
+        InputError: two models have one name.
+    """
+    models: dict[str, str] = {}
+    for name, model in map(name_and_model, texts):
+        if name in models:
+            raise InputError(f"{models[name]} and {model} are both called {name!r}; name them apart: -m NAME=MODEL")
+        models[name] = model
+    return models

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from encoders.errors import InputError
+from eval_zeroshot.agreement_suites import BOTH, NAMES
 from eval_zeroshot.annotations import Annotations, read_annotations
 from eval_zeroshot.datasets import find_annotations
 from eval_zeroshot.detections import Detections, read_detections
@@ -41,5 +42,5 @@ def choose_suites(names: Iterable[str], *, data: Path | str, boxes: Path | str |
         elif name == SegInW.name:
             suites.append(SegInW.open(data, boxes=boxes))
         else:
-            suites.append(get_suite(name, others=[*INSTANCE_SUITES, SegInW.name]))
+            suites.append(get_suite(name, others=[*INSTANCE_SUITES, SegInW.name, BOTH, *NAMES]))
     return suites

@@ -36,6 +36,7 @@ class SamPredictorAdapter:
         self.image_size = image_size or getattr(encoder, "img_size", None)
         self._batched = all(hasattr(predictor, name) for name in ("predict_torch", "transform", "device"))
         self._accepted = inspect.signature(predictor.predict_torch if self._batched else predictor.predict).parameters
+        self._takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in self._accepted.values())
         self._shape: Shape | None = None
 
     def set_image(self, image: np.ndarray, /) -> None:
@@ -54,12 +55,18 @@ class SamPredictorAdapter:
         """See `encoders.Predictor.predict`.
 
         Raises:
-            InputError: no image is set, or no prompt is given.
+            InputError: no image is set, no prompt is given, a mask of an earlier round is given to a predictor that takes none,
+                or its answer is no masks, scores and logits.
         """
         if self._shape is None:
             raise InputError("no image is set; call set_image first")
         if (points is None) != (labels is None) or (points is None and boxes is None):
             raise InputError("no prompt given, or points without labels; pass points with labels, or boxes")
+        if masks is not None and "mask_input" not in self._accepted and not self._takes_any:
+            raise InputError(
+                f"{type(self.predictor).__name__} takes no mask of an earlier round (mask_input); use suites that feed none "
+                "back, e.g. box, point_edgesam or point_efficientvit_sam"
+            )
         count = len(boxes) if boxes is not None else len(points) if points is not None else 0
         channels = 3 if multimask else 1
         given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
@@ -93,14 +100,34 @@ class SamPredictorAdapter:
 
     def _ask_one(self, prompts: dict[str, np.ndarray | None], *, channels: int) -> tuple[np.ndarray, ...]:
         first = {name: None if array is None else array[0] for name, array in prompts.items()}
-        found, scores, logits = self.predictor.predict(
+        fed_back = {"mask_input": first["masks"]} if "mask_input" in self._accepted or self._takes_any else {}
+        answer = self.predictor.predict(
             point_coords=first["points"],
             point_labels=first["labels"],
             box=first["boxes"],
-            mask_input=first["masks"],
+            **fed_back,
             **self._options(channels),
         )
-        return np.asarray(found, bool)[None], np.asarray(scores, np.float32)[None], np.asarray(logits, np.float32)[None]
+        found, scores, logits = self._parts(answer)
+        return found[None], scores.astype(np.float32)[None], logits.astype(np.float32)[None]
+
+    def _parts(self, answer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks (M, H, W) bool, scores (M,) and logits (M, s, s) of one prompt's answer."""
+        who = type(self.predictor).__name__
+        if not isinstance(answer, (tuple, list)) or len(answer) != 3:
+            what = f"{len(answer)} values" if isinstance(answer, (tuple, list)) else f"a {type(answer).__name__}"
+            raise InputError(f"{who}.predict answered {what}; expected three: masks (M, H, W), scores (M,), logits (M, s, s)")
+        found, scores, logits = (
+            part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in answer
+        )
+        if found.dtype != bool and not np.isin(found, (0, 1)).all():
+            raise InputError(f"{who}.predict answered masks of {found.dtype}, not only 0 and 1; expected bool: cut logits at 0")
+        if logits.ndim != 3 or len(logits) != len(found) or logits.shape[1] != logits.shape[2]:
+            raise InputError(
+                f"{who}.predict answered logits {logits.shape}; expected ({len(found)}, s, s), the photo in the upper left "
+                f"corner of a square, or zeros (M, 1, 1) where there are none"
+            )
+        return found.astype(bool), scores, logits
 
     def _options(self, channels: int) -> dict[str, Any]:
         """How this predictor is told the number of masks."""
