@@ -20,20 +20,34 @@ from eval_zeroshot import compare as compare_results
 from eval_zeroshot.observations import opened_alone
 from eval_zeroshot.results import others
 
-MODEL_HELP = "Run folder, weights, name, or FAMILY:WEIGHTS of another project (edge_sam, ...); NAME=MODEL. Repeatable."
-DATA_HELP = "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val."
+MODEL_HELP = (
+    "Run folder, weights, name, FAMILY:WEIGHTS of another project (edge_sam, ...), or MODULE:CALLABLE of your own "
+    "(docs/adding_a_model.md); NAME=MODEL names it. Repeatable."
+)
+SUITE_HELP = (
+    "Suite name: box, point, edges, everything, ...; agreement measures agreement with --reference on photos without "
+    "annotations. Repeatable."
+)
+DATA_HELP = (
+    "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val; for "
+    "agreement any folder of photos, a cache, or what `repvit-sam masks` has written."
+)
+IMAGES_HELP = "Folder of the photos; images/ beside the json. For agreement on masks, the photos that they were made of."
+REFERENCE_HELP = (
+    "Name of the model to agree with, e.g. the teacher; for agreement a model as well, by default the teacher of the cache."
+)
 
 
 def eval_(
     context: typer.Context,
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
-    suite: Annotated[list[str], typer.Option("--suite", "-s", help="Suite name. Repeatable.")],
+    suite: Annotated[list[str], typer.Option("--suite", "-s", help=SUITE_HELP)],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     boxes: Annotated[Path | None, typer.Option(help="A detector's results, for instance_ suites; for seginw a folder.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
+    images: Annotated[Path | None, typer.Option(help=IMAGES_HELP)] = None,
     split: Annotated[str | None, typer.Option(help="Of BSDS500, DUTS or DAVIS; the usual one.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Name of the model to agree with, e.g. the teacher.")] = None,
+    reference: Annotated[str | None, typer.Option(help=REFERENCE_HELP)] = None,
     against: Annotated[str | None, typer.Option(help="Name of the model that differences are taken against.")] = None,
     untrained_: Annotated[
         list[str] | None,
@@ -52,15 +66,17 @@ def eval_(
     out: Annotated[Path, typer.Option(help="Results, JSON lines, added to those there.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
-    """Zero-shot suites on COCO-format data, edges on BSDS500; run it again to continue.
+    """Zero-shot suites of models on data; run it again to continue.
 
     Several processes share the photos: --num-processes, or any launcher that sets RANK and WORLD_SIZE, after which the same
     command without it sums up.
 
     Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
 
+    Photos without annotations: repvit-sam eval -m ours=runs/my_run --reference sam_demo -s agreement --data my_photos
+
     Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge
-    \\ -s box_edgesam --data instances_val2017.json --images val2017
+    -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = named_models(model)
     with alone(out):
