@@ -18,13 +18,14 @@ MAX_VARIANCE = MAX_VALUE**2  # of activations as large as MAX_VALUE
 MAX_SHOWN = 120  # characters
 
 
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256, in hex, of names, shapes, dtypes and bytes, whatever the order of the tensors."""
+def tensors_digest(*parts: Mapping[str, Tensor]) -> str:
+    """sha256, in hex, of the names, shapes, dtypes and bytes of one or more state dicts, whatever the order in each."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode(errors="surrogatepass"))
-        stored = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)  # NumPy has no bfloat16
-        digest.update(stored.numpy().data)
+    for tensors in parts:
+        for name, tensor in sorted(tensors.items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode(errors="surrogatepass"))
+            stored = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)  # NumPy has no bfloat16
+            digest.update(stored.numpy().data)
     return digest.hexdigest()
 
 
