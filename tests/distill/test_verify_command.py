@@ -112,3 +112,50 @@ def test_bad_input_ends_with_2_and_says_what_to_do(run, cache, tmp_path):
     (cache / "cache.json").write_text("no json")
     code, out, _ = run("cache", "verify", cache)
     assert code == 1 and "problem: cache.json: " in out
+
+
+def test_a_repair_removes_nothing_outside_of_the_cache(run, cache, tmp_path):
+    before = content(cache)
+    thesis = tmp_path / "precious" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    (cache / "train-").mkdir()
+    line = json.loads((cache / "manifest.jsonl").read_text().splitlines()[0])
+    with (cache / "manifest.jsonl").open("a") as file:
+        file.write(json.dumps(line | {"name": "train-/../../precious/thesis.txt"}) + "\n")
+    code, out, _ = run("cache", "verify", cache, "--samples", 0, "--repair")
+    assert code == 0 and "found: manifest.jsonl: line 4 cannot be used (name: " in out
+    (cache / "train-").rmdir()
+    assert thesis.read_text() == "years of work" and content(cache) == before
+
+
+def test_cache_json_is_compared_with_the_photos_where_they_are_at_hand(run, cache, tmp_path):
+    facts = json.loads(run("cache", "verify", cache, "--samples", 0, "--json")[1])
+    assert facts["ok"] and facts["source"] == "the same"
+    whole = json.loads((cache / "cache.json").read_text())
+    (cache / "cache.json").write_text(json.dumps(whole | {"source_sha256": "ee" * 32}))
+    code, out, _ = run("cache", "verify", cache, "--samples", 0)
+    assert code == 1 and "problem: cache.json: source_sha256 is eeee" in out and "so precompute refuses to go on" in out
+    code, _, err = run("precompute", "--config", tmp_path / "job.yaml")
+    assert code == 2 and "whose photos have changed" in err
+    code, _, err = run("cache", "verify", cache, "--samples", 0, "--repair")
+    assert code == 2 and "remove cache.json and run cache verify --repair" in err
+    (cache / "cache.json").unlink()
+    assert run("cache", "verify", cache, "--samples", 0, "--repair")[0] == 0
+    assert json.loads((cache / "cache.json").read_text()) == whole
+
+    job = yaml.safe_load((cache / "config.yaml").read_text())
+    (cache / "config.yaml").write_text(yaml.safe_dump(job | {"source": {"path": str(tmp_path / "gone")}}))
+    facts = json.loads(run("cache", "verify", cache, "--samples", 0, "--json")[1])
+    assert facts["ok"] and facts["source"].startswith(f"not compared: {tmp_path / 'gone'} does not exist")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"[]", b'{"name": [1]}', b"7"], ids=range(5))
+@pytest.mark.parametrize("name", ["cache.json", "manifest.jsonl"])
+def test_damaged_files_of_a_cache_are_findings_and_bad_input_never_a_traceback(run, tiny_cache, tmp_path, name, content):
+    copy = shutil.copytree(tiny_cache, tmp_path / "cache")
+    (copy / name).write_bytes(content + b"\n")
+    code, out, _ = run("cache", "verify", copy, "--samples", 0)
+    assert code == 1 and f"problem: {name}: " in out
+    code, _, err = run("cache", "stats", copy)
+    assert code == 2 and name in err and "cannot be read" in err
