@@ -1,7 +1,6 @@
 """Reader of annotation files, which may be large and which others have made."""
 
 import json
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ from encoders.files import read_bounded
 from encoders.untrusted import parse_json
 
 MAX_BYTES = 2**33  # eight times LVIS's training annotations
-CONSTANT = re.compile(rb"[:\[,]\s*(NaN|-?Infinity)\b")
 
 
 def read_annotation_json(path: Path | str, *, expected: str) -> Any:
-    """The value in a JSON file of annotations or results. Its numbers may be NaN or infinite: who uses one refuses it by name.
+    """The value in a JSON file of annotations or results.
+
+    Its numbers may be NaN or infinite, and its texts hold half of a surrogate pair: who uses such a value refuses it by name.
 
     Args:
         expected: what the file was to be, for an error.
@@ -30,8 +30,7 @@ def read_annotation_json(path: Path | str, *, expected: str) -> Any:
     try:
         return parse_json(content, name="it", finite=False)
     except InputError as error:
-        if CONSTANT.search(content):
-            with suppress(ValueError, RecursionError):
-                return json.loads(content)
+        with suppress(ValueError, RecursionError):  # NaN or half a surrogate pair costs one photo, not the file
+            return json.loads(content.decode())
         reason = str(error).partition(";")[0]
         raise InputError(f"{path} is not valid json: {reason}; expected {expected}") from error
