@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from distill.checkpoint_files import READABLE, STATE, read_state, save_state, write_sums
+from distill.checkpoint_files import READABLE, STATE, check_readable, read_state, save_state, write_sums
 from distill.checkpoint_state import CheckpointState, check_fits, restore
 from distill.ema import Ema
 from distill.ranks import gather_over_ranks, on_first_rank
@@ -88,6 +88,7 @@ def _latest_good(
     reasons: dict[int, InputError] = {}
     for step in reversed(list_checkpoints(folder)):
         path = folder / f"step_{step}"
+        check_readable(path)
         try:
             state = read_state(path)
             check_fits(state, engine=engine, ema=ema, name=f"{path / STATE}")

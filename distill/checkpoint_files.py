@@ -1,5 +1,6 @@
 """The files of a checkpoint, and whether they are as they were written."""
 
+import os
 import pickle
 import re
 import struct
@@ -42,6 +43,17 @@ def write_sums(folder: Path) -> None:
     lines = [f"{sha256_file(folder / name)}  {name}\n" for name in (STATE, READABLE)]
     with atomic_path(folder / SUMS) as path:
         path.write_text("".join(lines))
+
+
+def check_readable(folder: Path) -> None:
+    """Make sure that this user may read the files of a checkpoint: what may not be read is not damaged.
+
+    Raises:
+        InputError: names the first that may not be read.
+    """
+    for file in (folder, *(folder / name for name in (STATE, READABLE, SUMS))):
+        if file.exists() and not os.access(file, os.R_OK):
+            raise InputError(f"{file} cannot be read (permission denied); change its permissions, or run as its owner")
 
 
 def read_state(folder: Path, *, checked: bool = False) -> CheckpointState:

@@ -114,7 +114,12 @@ def has_begun(folder: Path) -> bool:
 
 
 def claim_run(config: DistillConfig) -> None:
-    """Write the config into the run folder, which is that of this run from now on."""
+    """Write the config into the run folder, which is that of this run from now on.
+
+    Raises:
+        InputError: it cannot be written, or no checkpoint could be.
+    """
+    check_output_folder(config.folder / CHECKPOINTS)
     with atomic_path(config.folder / CONFIG_FILE) as temporary:
         write_config(config, temporary)
 

@@ -163,3 +163,10 @@ def test_rates_and_decay_come_from_the_config_not_from_the_checkpoint(folder):
     engine.optimizer.param_groups[0] |= {"weight_decay": 0.25, "lr_factor": 0.5}
     load_checkpoint(folder, engine=engine, ema=ema, data_id="cache")
     assert (engine.optimizer.param_groups[0]["weight_decay"], engine.optimizer.param_groups[0]["lr_factor"]) == (0.25, 0.5)
+
+
+def test_a_checkpoint_that_may_not_be_read_is_no_damaged_one(folder, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "state.pt")  # root may read everything
+    with pytest.raises(InputError, match=r"step_8/state.pt cannot be read \(permission denied\); change its permissions"):
+        load(folder)
+    assert list_checkpoints(folder) == [4, 8]
