@@ -50,7 +50,7 @@ def parse_json(content: bytes | str, *, name: str, finite: bool = True) -> Any:
     """
     try:
         text = content if isinstance(content, str) else content.decode()
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite if finite else None)
+        value = json.loads(text, parse_constant=_refuse_constant if finite else None, parse_float=_finite if finite else None)
         if "\\ud" in text or "\\uD" in text:  # half of a pair of surrogates would fail where it is written
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:

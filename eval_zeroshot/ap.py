@@ -3,6 +3,7 @@
 from typing import Any
 
 from encoders.errors import InputError
+from encoders.words import counted
 from eval_zeroshot import ap_fast, ap_reference
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.detections import IouType
@@ -33,7 +34,7 @@ def average_precision(
     if backend not in BACKENDS:
         raise InputError(f"no backend is called {backend!r}; expected {' or '.join(BACKENDS)}")
     if iou_type == "segm" and (bare := [a for a in truth.annotations if "segmentation" not in a]):
-        raise InputError(f"{truth.name} has {len(bare)} annotations without segmentation; it allows bbox AP only")
+        raise InputError(f"{truth.name} has {counted(len(bare), 'annotation')} without segmentation; it allows bbox AP only")
     if iou_type == "segm" and backend == "reference":
         shapes = truth.shapes
         for annotation in truth.annotations:  # the packages would end in an error of their own
