@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +16,20 @@ from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption
 from distill.photos import open_photos
 from distill.place import Place, this_place
 from encoders.acceleration import accelerate
-from encoders.files import atomic_path
+from encoders.files import atomic_path, check_output_folder
+from encoders.local_folder import check_local_folder
 from shards import Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
 from shards import precompute as run_precompute
+from shards.kept import kept
+from shards.progress import progress_text, samples_text
+from shards.views import photo_key
 
 CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
+RENAMED = {  # to the teacher every view is a photo, to a person it is a sample
+    "photos_done": "samples_done",
+    "bytes_per_photo": "bytes_per_sample",
+    "photos_per_second": "samples_per_second",
+}
 
 
 def precompute(
@@ -35,26 +44,34 @@ def precompute(
     Example: repvit-sam precompute --config precompute_sa1b_vit_h --set source.path=/data/sa1b --num-processes 8
     """
     job = read_config(config, PrecomputeConfig, overrides=set_ or [])
+    check_local_folder(job.out, name="out")
     if dry_run:
         facts = plan_facts(job, processes=num_processes)
     elif num_processes != 1:
         in_processes("precompute", config=config, overrides=set_, num_processes=num_processes, apart=True)
-        facts = cache_facts(Path(job.out))
+        facts = cache_facts(Path(job.out), views=job.source.views)
     else:
         place = this_place()
         summary = precompute_share(job, place=place)
         if place.rank != 0:
             return
-        facts = summary_facts(summary)
+        facts = summary_facts(summary, views=job.source.views)
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
 def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummary:
-    """This process's share of a job, on its own device; returns when the whole job is done."""
+    """This process's share of a job, on its own device; returns when the whole job is done.
+
+    Raises:
+        InputError: see `shards.precompute`; that `out` cannot be written to shows before the teacher is loaded.
+    """
+    with kept(Path(job.out), what="finished shards are kept"):
+        check_output_folder(Path(job.out))
     teacher = open_teacher(job, device=place.device)
-    summary = run_share(job, source=open_photos(job, place=place), teacher=teacher, place=place)
-    with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
-        write_config(job, temporary)
+    with kept(Path(job.out), what="finished shards are kept"):
+        summary = run_share(job, source=open_photos(job, place=place), teacher=teacher, place=place)
+        with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
+            write_config(job, temporary)
     return summary
 
 
@@ -97,7 +114,8 @@ def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
     identity = wanted_identity(
         source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
     )
-    print(f"planning for {len(source.items())} photos of {source.name}", file=sys.stderr)
+    text = samples_text(len(source.items()), views=source.views)
+    print(f"planning for {text} of {source.name}", file=sys.stderr)
     plan = plan_precompute(
         source,
         teacher=teacher,
@@ -107,15 +125,17 @@ def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
         processes=processes,
         seed=job.seed,
     )
-    facts = {"cache": job.out, "source": source.name, "teacher": identity.teacher, "codec": job.codec, **asdict(plan)}
-    return facts | {"photos_per_second": round(plan.photos_per_second, 3), "hours": round(plan.hours, 4)}
+    counts = {"photos": plan.photos // source.views, "views": source.views, "samples": plan.photos}
+    left = {RENAMED.get(name, name): value for name, value in asdict(plan).items() if name != "photos"}
+    rates = {"samples_per_second": round(plan.photos_per_second, 3), "hours": round(plan.hours, 4)}
+    return {"cache": job.out, "source": source.name, "teacher": identity.teacher, "codec": job.codec} | counts | left | rates
 
 
-def summary_facts(summary: PrecomputeSummary) -> dict[str, Any]:
+def summary_facts(summary: PrecomputeSummary, *, views: int) -> dict[str, Any]:
     """What a pass did, for people and machines."""
     return {
         "cache": str(summary.out),
-        "photos": summary.photos,
+        **photo_counts(summary.out, samples=summary.photos, views=views),
         "quarantined": summary.quarantined,
         "shards": summary.shards,
         "shards_made": summary.shards_made,
@@ -126,12 +146,20 @@ def summary_facts(summary: PrecomputeSummary) -> dict[str, Any]:
     }
 
 
-def cache_facts(folder: Path) -> dict[str, Any]:
+def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
+    """Photos that are in a complete cache by at least one view, views of each at most, and samples: all that is in it."""
+    photos = samples
+    if views > 1:
+        photos = len({photo_key(key) for entry in Manifest.read(folder).entries for key in entry.keys})
+    return {"photos": photos, "views": views, "samples": samples}
+
+
+def cache_facts(folder: Path, *, views: int) -> dict[str, Any]:
     """What a complete cache holds."""
     manifest = Manifest.read(folder)
     return {
         "cache": str(folder),
-        "photos": manifest.samples,
+        **photo_counts(folder, samples=manifest.samples, views=views),
         "quarantined": len(manifest.quarantined),
         "shards": len(manifest.entries),
         "bytes": sum(entry.bytes for entry in manifest.entries),
@@ -142,13 +170,12 @@ def cache_facts(folder: Path) -> dict[str, Any]:
 def progress_line() -> Callable[[PrecomputeProgress], None]:
     """A callback that says where the pass is, on stderr, every few seconds and at its end."""
     say = every_few_seconds()
+    first: list[PrecomputeProgress] = []
 
     def show(progress: PrecomputeProgress) -> None:
-        say(
-            f"photo {progress.photos}/{progress.photos_total}, {progress.quarantined} quarantined, "
-            f"shard {progress.shards}/{progress.shards_total}, {progress.seconds:.0f} s",
-            last=progress.photos >= progress.photos_total,
-        )
+        if not first:
+            first.append(replace(progress))  # as it is now: the caller goes on counting in the same object
+        say(progress_text(progress, since=first[0]), last=progress.photos >= progress.photos_total)
 
     return show
 

@@ -11,15 +11,18 @@ import typer
 from distill.options import JsonOption, every_few_seconds
 from distill.photos import INDEX_FOLDER
 from distill.sample_data import resolve_data
+from encoders.files import check_output_folder
+from encoders.local_folder import check_local_folder
 from shards import Listing, open_source
 from shards import ingest as run_ingest
 from shards.ingest import PLAN_FILE
+from shards.kept import kept
 from shards.quarantine import QUARANTINE_FILE
 
 
 def ingest(
     source: Annotated[str, typer.Argument(help="SA-1B tars (file, folder, glob, or a .txt of them), photos, COCO json.")],
-    out: Annotated[Path, typer.Option(help="Folder of the plan: the cache's own, so that precompute need not list anew.")],
+    out: Annotated[str, typer.Option(help="Folder of the plan: the cache's own, so that precompute need not list anew.")],
     images: Annotated[Path | None, typer.Option(help="Folder of a COCO json's photos.")] = None,
     subset: Annotated[str | None, typer.Option(help="A share of the photos by their keys, e.g. 1%@seed=0.")] = None,
     names: Annotated[Path | None, typer.Option(help="A text file of keys or file names: only these photos.")] = None,
@@ -34,32 +37,35 @@ def ingest(
 
     Example: repvit-sam ingest /data/sa1b --subset 1%@seed=0 --out /data/cache --decode
     """
+    folder = check_local_folder(out, name="--out")
     processes = len(os.sched_getaffinity(0)) if processes is None else processes
     listed, decoded = every_few_seconds(), every_few_seconds()
-    photos = open_source(
-        str(resolve_data(source)),
-        images=images,
-        masks=masks,
-        subset=subset,
-        names=names,
-        listing=Listing(
-            folder=out / INDEX_FOLDER,
-            processes=processes,
-            progress=lambda done, total: listed(f"tar {done}/{total} listed", last=done == total),
-        ),
-    )
+    with kept(folder, what="what was listed and checked is kept"):
+        check_output_folder(folder)
+        photos = open_source(
+            str(resolve_data(source)),
+            images=images,
+            masks=masks,
+            subset=subset,
+            names=names,
+            listing=Listing(
+                folder=folder / INDEX_FOLDER,
+                processes=processes,
+                progress=lambda done, total: listed(f"tar {done}/{total} listed", last=done == total),
+            ),
+        )
     plan = run_ingest(
         photos,
-        out=out,
+        out=folder,
         decode=decode,
         processes=processes,
         samples_per_shard=samples_per_shard,
         max_bad_fraction=max_bad_fraction,
         progress=lambda done, total: decoded(f"photo {done}/{total} decoded", last=done == total),
     )
-    facts = asdict(plan) | {"plan": str(out / PLAN_FILE)}
+    facts = asdict(plan) | {"plan": str(folder / PLAN_FILE)}
     if plan.bad:
-        facts["quarantine"] = str(out / QUARANTINE_FILE)
+        facts["quarantine"] = str(folder / QUARANTINE_FILE)
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {_text(value)}" for key, value in facts.items()))
 
 

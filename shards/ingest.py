@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
+from encoders.files import check_output_folder
+from encoders.local_folder import check_local_folder
 from shards.files import append_line, atomic_writer, read_lines
 from shards.identity import CACHE_FILE
+from shards.kept import kept
 from shards.pool import worker_pool
 from shards.quarantine import Quarantine
 from shards.source import Item, Source
@@ -69,38 +72,39 @@ def ingest(
         progress: called with the number of photos decoded and of all photos.
 
     Raises:
-        InputError: `out` holds a cache; too many photos are bad (the first few are named; plan and list are written);
-            or a photo brought down a decoder.
+        InputError: `out` is a URL, cannot be written to (what was checked is kept) or holds a cache; too many photos are bad
+            (the first few are named; plan and list are written); or a photo brought down a decoder.
     """
-    out = Path(out)
+    out = check_local_folder(out, name="out")
     if min(samples_per_shard, processes) < 1:
         raise InputError(f"samples_per_shard={samples_per_shard} and processes={processes}: expected at least 1 of each")
     if (out / CACHE_FILE).exists():
         raise InputError(f"{out} holds a cache, whose quarantine list is its own; give another folder")
     quarantine = Quarantine(out, total=len(source.items()), max_bad_fraction=max_bad_fraction)
-    out.mkdir(parents=True, exist_ok=True)
-    identity = source.identity()
-    bad = _bad_photos(source, identity, out, processes, progress) if decode else _bad_items(source.items())
-    by_shard: dict[str, list[dict[str, str]]] = {}
-    for number, sample in bad:
-        by_shard.setdefault(shard_name(number // samples_per_shard), []).append(sample)
-    for shard, samples in by_shard.items():
-        quarantine.finished(shard, samples)
-    quarantine.write()
-    plan = IngestPlan(
-        source=source.name,
-        source_sha256=identity,
-        photos=len(source.items()),
-        bad=quarantine.count,
-        bad_allowed=quarantine.allowed,
-        decoded=decode,
-        bytes=sum(source.item_bytes(item) for item in source.items()),
-        damaged_tars=tuple(item.where for item in source.items() if is_ending(item)),
-        samples_per_shard=samples_per_shard,
-        shards=shard_count(source, samples_per_shard),
-    )
-    with atomic_writer(out / PLAN_FILE) as file:
-        file.write(json.dumps(asdict(plan), indent=1, sort_keys=True).encode() + b"\n")
+    with kept(out, what="what was checked is kept"):
+        check_output_folder(out)
+        identity = source.identity()
+        bad = _bad_photos(source, identity, out, processes, progress) if decode else _bad_items(source.items())
+        by_shard: dict[str, list[dict[str, str]]] = {}
+        for number, sample in bad:
+            by_shard.setdefault(shard_name(number // samples_per_shard), []).append(sample)
+        for shard, samples in by_shard.items():
+            quarantine.finished(shard, samples)
+        quarantine.write()
+        plan = IngestPlan(
+            source=source.name,
+            source_sha256=identity,
+            photos=len(source.items()),
+            bad=quarantine.count,
+            bad_allowed=quarantine.allowed,
+            decoded=decode,
+            bytes=sum(source.item_bytes(item) for item in source.items()),
+            damaged_tars=tuple(item.where for item in source.items() if is_ending(item)),
+            samples_per_shard=samples_per_shard,
+            shards=shard_count(source, samples_per_shard),
+        )
+        with atomic_writer(out / PLAN_FILE) as file:
+            file.write(json.dumps(asdict(plan), indent=1, sort_keys=True).encode() + b"\n")
     quarantine.check()
     return plan
 

@@ -10,11 +10,13 @@ from encoders.acceleration import precision_mark
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
 from encoders.files import sha256_file
+from encoders.local_folder import check_local_folder
 from encoders.sam import Sam
 from shards.board import POLL_SECONDS, Board
 from shards.codec import encode_embedding, get_codec
 from shards.gate import check_codec
 from shards.identity import CacheIdentity
+from shards.kept import kept
 from shards.lease import LEASE_SECONDS, Lease
 from shards.manifest import ShardEntry, read_entries
 from shards.merge import merge
@@ -95,16 +97,18 @@ def precompute(
 
     Raises:
         InputError: the codec misses its gate; or `out` holds a cache of another teacher, preprocessing, codec, image
-            size, source or shard size; or too many photos are bad (the first few are named, finished shards stay); or
-            no photo is good.
+            size, source or shard size; or is a URL, or cannot be written to (finished shards stay); or too many photos are
+            bad (the first few are named, finished shards stay); or no photo is good.
     """
-    folder = Path(out)
+    folder = check_local_folder(out, name="out")
     if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size or lease_seconds <= 0:
         raise InputError(
             f"samples_per_shard={samples_per_shard} and batch_size={batch_size} must be at least 1, rank={rank} below"
             f" world_size={world_size}, and lease_seconds={lease_seconds} more than 0"
         )
-    quarantine = Quarantine(folder, total=len(source.items()), max_bad_fraction=max_bad_fraction)
+    quarantine = Quarantine(
+        folder, total=len(source.items()), max_bad_fraction=max_bad_fraction, noun="photos" if source.views == 1 else "samples"
+    )
     wanted = wanted_identity(
         source,
         teacher=teacher,
@@ -115,17 +119,23 @@ def precompute(
     )
     if codec_gate and CacheIdentity.read(folder) is None:
         check_codec(source, teacher=teacher, codec=codec)
-    identity = begin(folder, wanted)
-    state = PrecomputeProgress(
-        photos=0, photos_total=len(source.items()), quarantined=0, shards=0, shards_total=identity.shards
-    )
-    tracker = Tracker(folder, state=state, callback=progress)
-    job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker, sealed=sealed_here(folder))
-    try:
-        job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
-    except FileNotFoundError:  # another process has put the finished cache together, and removed the work folder
-        if len(finished(folder, read_entries(folder))) < identity.shards:
-            raise
+    with kept(folder, what="finished shards are kept"):
+        identity = begin(folder, wanted)
+        state = PrecomputeProgress(
+            photos=0,
+            photos_total=len(source.items()),
+            views=source.views,
+            quarantined=0,
+            shards=0,
+            shards_total=identity.shards,
+        )
+        tracker = Tracker(folder, state=state, callback=progress)
+        job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker, sealed=sealed_here(folder))
+        try:
+            job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
+        except FileNotFoundError:  # another process has put the finished cache together, and removed the work folder
+            if len(finished(folder, read_entries(folder))) < identity.shards:
+                raise
     return job.summary()
 
 
@@ -163,9 +173,7 @@ class _Job:
 
     def run(self, *, rank: int, world_size: int, lease_seconds: float) -> None:
         """Make shards until all are there, whoever makes them; then one process puts the manifest together."""
-        board = Board(
-            self.folder, identity=self.identity, rank=rank, world_size=world_size, lease_seconds=lease_seconds
-        )
+        board = Board(self.folder, identity=self.identity, rank=rank, world_size=world_size, lease_seconds=lease_seconds)
         clear_leftovers(self.folder, before=board.leases.now() - lease_seconds)
         self._catch_up(board)
         self.quarantine.check()

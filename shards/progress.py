@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from encoders.eta import duration, time_left
+from encoders.words import counted
 from shards.files import append_line, read_lines
 from shards.lease import Lease, Leases
 
@@ -16,9 +18,12 @@ PROGRESS_FILE = "progress.jsonl"
 class PrecomputeProgress:
     """Where a precompute stands; counts are over all processes and include what earlier calls did.
 
+    Where a source has several views of each photo, every view counts as a photo here, as it is one for the teacher.
+
     Attributes:
         photos, photos_total: good and bad photos dealt with, and all of the source.
         quarantined: bad ones so far.
+        views: of each photo.
         shards, shards_total: finished shards, and all.
         photos_made: those of `photos` that this process dealt with in this call.
         seconds, teacher_seconds: of this call in this process, and of it in the teacher.
@@ -29,9 +34,32 @@ class PrecomputeProgress:
     quarantined: int
     shards: int
     shards_total: int
+    views: int = 1
     photos_made: int = 0
     seconds: float = 0.0
     teacher_seconds: float = 0.0
+
+
+def progress_text(now: PrecomputeProgress, *, since: PrecomputeProgress) -> str:
+    """One line for a person.
+
+    Args:
+        since: how it stood when this process began to look; what all processes together did since then says how long the
+            rest will take.
+    """
+    done, seconds = now.photos - since.photos, now.seconds - since.seconds
+    return (
+        f"{now.photos} of {samples_text(now.photos_total, views=now.views)}, {now.quarantined} quarantined,"
+        f" {now.shards} of {counted(now.shards_total, 'shard')}, {duration(now.seconds)}"
+        f"{time_left(done, now.photos_total - since.photos, seconds)}"
+    )
+
+
+def samples_text(samples: int, *, views: int) -> str:
+    """72 and 3 -> "72 samples (24 photos x 3 views)"; "72 photos" where there is one view of each."""
+    if views == 1:
+        return counted(samples, "photo")
+    return f"{counted(samples, 'sample')} ({counted(samples // views, 'photo')} x {views} views)"
 
 
 class Tracker:

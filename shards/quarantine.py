@@ -19,13 +19,15 @@ class Quarantine:
         folder: the cache.
         total: photos of the source, good and bad.
         max_bad_fraction: share of them that may be bad; one photo is always allowed unless it is 0.
+        noun: what to call them in an error: "samples" where there are several views of a photo.
     """
 
-    def __init__(self, folder: Path, *, total: int, max_bad_fraction: float) -> None:
+    def __init__(self, folder: Path, *, total: int, max_bad_fraction: float, noun: str = "photos") -> None:
         if not 0 <= max_bad_fraction <= 1:
             raise InputError(f"max_bad_fraction={max_bad_fraction} is no share; expected 0 to 1")
         self.path = folder / QUARANTINE_FILE
         self.total = total
+        self.noun = noun
         self.max_bad_fraction = max_bad_fraction
         self.allowed = math.ceil(total * max_bad_fraction)
         self._finished: dict[str, Sequence[Mapping[str, str]]] = {}
@@ -58,7 +60,7 @@ class Quarantine:
             lines = self.write()
             named = "; ".join(f"{line['key']}: {line['reason']}" for line in lines[:NAMED])
             raise InputError(
-                f"{self.count} photos of {self.total} cannot be used, max_bad_fraction={self.max_bad_fraction} allows"
+                f"{self.count} {self.noun} of {self.total} cannot be used, max_bad_fraction={self.max_bad_fraction} allows"
                 f" {self.allowed}: {named}{'; ...' if self.count > NAMED else ''} (all of them are in {self.path});"
                 " mend or remove them, or allow more. Finished shards are kept"
             )

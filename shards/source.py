@@ -65,9 +65,11 @@ class Source(ABC):
 
     Attributes:
         name: kind and name, e.g. "sa1b:sa_000020.tar"; travels into the cache, so it holds no path of this machine.
+        views: items of each photo, see `shards.views`.
     """
 
     name: str
+    views: int = 1
 
     @abstractmethod
     def list_items(self) -> Sequence[Item]:

@@ -54,6 +54,11 @@ def view_key(key: str, view: int) -> str:
     return key[: KEY_LENGTH - len(suffix)] + suffix
 
 
+def photo_key(key: str) -> str:
+    """The key of the photo that a view is of, as far as `view_key` left it."""
+    return key.rpartition("-v")[0]
+
+
 def random_crop(image: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int | bool]]:
     """(H, W, 3) -> a crop of 40 % to 100 % of each side, mirrored half of the time, and where it lay (pixels)."""
     height, width = image.shape[:2]

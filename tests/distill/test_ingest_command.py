@@ -75,6 +75,20 @@ def test_what_cannot_be_meant_is_refused(tmp_path, tiny_photos, options, words):
     assert isinstance(result.exception, InputError) and words in str(result.exception)
 
 
+def test_a_url_is_no_folder_for_a_plan(tmp_path, tiny_photos, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run.invoke(app, ["ingest", str(tiny_photos), "--out", "s3://bucket/plan"])
+    assert isinstance(result.exception, InputError) and "--out=s3://bucket/plan is a URL" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, tiny_photos):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    result = run.invoke(app, ["ingest", str(tiny_photos), "--out", str(tmp_path / "full" / "file" / "plan")])
+    assert isinstance(result.exception, InputError) and "cannot be made a folder (Not a directory)" in str(result.exception)
+
+
 def test_the_keys_of_a_job_are_written_with_it(tmp_path):
     job = PrecomputeConfig.model_validate(yaml.safe_load("{source: {path: a, subset: 1%@seed=0}, teacher: {model: t}, out: o}"))
     assert (job.source.subset, job.source.names, job.source.masks) == ("1%@seed=0", None, True)

@@ -51,9 +51,60 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(job, tmp_path, monkeypatch,
     facts = json.loads(out)
     assert stopped.value.code == 0 and "planning for 14 photos" in err
     assert (facts["photos"], facts["shards"], facts["processes"], facts["codec"]) == (14, 7, 3, "int8")
-    assert facts["bytes"] == 14 * facts["bytes_per_photo"] > 14 * 1024
-    assert facts["photos_per_second"] > 0 and facts["bytes_free"] > 0
+    assert (facts["views"], facts["samples"], facts["samples_done"]) == (1, 14, 0)
+    assert facts["bytes"] == 14 * facts["bytes_per_sample"] > 14 * 1024
+    assert facts["samples_per_second"] > 0 and facts["bytes_free"] > 0
     assert not (tmp_path / "cache").exists()
+
+
+def test_photos_and_views_are_counted_apart(job, tmp_path, command):
+    options = (
+        "--config",
+        job,
+        "--set",
+        "codec_gate=false",
+        "--set",
+        "source.views=2",
+        "--set",
+        "source.names=" + str(tmp_path / "names.txt"),
+    )
+    (tmp_path / "names.txt").write_text("p01.jpg\np02.jpg\np04.jpg\n")
+    code, out, error = command("precompute", *options, "--dry-run", "--json")
+    facts = json.loads(out)
+    assert code == 0 and "planning for 6 samples (3 photos x 2 views) of " in error
+    assert (facts["photos"], facts["views"], facts["samples"], facts["shards"]) == (3, 2, 6, 3)
+    code, out, error = command("precompute", *options, "--json")
+    facts = json.loads(out)
+    assert code == 0 and "6 of 6 samples (3 photos x 2 views), 0 quarantined, 3 of 3 shards" in error
+    assert (facts["photos"], facts["views"], facts["samples"], facts["quarantined"]) == (3, 2, 6, 0)
+
+
+def test_a_url_is_refused_before_anything_is_loaded_and_makes_no_folder(job, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (("--set", "out=s3://bucket/cache"), ("--set", "out=s3://bucket/cache", "--dry-run")):
+        code, _, error = command("precompute", "--config", job, "--set", "teacher.model=absent.pth", *arguments)
+        assert code == 2 and "out=s3://bucket/cache is a URL; expected a folder of this machine" in error
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_teacher_is_loaded(job, tmp_path, command):
+    (tmp_path / "file").write_text("")
+    arguments = ("--set", f"out={tmp_path}/file/cache", "--set", "teacher.model=absent.pth")
+    code, _, error = command("precompute", "--config", job, *arguments)
+    assert code == 2 and "/file/cache cannot be made a folder (Not a directory)" in error and "Traceback" not in error
+
+
+def test_a_full_disk_ends_with_exit_code_2_and_the_same_command_goes_on(job, tmp_path, command):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "progress.jsonl").symlink_to("/dev/full")  # each write to it says that no space is left
+    arguments = ("precompute", "--config", job, "--set", "codec_gate=false", "--json")
+    code, _, error = command(*arguments)
+    assert code == 2 and "Traceback" not in error
+    assert "progress.jsonl cannot be written (No space left on device, " in error
+    assert "make room there and run the same command again: finished shards are kept" in error
+    (tmp_path / "cache" / "progress.jsonl").unlink()
+    code, out, _ = command(*arguments)
+    assert code == 0 and json.loads(out)["shards_made"] == 6 and json.loads(out)["shards"] == 7
 
 
 def test_a_process_that_is_killed_does_not_end_the_others(job, start, tmp_path):
@@ -94,9 +145,9 @@ def test_the_accelerator_can_be_kept_to_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
-    assert Place(local_rank=5).device == torch.device("cpu")
+    assert Place(local_rank=3).device == torch.device("cpu")
     monkeypatch.delenv("DS_ACCELERATOR")
-    assert Place(local_rank=5).device == torch.device("cuda", 1)
+    assert Place(local_rank=3).device == torch.device("cuda", 3)
 
 
 def test_fewer_than_one_process_is_refused():
