@@ -2,8 +2,6 @@
 
 import pytest
 
-from distill.eval_group import unbroken
-
 
 @pytest.fixture
 def shown(command, monkeypatch):
@@ -37,7 +35,3 @@ def test_paragraphs_are_not_broken_where_the_source_is(shown, words):
     lines = [line.strip() for line in text.splitlines()]
     pairs = [(one, two) for one, two in zip(lines, lines[1:], strict=False) if one and two]
     assert not pairs
-
-
-def test_paragraphs_stay_apart():
-    assert unbroken("One\n    line.\n\n    Another\n    one.\n    ") == "One line.\n\nAnother one."
