@@ -1,13 +1,13 @@
 """Shards whose records vouch for nothing but themselves are compared with the manifest, each once a run."""
 
 import fcntl
-import hashlib
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from encoders.errors import InputError
+from encoders.files import sha256_file
 from shards.manifest import ShardEntry
 
 
@@ -43,7 +43,7 @@ class WholeShards:
                     fcntl.flock(file, fcntl.LOCK_EX)
                 if self._whole[number]:
                     return
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = sha256_file(path)
                 self.read += 1
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}); run precompute again") from error
