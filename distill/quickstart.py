@@ -12,7 +12,7 @@ from encoders.files import atomic_path
 from eval_zeroshot import compare, contact_sheet, open_dataset
 
 TEACHER = "sam_demo"
-STUDENTS = {"RepViT-M0.6": "repvit_m0_6", "TinyViT (MobileSAM)": "tiny_vit"}  # name in the table -> architecture
+STUDENTS = {"RepViT-M0.6": "repvit_m0_6", "TinyViT, same budget": "tiny_vit"}  # name in the table -> architecture
 SUITES = ("box", "point")
 IMAGE_SIZE = 256  # of the quickstart's configs; the teacher is better, and slower, at its own size
 SHEET_PHOTOS = 6

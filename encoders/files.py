@@ -25,15 +25,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         InputError: it cannot be written, see `write_errors`.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    with write_errors(path):
-        try:
+    try:
+        with write_errors(path):  # inside: what is free is measured while the temporary file is there
             yield temporary
             _fsync(temporary, os.O_RDWR)
             temporary.replace(path)
-        finally:
-            with suppress(OSError):  # a folder without permission has no such file either
-                temporary.unlink(missing_ok=True)
-        _fsync(path.parent, os.O_RDONLY)
+            _fsync(path.parent, os.O_RDONLY)
+    finally:
+        with suppress(OSError):  # a folder without permission has no such file either
+            temporary.unlink(missing_ok=True)
 
 
 def check_output(path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Files that are whole or absent, and what is said when they cannot be written."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from encoders import files
+from encoders.errors import InputError
+from encoders.files import atomic_path, os_error_message
+
+
+def test_a_failed_write_names_the_file_and_the_space_and_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("before")
+    said = r"a\.json cannot be written \(No space left on device, \d+ MiB free\)"
+    with pytest.raises(InputError, match=said), atomic_path(path) as at:
+        at.write_text("half of")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_packages_own_error_on_a_full_disk_is_told_while_the_disk_is_still_full(tmp_path, monkeypatch):
+    path = tmp_path / "a.pt"
+    monkeypatch.setattr(files, "free_bytes", lambda target: 0 if list(tmp_path.glob("*.tmp")) else 2**40)
+    with pytest.raises(InputError, match=r"a\.pt cannot be written \(unexpected pos 64, 0 MiB free\)"), atomic_path(path) as at:
+        at.write_bytes(b"x" * 64)
+        raise RuntimeError("unexpected pos 64")  # as torch.save has it
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="another"), atomic_path(path):
+        raise RuntimeError("another")
+
+
+def test_other_errors_of_the_system_name_the_file_and_what_to_do():
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data/x")
+    advice = "change its permissions or choose another place"
+    assert os_error_message(denied) == f"/data/x cannot be used (Permission denied); {advice}"
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(Path.cwd() / "x"))
+    assert "x cannot be written (No space left on device, " in os_error_message(full)
+    assert os_error_message(OSError(errno.EIO, os.strerror(errno.EIO))) == "a file cannot be used (Input/output error)"
