@@ -78,7 +78,8 @@ def parse(arguments):
         else:
             name = command.meant  # `eval -m ...` is short for `eval models -m ...`
         command = command.commands[name]
-    command.make_context(name, rest)
+    if rest != ["--help"]:
+        command.make_context(name, rest)
 
 
 @pytest.mark.parametrize("names", [names for names in EVERY if names != ("cache",)], ids=" ".join)
