@@ -15,6 +15,7 @@ from distill.starter import end_with_starter
 from distill.versions import DISTRIBUTION, installed_version
 from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
 from encoders.files import os_error_message
+from encoders.shown import shown
 
 COMMANDS = {  # a command's help here is the first paragraph of its own, its modules are files of `distill`
     "quickstart": Entry(
@@ -93,12 +94,17 @@ def _options(
     # --local_rank: the deepspeed launcher puts it before the command; the environment says the same
 
 
+def _say(text: str) -> None:
+    """Print a message to stderr; names from outside may hold what moves a terminal's cursor or turns its text around."""
+    print(shown(text, keep="\n"), file=sys.stderr)
+
+
 def _show(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
 ) -> None:
     """A warning of ours as a note, without the place in the code; others as Python shows them."""
     if issubclass(category, InputWarning):
-        print(f"note: {message}", file=sys.stderr)
+        _say(f"note: {message}")
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
@@ -115,15 +121,15 @@ def main() -> None:
         try:
             app()
         except (InputError, MissingExtra) as error:
-            print(f"error: {error}", file=sys.stderr)
+            _say(f"error: {error}")
             sys.exit(2)
         except BrokenPipeError:
             raise
         except OSError as error:  # what reads or writes a file says more where it knows more
-            print(f"error: {os_error_message(error)}", file=sys.stderr)
+            _say(f"error: {os_error_message(error)}")
             sys.exit(2)
         except NonFiniteLoss as error:
-            print(f"error: {error}", file=sys.stderr)
+            _say(f"error: {error}")
             sys.exit(1)
         finally:
             flush_output()

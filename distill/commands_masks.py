@@ -8,6 +8,7 @@ import typer
 
 from distill.masks_job import write_masks
 from distill.options import JsonOption, every_few_seconds
+from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.words import counted
 from eval_zeroshot.everything import MaskSettings
@@ -17,7 +18,7 @@ DEFAULT = MaskSettings()
 
 def masks(
     model: Annotated[str, typer.Option("--model", "-m", help="Run folder, weights, or name.")],
-    photos: Annotated[Path, typer.Option(help="A photo, a folder of photos, SA-1B tars, or a COCO json.")],
+    photos: Annotated[str, typer.Option(help="A photo, a folder of photos, SA-1B tars, a COCO json, or sample:val.")],
     out: Annotated[Path, typer.Option(help="Folder for one JSON a photo, in SA-1B's format.")],
     points: Annotated[int, typer.Option(help="Points of a side of the grid.")] = DEFAULT.points_per_side,
     budget: Annotated[int | None, typer.Option(help="Ask so many points at most, the most promising first.")] = None,
@@ -40,7 +41,7 @@ def masks(
     launcher share the photos. A photo that cannot be read is named and left out, and the command then returns 1. Photos in
     which nothing was found are asked again when the settings change.
 
-    Example: repvit-sam masks --model sam_demo --photos my_photos --out my_masks --points 16 --min-iou 0.5 --min-stability 0.6
+    Example: repvit-sam masks --model sam_demo --photos sample:val --out my_masks --points 16 --min-iou 0.5 --min-stability 0.6
     --overlays my_overlays
     """
     settings = MaskSettings(
@@ -54,7 +55,7 @@ def masks(
         raise InputError(f"--budget {budget} finds nothing; give 1 point or more, or leave it out for the whole grid")
     found = write_masks(
         model,
-        photos=photos,
+        photos=resolve_data(photos),
         out=out,
         settings=settings,
         budget=budget,

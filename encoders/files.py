@@ -145,7 +145,9 @@ def os_error_message(error: OSError) -> str:
     """Message for an OSError that nothing nearer to its cause has turned into one: the file, the reason, what to do."""
     reason = error.strerror or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        return write_failure(Path(os.fsdecode(error.filename or ".")), error)
+        if error.filename is None:
+            return f"the output cannot be written ({reason}); make room or choose another place"
+        return write_failure(Path(os.fsdecode(error.filename)), error)
     name = "a file" if error.filename is None else os.fsdecode(error.filename)
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{name} cannot be used ({reason}); change its permissions or choose another place"
