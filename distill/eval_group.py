@@ -55,7 +55,7 @@ def _eval() -> None:
 
     Example: repvit-sam eval -m sam_demo -s box -s point --data sample:val
 
-    The same command, with more examples: repvit-sam eval models --help
+    `eval models` is the same command; its help has more examples.
     """
 
 
