@@ -67,7 +67,7 @@ def test_another_teacher_is_refused_with_both_checksums(tiny_cache, tmp_path):
     encoders.save_sam(encoders.build_sam("repvit_m0_6", image_size=64), other)
     with pytest.raises(InputError) as caught:
         stats_facts(tiny_cache, samples=2, teacher=str(other))
-    assert encoders.weights_sha256("sam_demo") in str(caught.value) and encoders.weights_sha256(other) in str(caught.value)
+    assert encoders.weights_sha256("sam_demo") in str(caught.value) and encoders.tensors_sha256(other) in str(caught.value)
 
 
 def test_an_unfinished_cache_is_counted_too(tiny_cache, tmp_path):
@@ -98,7 +98,7 @@ def test_precompute_refuses_a_codec_below_its_gate_and_a_key_turns_that_off(tiny
         main()
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and "codec int4 loses too much" in error and "its gate is at most 1e-06" in error
-    assert "use codec int8" in error and not (tmp_path / "cache").exists()
+    assert "use codec int8" in error and not (tmp_path / "cache" / "cache.json").exists()
     monkeypatch.setattr(sys, "argv", [*arguments, "--set", "codec_gate=false"])
     with pytest.raises(SystemExit) as stopped:
         main()
