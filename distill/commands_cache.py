@@ -69,7 +69,7 @@ def stats_facts(
     problem = None
     try:
         name, arch = (teacher, arch) if teacher else named_teacher(folder, fallback=identity.teacher)
-        drawn.manifest.require(teacher_sha256=encoders.weights_sha256(name))
+        drawn.manifest.require(teacher_sha256=encoders.tensors_sha256(name, recorded=identity.teacher_sha256))
         loaded = encoders.load(name, arch=arch, image_size=identity.image_size)
     except InputError as error:
         if teacher:

@@ -18,7 +18,7 @@ from distill.place import Place, this_place
 from encoders.acceleration import accelerate
 from encoders.files import atomic_path, check_output_folder
 from encoders.local_folder import check_local_folder
-from shards import Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
+from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
 from shards import precompute as run_precompute
 from shards.kept import kept
 from shards.progress import progress_text, samples_text
@@ -101,10 +101,12 @@ def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam
 
 
 def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
-    """How the cache names the teacher of a job."""
+    """How the cache names the teacher of a job: as it already does, where it was begun with the same one."""
+    begun = CacheIdentity.read(Path(job.out))
+    recorded = None if begun is None else begun.teacher_sha256
     return {
         "teacher_name": job.teacher.arch or job.teacher.model,
-        "teacher_sha256": encoders.weights_sha256(job.teacher.model),
+        "teacher_sha256": encoders.tensors_sha256(job.teacher.model, recorded=recorded),
     }
 
 

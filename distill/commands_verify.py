@@ -45,7 +45,7 @@ def verify(
         report = verify_cache(
             cache,
             teacher=open_teacher(job, device=this_place().device),
-            teacher_sha256=encoders.weights_sha256(job.teacher.model),
+            teacher_sha256=encoders.tensors_sha256(job.teacher.model, recorded=identity.teacher_sha256),
             samples=samples,
             seed=seed,
             source=source,

@@ -48,7 +48,8 @@ class EmbeddingTask:
         teacher = config.teacher
         # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
         self._decoder = teacher_decoder(teacher) if rank == 0 else None
-        self.manifest.require(teacher_sha256=encoders.weights_sha256(teacher.model), image_size=config.model.image_size)
+        sha256 = encoders.tensors_sha256(teacher.model, recorded=self.manifest.identity.teacher_sha256)
+        self.manifest.require(teacher_sha256=sha256, image_size=config.model.image_size)
         self.steps_per_epoch = self.loader.steps_per_epoch
         torch.manual_seed(config.seed)
         self.module = starting_student(config)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.event_file import EventFile, Whole
+from encoders.eta import duration
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.untrusted import parse_json, whole_lines
@@ -82,17 +83,6 @@ class Monitor:
             left = f"{duration(seconds)} left" if step < self.steps else "done"
             line = f"step {step}/{self.steps}: loss {total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
             print(line, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A time in words, in two units at most: "40 s", "3 min", "2 h 5 min", "1 d 4 h"."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         official_state_dict,
         save_run_weights,
         save_sam,
+        tensors_sha256,
         weights_sha256,
     )
     from encoders.errors import InputError, MissingExtra, NonFiniteLoss
@@ -39,6 +40,7 @@ __all__ = [
     "official_state_dict",
     "save_run_weights",
     "save_sam",
+    "tensors_sha256",
     "weights_sha256",
 ]
 
@@ -52,6 +54,7 @@ if not TYPE_CHECKING:
                 "official_state_dict",
                 "save_run_weights",
                 "save_sam",
+                "tensors_sha256",
                 "weights_sha256",
             ),
             "errors": ("InputError", "MissingExtra", "NonFiniteLoss"),

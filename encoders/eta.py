@@ -16,11 +16,11 @@ def time_left(done: int, total: int, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """ "40 s", "3 min", "2.5 h" or "4.1 days"."""
+    """A time in words, in two units at most: "40 s", "3 min", "2 h 5 min", "1 d 4 h"."""
+    minutes = round(seconds / 60)
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

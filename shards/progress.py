@@ -144,6 +144,7 @@ def earlier_rate(folder: Path) -> float | None:
     path = folder / PROGRESS_FILE
     lines = read_lines(path)[0] if path.is_file() else []
     for line in reversed(lines):
-        if line.get("photos_made") and line["seconds"] > 0:
-            return float(line["photos_made"] / line["seconds"])
+        made, seconds = (line.get(name) if isinstance(line, dict) else None for name in ("photos_made", "seconds"))
+        if all(isinstance(value, (int, float)) and value > 0 for value in (made, seconds)):
+            return float(made / seconds)
     return None

@@ -59,6 +59,7 @@ def verify_sample(sample: StoredSample, *, image_size: int, codec: str) -> None:
     for annotation in facts["annotations"]:
         if list(annotation["segmentation"]["size"]) != original:
             raise InputError(f"a mask of {annotation['segmentation']['size']} does not fit a photo of {original}")
+    sample.check()
 
 
 def _verify_members(path: Path, entry: ShardEntry) -> Iterator[Problem]:

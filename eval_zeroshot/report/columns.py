@@ -21,6 +21,7 @@ TITLES = {
     ("anomaly", "value"): "best pixel F1",
     ("video", "value"): "J&F",
     ("seginw", "value"): "mean mask AP",
+    ("agreement", "value"): "agreement",
 }
 ORDER = (
     *("most_confident", "oracle", "OIS", "AP", "R50", "AP50", "AP75", "APr", "APc", "APf"),

@@ -7,7 +7,7 @@ from encoders.eta import duration, time_left
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "1 s"), (40, "40 s"), (200, "3 min"), (5400, "1.5 h"), (9000, "2.5 h"), (4.1 * 86400, "4.1 days")],
+    [(0.2, "0 s"), (40, "40 s"), (200, "3 min"), (5400, "1 h 30 min"), (9001, "2 h 30 min"), (4.1 * 86400, "4 d 2 h")],
 )
 def test_durations_are_in_the_unit_that_reads_well(seconds, words):
     assert duration(seconds) == words

@@ -30,7 +30,9 @@ def test_lines_can_be_kept():
     assert shown("one\n\x1btwo", keep="\n") == "one\n\\x1btwo"
 
 
-@pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "-inf", "+"])
+@pytest.mark.parametrize(
+    "formula", ["=1+1", "+1+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "-inf", "+"]
+)
 def test_a_formula_becomes_text(formula):
     assert spreadsheet_cell(formula) == f"'{formula}"
 

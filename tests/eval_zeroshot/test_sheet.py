@@ -68,7 +68,8 @@ def test_names_are_wrapped_whole_and_captions_end_in_an_ellipsis():
     draw, font = ImageDraw.Draw(Image.new("RGB", (1, 1))), ImageFont.load_default(16)
     name = "photo " + "n" * 40 + " end"
     lines = wrapped(name, width=100, draw=draw, font=font)
-    assert "".join(lines).replace(" ", "") == name.replace(" ", "") and all(draw.textlength(line, font=font) <= 100 for line in lines)
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    assert all(draw.textlength(line, font=font) <= 100 for line in lines)
     cut = shortened(name, width=100, draw=draw, font=font)
     assert cut.startswith("photo n") and cut.endswith("n…") and draw.textlength(cut, font=font) <= 100
     assert shortened("photo", width=100, draw=draw, font=font) == "photo"
