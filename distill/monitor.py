@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.event_file import EventFile, Whole
-from encoders.eta import duration
 from encoders.errors import InputError
+from encoders.eta import duration
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.untrusted import parse_json, whole_lines
 

@@ -144,7 +144,8 @@ def earlier_rate(folder: Path) -> float | None:
     path = folder / PROGRESS_FILE
     lines = read_lines(path)[0] if path.is_file() else []
     for line in reversed(lines):
-        made, seconds = (line.get(name) if isinstance(line, dict) else None for name in ("photos_made", "seconds"))
-        if all(isinstance(value, (int, float)) and value > 0 for value in (made, seconds)):
-            return float(made / seconds)
+        given = line if isinstance(line, dict) else {}
+        made, seconds = given.get("photos_made"), given.get("seconds")
+        if isinstance(made, (int, float)) and isinstance(seconds, (int, float)) and made > 0 and seconds > 0:
+            return made / seconds
     return None

@@ -17,7 +17,7 @@ from distill.checkpoint import save_checkpoint
 from distill.checkpoint_files import save_state
 from distill.ema import Ema
 from distill.event_file import EventFile
-from distill.monitor import Monitor, append_line, duration, truncate_after
+from distill.monitor import Monitor, append_line, truncate_after
 from distill.run_folder import is_finished, only_process, write_run_json
 from encoders.errors import InputError
 
@@ -145,11 +145,3 @@ def test_a_progress_line_has_units_and_says_how_long_it_will_take(tmp_path, caps
         for step in range(1, 51):
             monitor.log(step, losses={"mse": 0.5}, total=0.5, lr=0.002, grad_norm=1.0)
     assert capsys.readouterr().err == "step 50/100: loss 0.5000 (mse 0.5000), lr 2.00e-03, 200.0 photos/s, 2 s left\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (3590, "1 h 0 min"), (7500, "2 h 5 min"), (10**5, "1 d 3 h")],
-)
-def test_times_are_told_in_the_units_of_their_size(seconds, words):
-    assert duration(seconds) == words
