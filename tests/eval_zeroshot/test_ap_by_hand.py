@@ -136,7 +136,7 @@ def test_annotations_without_masks_allow_boxes_only(scored):
     bare = thing(BIG)
     del bare["segmentation"]
     assert scored(truth_of(bare), found(BIG, 0.5))["AP"] == pytest.approx(1.0)
-    with pytest.raises(InputError, match="1 annotations without segmentation; it allows bbox AP only"):
+    with pytest.raises(InputError, match="1 annotation without segmentation; it allows bbox AP only"):
         scored(truth_of(bare), found(BIG, 0.5) | {"segmentation": mask_of(BIG)}, iou_type="segm")
 
 

@@ -21,6 +21,7 @@ from encoders.errors import InputError
 from encoders.files import sha256_file
 from shards.board import WORK
 from shards.manifest import read_entries, write_manifest
+from shards.seal import ALONE, HEADER, MAGIC, payload_start, seal_record
 from shards.verify_teacher import draw
 from shards.writer import write_shard
 
@@ -159,8 +160,9 @@ def test_a_key_that_the_manifest_forgets_too_is_found_by_its_number(damaged):
 
 def test_an_embedding_of_another_photo_is_found_by_the_teacher(damaged):
     def swap(parts: Parts) -> None:  # both are 60 x 90 photos, so that only the teacher can tell
-        for key in ("sa_4", "sa_0"):
-            parts[key]["emb"] = parts["sa_0"]["emb"]
+        sealed = parts["sa_0"]["emb"]
+        alone = MAGIC + bytes([ALONE]) + sealed[5 : HEADER.size] + sealed[payload_start(sealed) :]
+        parts["sa_4"]["emb"] = seal_record(alone, jpeg=parts["sa_4"]["jpg"], facts=parts["sa_4"]["json"])
 
     forge(damaged, swap, name="train-000000.tar")
     assert found(damaged) == []
