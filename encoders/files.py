@@ -102,7 +102,7 @@ def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
         if facts.st_size > max_bytes:
             raise InputError(f"{name} has {facts.st_size} bytes; at most {max_bytes} are read")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(max_bytes)
+            return file.read(facts.st_size)  # which makes room for so many bytes before it reads
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error.strerror})") from error
     finally:

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from encoders import files
 from encoders.errors import InputError
-from encoders.files import atomic_path, os_error_message
+from encoders.files import atomic_path, os_error_message, read_bounded
 
 
 def test_a_failed_write_names_the_file_and_the_space_and_leaves_what_was_there(tmp_path):
@@ -39,3 +40,14 @@ def test_other_errors_of_the_system_name_the_file_and_what_to_do():
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(Path.cwd() / "x"))
     assert "x cannot be written (No space left on device, " in os_error_message(full)
     assert os_error_message(OSError(errno.EIO, os.strerror(errno.EIO))) == "a file cannot be used (Input/output error)"
+
+
+def test_a_small_file_takes_little_memory_however_large_it_might_be(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x" * 1000)
+    tracemalloc.start()
+    try:
+        assert read_bounded(path, max_bytes=2**30, name="a") == b"x" * 1000
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
