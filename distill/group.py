@@ -18,8 +18,8 @@ def run_group(command: list[str], *, environments: Sequence[Mapping[str, str]]) 
     """Run a command in one process for each environment, their output to stderr, and wait for all.
 
     Each is in a session of its own, so that Ctrl-C reaches it once, through this process, which hands on the first SIGTERM or
-    SIGINT and then waits: the processes end in a checkpoint. A second signal kills them. When one fails the others are ended.
-    On Linux they also end when this process is killed.
+    SIGINT and then waits: the processes end in a checkpoint. A second signal, seconds later, kills them. When one fails the
+    others are ended. On Linux they also end when this process is killed.
 
     Returns:
         0, or the exit code of the first that failed: 128 + N where signal N ended it.

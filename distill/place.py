@@ -27,6 +27,11 @@ class Place:
     own_gpu: bool = False
 
     @property
+    def gpu(self) -> int:
+        """Number of this process's GPU among those that it sees."""
+        return 0 if self.own_gpu and torch.cuda.device_count() == 1 else self.local_rank
+
+    @property
     def device(self) -> torch.device:
         """A GPU of its own where there is one; DS_ACCELERATOR=cpu keeps to the CPU.
 
@@ -36,14 +41,12 @@ class Place:
         if not cuda_wanted():
             return torch.device("cpu")
         gpus = torch.cuda.device_count()
-        if self.own_gpu and gpus == 1:
-            return torch.device("cuda", 0)
-        if self.local_rank >= gpus:
+        if self.gpu >= gpus:
             raise InputError(
                 f"process {self.local_rank} of this machine (LOCAL_RANK, from 0) has no GPU of its own: it sees {gpus}; start "
                 "one process a GPU, with srun --gpus-per-task=1, or on the CPU with DS_ACCELERATOR=cpu"
             )
-        return torch.device("cuda", self.local_rank)
+        return torch.device("cuda", self.gpu)
 
 
 def this_place(environment: Mapping[str, str] = os.environ) -> Place:
@@ -74,6 +77,8 @@ def this_place(environment: Mapping[str, str] = os.environ) -> Place:
 def meeting_variables(place: Place, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, by which the processes of a place find each other.
 
+    LOCAL_RANK is the number of this process's GPU among those that it sees, as DeepSpeed understands it.
+
     Raises:
         InputError: there are several, and nothing says where they meet.
     """
@@ -87,7 +92,7 @@ def meeting_variables(place: Place, environment: Mapping[str, str] = os.environ)
             f"{place.world_size} processes (WORLD_SIZE), but MASTER_ADDR and MASTER_PORT do not say where they meet; start "
             "with --num-processes, deepspeed, torchrun or srun"
         )
-    numbers = {"RANK": place.rank, "WORLD_SIZE": place.world_size, "LOCAL_RANK": place.local_rank}
+    numbers = {"RANK": place.rank, "WORLD_SIZE": place.world_size, "LOCAL_RANK": place.gpu}
     return found | {name: str(number) for name, number in numbers.items()}
 
 

@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+REPEAT_SECONDS = 2.0  # one wish to end may come twice: from SLURM or a terminal, and from torchrun or deepspeed, who hand it on
 
 
 class Signals:
@@ -18,12 +20,13 @@ class Signals:
 
     Attributes:
         first: number of the first signal that came; 0 where none did.
-        count: how many came.
+        count: how many came; those within REPEAT_SECONDS of the first are one with it.
     """
 
     def __init__(self) -> None:
         self.first = 0
         self.count = 0
+        self._came = 0.0  # the first, by the monotonic clock
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Signals":
@@ -36,12 +39,16 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.first = self.first or number
+        now = time.monotonic()
+        if not self.first:
+            self.first, self._came = number, now
+        elif now - self._came < REPEAT_SECONDS:
+            return
         self.count += 1
         self.again()
 
     def again(self) -> None:
-        """Called at every signal, after it was counted."""
+        """Called at every signal that is counted."""
 
 
 class EndingSignals(Signals):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from distill.group import run_group
+from distill.stopping import REPEAT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = """
@@ -79,9 +80,36 @@ def test_a_signal_reaches_all_and_the_launcher_waits_until_they_have_ended(launc
 def test_a_second_signal_ends_them_at_once(launcher, tmp_path):
     launcher.send_signal(signal.SIGINT)
     wait_for(lambda: (tmp_path / "told0").exists())
+    launcher.send_signal(signal.SIGTERM)  # the same wish, handed on by another launcher
+    time.sleep(REPEAT_SECONDS + 0.5)
+    assert all(map(is_running, children(tmp_path)))
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(timeout=60) == 128 + signal.SIGINT
     assert not any(map(is_running, children(tmp_path)))
+
+
+TRAINS = """
+import pathlib, sys, time
+sys.path.insert(0, {root!r})
+from distill.stopping import EndingSignals
+with EndingSignals() as signals:
+    pathlib.Path({file!r}).touch()
+    while not signals.first:
+        time.sleep(0.02)
+    time.sleep(1)  # the rest of a step, and a checkpoint
+    print("saved")
+"""
+
+
+def test_a_signal_that_comes_twice_at_once_still_ends_in_a_checkpoint(tmp_path):
+    """torchrun and deepspeed hand on what a terminal or SLURM has sent to all already."""
+    code = TRAINS.format(root=str(ROOT), file=str(tmp_path / "runs"))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        wait_for((tmp_path / "runs").exists)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+            time.sleep(0.2)
+        assert process.communicate(timeout=60)[0] == b"saved\n" and process.returncode == 0
 
 
 def test_exit_codes_come_through_and_one_that_fails_ends_the_others():

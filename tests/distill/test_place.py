@@ -92,6 +92,7 @@ def test_a_task_that_sees_one_gpu_of_its_own_takes_it(gpus, binding):
     gpus(1)
     task = SRUN | binding
     assert device_of(task) == torch.device("cuda", 0)
+    assert meeting_variables(this_place(task), task)["LOCAL_RANK"] == "0"  # DeepSpeed takes the GPU of this number
     by_hand = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
     assert device_of(task | by_hand) == torch.device("cuda", 0)
     with pytest.raises(InputError, match="no GPU of its own"):  # torchrun under one task
