@@ -1,7 +1,14 @@
 """What all rooms share: the real data beside the checkout, where there is any."""
 
+import hashlib
+import io
 import os
+import pickle
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,3 +28,61 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}; set REPVIT_SAM_SHARED")
     return folder
+
+
+class _KeptProgram:
+    """What `torch.onnx.export` returns, as far as it is used here; `kept` is where its file lies between tests."""
+
+    def __init__(self, kept: Path, program: Any = None) -> None:
+        self.kept, self.program = kept, program
+        self.model = SimpleNamespace() if program is None else program.model
+
+    def save(self, path: str, **options: Any) -> None:
+        if self.program is not None:
+            self.program.save(path, **options)
+            part = self.kept.with_suffix(f".{os.getpid()}")
+            shutil.copy(path, part)
+            part.replace(self.kept)  # the other worker reads it too
+        else:
+            shutil.copy(self.kept, path)
+
+
+class _KeyPickler(pickle.Pickler):
+    """Pickles tensors by their values, so that equal modules give equal bytes."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        if not isinstance(obj, torch.Tensor):
+            return None
+        values = obj.detach().cpu().contiguous()
+        digest = hashlib.sha256(values.flatten().view(torch.uint8).numpy()) if values.numel() else hashlib.sha256()
+        return str(obj.dtype), tuple(obj.shape), obj.stride(), digest.hexdigest()
+
+
+def _key_of(*given: Any) -> str | None:
+    """The same text for equal modules and arguments; None where they cannot be pickled."""
+    file = io.BytesIO()
+    try:
+        _KeyPickler(file).dump(given)
+    except Exception:  # whatever an object's own pickling raises
+        return None
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _onnx_exports_are_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let torch export an equal module once a session: a mask decoder takes it 9 s, and many files need the same one."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "onnx_exports"
+    folder.mkdir(exist_ok=True)
+    export = torch.onnx.export
+
+    def exported(module: torch.nn.Module, example: Any, **options: Any) -> Any:
+        key = _key_of(module, example, {name: repr(value) for name, value in options.items()})
+        if key is None:
+            return export(module, example, **options)
+        kept = folder / f"{key}.onnx"
+        return _KeptProgram(kept, None if kept.exists() else export(module, example, **options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", exported)
+        yield

@@ -12,11 +12,13 @@ from encoders.checkpoint import load
 from encoders.export.fusion_check import randomize_batchnorm
 from encoders.precise_batchnorm import precise_batchnorm
 from encoders.registry import SHIPPED_WEIGHTS, build_sam
+from encoders.repvit import RepVitEncoder
 from encoders.sam import Sam
 
 STD = 0.02  # of what was all zeros: position tables, biases
 IMAGES = 2  # for BatchNorm statistics
 CELLS = 8  # of the coarse noise, each way
+ENOUGH_PIXELS = 256  # a side of the noise, where the encoder's computation is the same at every size
 
 
 def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
@@ -44,7 +46,8 @@ def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
                     parameter.normal_(std=STD)
             _scale_branches(sam.image_encoder)
         if any(isinstance(part, _BatchNorm) for part in sam.image_encoder.modules()):
-            sam = precise_batchnorm(sam, [_noise(image_size)])
+            fully_convolutional = isinstance(sam.image_encoder, RepVitEncoder)
+            sam = precise_batchnorm(sam, [_noise(min(image_size, ENOUGH_PIXELS) if fully_convolutional else image_size)])
     if SHIPPED_WEIGHTS["sam_demo"].is_file():
         demo = load("sam_demo", image_size=image_size)
         sam.prompt_encoder.load_state_dict(demo.prompt_encoder.state_dict())
