@@ -103,7 +103,11 @@ def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam
 def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
     """How the cache names the teacher of a job: as it already does, where it was begun with the same one."""
     begun = CacheIdentity.read(Path(job.out))
-    recorded = None if begun is None else begun.teacher_sha256
+    return teacher_facts_as(job, recorded=None if begun is None else begun.teacher_sha256)
+
+
+def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str, str]:
+    """The same where the checksum that the cache has of its teacher is known; see `encoders.tensors_sha256`."""
     return {
         "teacher_name": job.teacher.arch or job.teacher.model,
         "teacher_sha256": encoders.tensors_sha256(job.teacher.model, recorded=recorded),

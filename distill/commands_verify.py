@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import encoders
-from distill.commands_data import CONFIG_FILE, open_teacher, run_share, teacher_facts
+from distill.commands_data import CONFIG_FILE, open_teacher, run_share, teacher_facts_as
 from distill.config import PrecomputeConfig, read_config
 from distill.options import JsonOption, every_few_seconds
 from distill.photos import open_photos
@@ -17,6 +17,7 @@ from distill.place import this_place
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
+from shards.verify import read_usable_lines
 
 SAMPLES = 8
 
@@ -72,7 +73,11 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     cache, place = report.cache, this_place()
     source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=place.device)
     wanted = wanted_identity(
-        source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
+        source,
+        teacher=teacher,
+        **teacher_facts_as(job, recorded=_recorded_teacher(cache)),
+        codec=job.codec,
+        samples_per_shard=job.samples_per_shard,
     )
     before = clear_damaged(report, wanted=wanted)
     run_share(job, source=source, teacher=teacher, place=place)
@@ -105,6 +110,14 @@ def _readable_identity(cache: Path) -> CacheIdentity | None:
         return CacheIdentity.read(cache)
     except InputError:  # a finding, not bad input
         return None
+
+
+def _recorded_teacher(cache: Path) -> str | None:
+    """The checksum that a cache has of its teacher: by `cache.json`, or where that is lost or damaged, by the manifest."""
+    if (identity := _readable_identity(cache)) is not None:
+        return identity.teacher_sha256
+    entries, _ = read_usable_lines(cache)
+    return next((entry.teacher_sha256 for entry in entries.values()), None)
 
 
 def _source(cache: Path) -> tuple[Source | None, str]:

@@ -46,6 +46,19 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in folder.iterdir() if path.name != "progress.jsonl"}
 
 
+@pytest.mark.parametrize("checksum", [encoders.tensors_sha256, encoders.weights_sha256], ids=["tensors", "file"])
+def test_a_cache_json_that_is_damaged_or_lost_is_made_again(run, cache, checksum):
+    """Caches of earlier releases know their teacher by the checksum of its file."""
+    path = cache / "cache.json"
+    for file in (path, cache / "manifest.jsonl"):
+        file.write_text(file.read_text().replace(encoders.tensors_sha256("sam_demo"), checksum("sam_demo")))
+    before = content(cache)
+    path.write_bytes(path.read_bytes()[:50])
+    assert run("cache", "verify", cache, "--repair")[0] == 0 and content(cache) == before
+    path.unlink()
+    assert run("cache", "verify", cache, "--repair")[0] == 0 and content(cache) == before
+
+
 def damage(cache: Path) -> None:
     """A flipped bit in one shard, the end of another gone."""
     data = bytearray((cache / "train-000000.tar").read_bytes())
