@@ -64,7 +64,7 @@ class LocalCache:
             folder.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 pass
-        except OSError as error:
+        except (InputError, OSError) as error:
             raise InputError(f"the local cache {folder} cannot be used: {error}; name a folder that can be written") from error
 
     def open(self, entry: ShardEntry, fill: Callable[[BinaryIO], None], *, wait: bool = True) -> int | None:
@@ -117,9 +117,12 @@ class LocalCache:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as lock:
+        lock = self._open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def _open_whole(self, entry: ShardEntry) -> int | None:
         """The whole shard, held; None where it is not here. One of another size was damaged, and is removed."""
@@ -198,7 +201,7 @@ class LocalCache:
             if match and match["bytes"]:
                 yield _Kept(path, int(match["bytes"]), _modified(path))
             elif match:
-                facts = path.stat()
+                facts = path.lstat()
                 yield _Kept(path, facts.st_size, facts.st_mtime)
 
 
@@ -239,13 +242,13 @@ def _lock(descriptor: int) -> bool:
 
 
 def _evict(path: Path) -> bool:
-    """Remove a file unless a process holds it."""
+    """Remove a file unless a process holds it; whatever else has a shard's name stays."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | PLAIN)
+    except OSError:  # gone meanwhile, a link, or not ours to open
         return False
     try:
-        if not _lock(descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not _lock(descriptor):
             return False
         path.unlink(missing_ok=True)
         return True

@@ -87,6 +87,25 @@ def test_files_of_others_in_the_folder_are_left_alone(tmp_path):
     assert (tmp_path / "sa_000001.tar").stat().st_size == 5000 and len(list(tmp_path.glob("?" * 64 + ".tar"))) == 1
 
 
+def test_links_pipes_and_folders_with_names_of_ours_do_no_harm(tmp_path):
+    thesis, folder = tmp_path / "thesis.txt", tmp_path / "local"
+    thesis.write_text("years of work")
+    folder.mkdir()
+    (folder / f"{'a' * 64}.tar").symlink_to(thesis)
+    os.mkfifo(folder / f"{'b' * 64}.tar")
+    (folder / f"{'c' * 64}.tar").mkdir()
+    (folder / f"{'d' * 64}.tar").symlink_to(tmp_path / "nowhere")
+    local = Counting(folder, limit_bytes=10_000)
+    for content in contents(12):
+        os.close(local.get(content))
+    assert len(list(folder.iterdir())) > 5 and thesis.read_text() == "years of work"
+    (folder / ".lock").unlink()
+    (folder / ".lock").symlink_to(thesis)
+    with pytest.raises(InputError, match=r"\.lock in the local cache cannot be opened"):
+        Counting(folder, limit_bytes=10_000)
+    assert thesis.read_text() == "years of work"
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="the local cache .*file/local cannot be used"):
