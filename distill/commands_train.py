@@ -11,6 +11,7 @@ from distill.config import DistillConfig, read_config
 from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
 from distill.place import this_place
 from encoders.local_folder import check_local_folder
+from shards.kept import NO_ROOM, kept
 
 
 def distill(
@@ -33,7 +34,8 @@ def distill(
         else:
             from distill.loop import distill as run_distill
 
-            run_distill(run)
+            with kept(folder, what="finished checkpoints are kept", causes=NO_ROOM):
+                run_distill(run)
     except KeyboardInterrupt:  # before the first step
         raise typer.Exit(128 + signal.SIGINT) from None
     if this_place().rank == 0:

@@ -14,12 +14,13 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def kept(folder: Path, *, what: str) -> Iterator[None]:
+def kept(folder: Path, *, what: str, causes: tuple[int, ...] = (*NO_ROOM, *NOT_OURS)) -> Iterator[None]:
     """Around work that writes to `folder` and goes on where it was when called again.
 
     Args:
         folder: what the call writes to; named where a failed write does not say its file.
         what: of the work is kept, e.g. "finished shards are kept".
+        causes: error numbers that mean a failed write; where the work also reads files of others, NO_ROOM alone does.
 
     Raises:
         InputError: a write failed; says the file, the reason, the free space, what is kept and what to do.
@@ -30,7 +31,7 @@ def kept(folder: Path, *, what: str) -> Iterator[None]:
         if SAYS in str(error):  # said nearer to the write
             raise
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or cause.errno not in (*NO_ROOM, *NOT_OURS):
+        if not isinstance(cause, OSError) or cause.errno not in causes:
             raise
         message = str(error) if isinstance(error, InputError) else write_failure(Path(cause.filename or folder), cause)
         mend = "make room" if cause.errno in NO_ROOM else "give this user permission to write"

@@ -1,5 +1,6 @@
 """Files of a run folder that are damaged, and places that cannot be written to."""
 
+import errno
 import json
 import os
 import pickle
@@ -20,6 +21,7 @@ from distill.event_file import EventFile
 from distill.monitor import Monitor, append_line, truncate_after
 from distill.run_folder import is_finished, only_process, write_run_json
 from encoders.errors import InputError
+from encoders.files import write_errors
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
 
@@ -104,6 +106,19 @@ def test_a_checkpoint_that_finds_no_room_is_one_message_and_costs_no_earlier_one
         save_checkpoint(tmp_path, step=8, engine=engine, ema=ema, data_id=None, keep=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["step_4"]
+
+
+@pytest.mark.parametrize(("number", "goes_on"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_a_run_that_finds_no_room_says_that_the_same_command_goes_on(command, monkeypatch, tmp_path, number, goes_on):
+    def full(config):
+        with write_errors(config.folder / "checkpoints/step_8"):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("distill.loop.distill", full)
+    code, _, err = command("distill", "--config", "quickstart_repvit_m0_6", "--set", f"out={tmp_path}")
+    assert code == 2 and "step_8 cannot be written" in err
+    words = "or make room there and run the same command again: finished checkpoints are kept"
+    assert (words in err) == goes_on  # a folder without permission may be one that is only read
 
 
 def test_a_state_that_cannot_be_pickled_keeps_its_own_error(tmp_path):
