@@ -147,7 +147,7 @@ class LocalCache:
         if self._whole_path(entry).exists():
             return None
         descriptor = self._open(self._part_path(entry), os.O_RDWR | os.O_CREAT)
-        if _lock(descriptor):
+        if _lock(descriptor) and self._part_path(entry).exists():  # else it became whole between opening and locking
             return descriptor
         os.close(descriptor)
         return None

@@ -13,6 +13,7 @@ from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
+from shards import local_cache
 from shards.local_cache import LocalCache
 from shards.manifest import ShardEntry
 from shards.plan import SampleOrder
@@ -110,6 +111,22 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="the local cache .*file/local cannot be used"):
         LocalCache(tmp_path / "file" / "local", limit_bytes=1)
+
+
+def test_a_shard_that_becomes_whole_between_opening_and_locking_is_read(tmp_path, monkeypatch):
+    local, content, lock = Counting(tmp_path, limit_bytes=5000), contents(1)[0], local_cache._lock
+    part, whole = local._part_path(entry_of(content)), local._whole_path(entry_of(content))
+
+    def another_process_is_done(descriptor):
+        if part.exists():
+            part.write_bytes(content)
+            part.rename(whole)
+        return lock(descriptor)
+
+    monkeypatch.setattr(local_cache, "_lock", another_process_is_done)
+    descriptor = local.get(content)
+    assert os.pread(descriptor, 2000, 0) == content and local.fetched == []
+    os.close(descriptor)
 
 
 def test_what_a_failed_fetch_left_is_continued(tmp_path):
