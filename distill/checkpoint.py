@@ -11,7 +11,7 @@ from typing import Any
 from distill.checkpoint_files import READABLE, STATE, check_readable, read_state, save_state, write_sums
 from distill.checkpoint_state import CheckpointState, check_fits, restore
 from distill.ema import Ema
-from distill.ranks import gather_over_ranks, on_first_rank
+from distill.ranks import on_every_rank, on_first_rank
 from encoders.errors import InputError, InputWarning
 from encoders.files import atomic_path, write_errors
 
@@ -74,10 +74,12 @@ def load_checkpoint(folder: Path, *, engine: Any, ema: Ema, data_id: str | None)
     step = on_first_rank(choose)
     if not step:
         return 0
-    if state is None:  # another rank has checked it
-        state = read_state(folder / f"step_{step}", checked=True)
-    restore(state, engine=engine, ema=ema)
-    gather_over_ranks(None)
+
+    def take() -> None:
+        there = state or read_state(folder / f"step_{step}", checked=True)  # the first rank has read and checked it
+        restore(there, engine=engine, ema=ema)
+
+    on_every_rank(take)
     return step
 
 

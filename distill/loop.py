@@ -17,7 +17,7 @@ from distill.config import DistillConfig
 from distill.ema import Ema
 from distill.engine import World, accumulation, initialize, join_world, micro_batch
 from distill.monitor import Monitor
-from distill.ranks import gather_over_ranks, on_first_rank
+from distill.ranks import gather_over_ranks, on_every_rank, on_first_rank
 from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
 from distill.schedule import lr_factor
 from distill.step import train_step
@@ -57,7 +57,7 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
     """
     batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
     seed_everything(config.seed)
-    task = build_task(config, world=world, batch_size=batch_size)
+    task = on_every_rank(lambda: build_task(config, world=world, batch_size=batch_size))
     steps_per_epoch = -(-task.steps_per_epoch // micro_batches)
     steps = length(config.schedule.model_dump(), steps_per_epoch=steps_per_epoch)
     if on_first_rank(lambda: is_finished(config.folder, steps=steps)):
@@ -81,15 +81,19 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
         keep = config.checkpoint.keep
         save_checkpoint(checkpoints, step=step, engine=engine, ema=ema, data_id=data_id, keep=keep)
 
-    batches = started(task.batches(start_step=start * micro_batches)) if start < steps else iter(())
-    monitor = Monitor(
-        config.folder,
-        start_step=start,
-        steps=steps,
-        samples_per_step=config.global_batch,
-        every_steps=config.log.every_steps,
-        enabled=world.rank == 0,
-    )
+    def begin() -> tuple[Iterator[Any], Monitor]:
+        batches = started(task.batches(start_step=start * micro_batches)) if start < steps else iter(())
+        monitor = Monitor(
+            config.folder,
+            start_step=start,
+            steps=steps,
+            samples_per_step=config.global_batch,
+            every_steps=config.log.every_steps,
+            enabled=world.rank == 0,
+        )
+        return batches, monitor
+
+    batches, monitor = on_every_rank(begin)
     engine.train()
     with EndingSignals() as signals, monitor:
         for step in range(start, steps):
