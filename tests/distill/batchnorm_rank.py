@@ -1,4 +1,4 @@
-"""One of two processes with half of a batch through BatchNorm over ranks: RANK MEETING_FILE BATCH OUT."""
+"""One of two processes with half of each batch through BatchNorm over ranks: RANK MEETING_FILE BATCHES OUT."""
 
 import sys
 from pathlib import Path
@@ -11,18 +11,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from distill.sync_batchnorm import synchronize_batchnorm  # noqa: E402
 
 if __name__ == "__main__":
-    rank, meeting, batch, out = int(sys.argv[1]), *sys.argv[2:]
+    rank, meeting, batches, out = int(sys.argv[1]), *sys.argv[2:]
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    given = torch.load(batch, weights_only=True)
-    norm = BatchNormAct2d(3, act_layer=nn.SiLU) if given["activation"] else nn.BatchNorm2d(3)
-    norm.load_state_dict(given["state"])
-    norm = synchronize_batchnorm(norm, device_type="cpu")
-    x = given["x"].chunk(2)[rank].clone().requires_grad_()
-    y = norm(x)
-    (y * given["upstream"].chunk(2)[rank]).sum().backward()
-    weights = torch.stack([norm.weight.grad, norm.bias.grad])
-    torch.distributed.all_reduce(weights)
-    torch.save({"y": y.detach(), "x_grad": x.grad, "weights": weights, "state": norm.state_dict()}, out)
+    found = []
+    for given in torch.load(batches, weights_only=True):
+        norm = BatchNormAct2d(3, act_layer=nn.SiLU) if given["activation"] else nn.BatchNorm2d(3)
+        norm.load_state_dict(given["state"])
+        norm = synchronize_batchnorm(norm, device_type="cpu")
+        x = given["x"].chunk(2)[rank].clone().requires_grad_()
+        y = norm(x)
+        (y * given["upstream"].chunk(2)[rank]).sum().backward()
+        weights = torch.stack([norm.weight.grad, norm.bias.grad])
+        torch.distributed.all_reduce(weights)
+        found.append({"y": y.detach(), "x_grad": x.grad, "weights": weights, "state": norm.state_dict()})
+    torch.save(found, out)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()  # else gloo's threads may abort the process while it exits

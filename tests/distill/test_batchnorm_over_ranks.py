@@ -14,29 +14,46 @@ from distill.sync_batchnorm import synchronize_batchnorm
 SCRIPT = Path(__file__).with_name("batchnorm_rank.py")
 
 
-@pytest.mark.parametrize("activation", [False, True])
-def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(tmp_path, activation):
+def make_norm(*, activation):
+    return BatchNormAct2d(3, act_layer=nn.SiLU) if activation else nn.BatchNorm2d(3)
+
+
+@pytest.fixture(scope="module")
+def both_ranks(tmp_path_factory):
+    """Without and with an activation: the whole batch, and what each of two ranks made of its half of it."""
+    folder, batches = tmp_path_factory.mktemp("ranks"), [make_batch(activation=activation) for activation in (False, True)]
+    torch.save(batches, folder / "batches.pt")
+    files = [str(folder / f"out{rank}.pt") for rank in (0, 1)]
+    ranks = [
+        subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(folder / "meet"), str(folder / "batches.pt"), file])
+        for rank, file in enumerate(files)
+    ]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    seen = [torch.load(file, weights_only=True) for file in files]
+    return {batch["activation"]: (batch, ours) for batch, *ours in zip(batches, *seen, strict=True)}
+
+
+def make_batch(*, activation):
     torch.manual_seed(0)
     x = torch.randn(4, 3, 5, 7) * torch.tensor([1.0, 0.1, 4.0]).view(3, 1, 1)
     x[2:] += 1.5  # the ranks' own statistics differ
     x[:, 1] += 100  # a mean far above the spread
     upstream = torch.randn(4, 3, 5, 7)
-    norm = (BatchNormAct2d(3, act_layer=nn.SiLU) if activation else nn.BatchNorm2d(3)).double()
+    norm = make_norm(activation=activation)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
-    state = {name: v.float() if v.is_floating_point() else v for name, v in norm.state_dict().items()}
-    torch.save({"x": x, "upstream": upstream, "state": state, "activation": activation}, tmp_path / "batch.pt")
-    files = [str(tmp_path / f"out{rank}.pt") for rank in (0, 1)]
-    ranks = [
-        subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(tmp_path / "meet"), str(tmp_path / "batch.pt"), file])
-        for rank, file in enumerate(files)
-    ]
-    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    return {"x": x, "upstream": upstream, "state": norm.state_dict(), "activation": activation}
 
-    whole = x.double().requires_grad_()
+
+@pytest.mark.parametrize("activation", [False, True])
+def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(both_ranks, activation):
+    batch, seen = both_ranks[activation]
+    norm = make_norm(activation=activation)
+    norm.load_state_dict(batch["state"])
+    norm.double()
+    whole = batch["x"].double().requires_grad_()
     y = norm(whole)
-    (y * upstream).sum().backward()
-    seen = [torch.load(file, weights_only=True) for file in files]
+    (y * batch["upstream"]).sum().backward()
     close = {"rtol": 1e-4, "atol": 1e-4, "check_dtype": False}
     torch.testing.assert_close(torch.cat([s["y"] for s in seen]), y.detach(), **close)
     torch.testing.assert_close(torch.cat([s["x_grad"] for s in seen]), whole.grad, **close)

@@ -1,6 +1,7 @@
 """Packages offer their names without importing what is behind them until it is asked for."""
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -35,14 +36,36 @@ def test_the_packages_alone_do_not_import_torch():
     assert printed(f"import sys, {', '.join(PACKAGES)}; print('torch' in sys.modules)") == "False"
 
 
-def test_a_file_does_not_hide_the_function_of_its_name():
+@pytest.fixture(scope="module")
+def asked():
+    """What a fresh interpreter found; one for all, as importing torch takes it seconds."""
+    return json.loads(
+        printed("""
+import json, sys
+import encoders
+registry = encoders.registry.__name__
+import shards.precompute, shards.verify
+from shards import precompute, verify
+for package in ("encoders", "shards", "eval_zeroshot"):
+    exec(f"from {package} import *")
+print(json.dumps({
+    "registry": registry, "callable": callable(precompute) and callable(verify), "deepspeed": "deepspeed" in sys.modules,
+}))
+""")
+    )
+
+
+def test_a_file_does_not_hide_the_function_of_its_name(asked):
     """`import shards.precompute` would otherwise make `shards.precompute` the file."""
-    code = "import shards.precompute, shards.verify; from shards import precompute, verify; print(callable(precompute))"
-    assert printed(code) == "True"
+    assert asked["callable"]
 
 
-def test_files_of_a_package_are_attributes_as_they_always_were():
-    assert printed("import encoders; print(encoders.registry.__name__)") == "encoders.registry"
+def test_files_of_a_package_are_attributes_as_they_always_were(asked):
+    assert asked["registry"] == "encoders.registry"
+
+
+def test_deepspeed_is_not_imported_with_what_the_packages_export(asked):
+    assert not asked["deepspeed"]
 
 
 def test_a_name_that_was_put_in_place_of_an_export_stays(monkeypatch):

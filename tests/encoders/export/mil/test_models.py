@@ -46,6 +46,7 @@ def demo():
     return encoders.load("sam_demo", image_size=64)
 
 
+@pytest.mark.slow  # 9 s; test_coreml.py does it in half precision
 def test_an_encoder_in_float32_agrees_with_torch_to_five_digits(demo, save_model, photo):
     from encoders.export.formats.coreml import convert_encoder
 
