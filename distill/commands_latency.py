@@ -14,7 +14,7 @@ from distill.eval_group import OptionsMean
 from encoders.errors import InputError
 from encoders.files import atomic_path, write_errors
 from eval_zeroshot import read_results
-from eval_zeroshot.latency import LabSettings, Pace, append_rows, latency_grids, read_latencies, run_lab
+from eval_zeroshot.latency import LabSettings, LatencyRow, Pace, append_rows, latency_grids, read_latencies, run_lab
 from eval_zeroshot.latency.needs import check_installed
 from eval_zeroshot.latency.output import check_output_file
 from eval_zeroshot.latency.row_files import check_appendable
@@ -117,12 +117,23 @@ def run(
     )
     check_installed(models, settings.runtimes)
     check_appendable(out)
+
+    def show(found: list[LatencyRow]) -> None:
+        if json_:
+            print(json.dumps([row.model_dump(mode="json") for row in found], allow_nan=False))
+        else:
+            write_table(latency_grids(found, published=False), kind="terminal", rows=found)
+
+    def keep(found: list[LatencyRow]) -> None:
+        try:
+            append_rows(out, found)
+        except InputError:  # minutes of measuring must not be lost to a full disk
+            show(found)
+            raise
+
     with stopped_like_an_interrupt():
-        rows = run_lab(models, settings, keep=lambda found: append_rows(out, found), say=_say)
-    if json_:
-        print(json.dumps([row.model_dump(mode="json") for row in rows], allow_nan=False))
-    else:
-        write_table(latency_grids(rows, published=False), kind="terminal", rows=rows)
+        rows = run_lab(models, settings, keep=keep, say=_say)
+    show(rows)
     if any(row.how == "failed" for row in rows):
         raise typer.Exit(FAILED)
 

@@ -158,6 +158,8 @@ def test_a_full_disk_is_reported_with_its_free_space(command, tmp_path, monkeypa
     monkeypatch.setattr(commands_latency, "run_lab", lambda models, settings, *, keep, say: keep([row()]))
     code, _, err = command(*SMALL, "--out", tmp_path / "latency.jsonl")
     assert code == 2 and "latency.jsonl cannot be written (No space left on device, " in err
+    code, printed, err = command(*SMALL, "--json", "--out", tmp_path / "latency.jsonl")
+    assert code == 2 and [one["model"] for one in json.loads(printed)] == [row().model], "what was measured is printed"
 
 
 def test_a_runtime_that_is_not_installed_names_its_extra(command, tmp_path, monkeypatch):
