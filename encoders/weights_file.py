@@ -91,8 +91,9 @@ def _read_file(path: Path) -> WeightsFile:
     elif head.startswith((ZIP_START, PICKLE_START)):
         file = WeightsFile(name=str(path), tensors=read_torch(path, zipped=head.startswith(ZIP_START)))
     else:
+        hint = f"; eval takes a model written in Python as {path.stem}:FUNCTION" if path.suffix == ".py" else ""
         raise InputError(
-            f"{path} is no checkpoint: expected a safetensors or a PyTorch file ({path.stat().st_size} bytes)"
+            f"{path} is no checkpoint: expected a safetensors or a PyTorch file ({path.stat().st_size} bytes){hint}"
         )
     if not file.verified:
         check_values(file.tensors, name=file.name)

@@ -149,6 +149,11 @@ def test_no_checkpoint_at_all(tmp_path, content):
     assert "is no checkpoint" in message(tmp_path / "m.pt", arch="repvit_m0_6")
 
 
+def test_a_python_file_is_told_how_eval_takes_it(tmp_path):
+    (tmp_path / "mine.py").write_text("def build(): ...")
+    assert "eval takes a model written in Python as mine:FUNCTION" in message(tmp_path / "mine.py")
+
+
 @pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3}, torch.zeros(3)])
 def test_a_pytorch_file_without_weights(tmp_path, content):
     torch.save(content, tmp_path / "m.pt")
