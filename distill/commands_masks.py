@@ -39,7 +39,7 @@ def masks(
 
     The masks are those of segment-anything's automatic mask generation with the same settings and no crops. Ranks of a
     launcher share the photos. A photo that cannot be read is named and left out, and the command then returns 1. Photos in
-    which nothing was found are asked again when the settings change.
+    which nothing was found are asked again when the settings change; where masks were found, other settings need another --out.
 
     Example: repvit-sam masks --model sam_demo --photos sample:val --out my_masks --points 16 --min-iou 0.5 --min-stability 0.6
     --overlays my_overlays
@@ -69,7 +69,9 @@ def masks(
     else:
         kept = f", {counted(found['kept'], 'photo')} there already" if found["kept"] else ""
         without = f"; no mask in {counted(found['without'], 'photo')}" if found["without"] else ""
-        print(f"{counted(found['written'], 'photo')} with {counted(found['masks'], 'mask')} written to {out}{kept}{without}")
+        failed = f"; {counted(len(found['failed']), 'photo')} left out" if found["failed"] else ""
+        written = f"{counted(found['written'], 'photo')} with {counted(found['masks'], 'mask')} written to {out}"
+        print(f"{written}{kept}{without}{failed}")
     if found["failed"]:
         raise typer.Exit(1)
 

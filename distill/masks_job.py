@@ -31,6 +31,15 @@ KEPT = 0.8  # of the highest predicted IoU and stability of a photo: thresholds 
 ID_BITS = 48  # of a photo's number; a mask's number has 14 bits more, for up to 4096 points with three masks each
 MAX_BYTES = 2**28  # of a photo's masks; 4096 points give some 10 MB
 OVERLAY_PIXELS = 1600  # long side of a picture with masks
+OPTIONS = {  # of `repvit-sam masks`, by the name a file keeps them under
+    "image_size": "--image-size",
+    "budget": "--budget",
+    "points_per_side": "--points",
+    "pred_iou_thresh": "--min-iou",
+    "stability_score_thresh": "--min-stability",
+    "box_nms_thresh": "--nms",
+    "min_mask_region_area": "--min-area",
+}
 Say = Callable[..., None]
 
 
@@ -179,6 +188,8 @@ def kept_record(path: Path, maker: dict[str, Any]) -> dict[str, Any] | None:
     if differ and not annotations:
         return None
     if differ:
-        changes = ", ".join(f"{name} {other.get(name)} there and {maker[name]} now" for name in differ)
-        raise InputError(f"{path} was made otherwise: {changes}. Choose another folder, or delete the file to make it anew")
+        changes = ", ".join(f"{OPTIONS.get(name, name)} {other.get(name)} there and {maker[name]} now" for name in differ)
+        raise InputError(
+            f"{path} was made otherwise: {changes}. Give --out another folder, or delete the file to make only this photo anew"
+        )
     return {"annotations": annotations}

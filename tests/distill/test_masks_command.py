@@ -63,7 +63,9 @@ def test_the_same_command_continues_and_another_one_is_refused(masks, photos, tm
     assert code == 0 and path.read_bytes() == first
     assert json.loads(out) | {"masks": 0} == {"written": 1, "kept": 1, "masks": 0, "failed": {}, "without": 0}
     code, _, err = masks(*arguments, "--budget", 4)
-    assert code == 2 and "budget None there and 4 now" in err and "another folder" in err
+    assert code == 2 and "made otherwise: --budget None there and 4 now. Give --out another folder" in err
+    code, _, err = masks(*arguments, "--min-iou", 0.3, "--min-stability", 0.4, "--nms", 0.5, "--min-area", 3, "--points", 2)
+    assert code == 2 and all(name in err for name in ("--min-iou", "--min-stability", "--nms", "--min-area", "--points"))
 
 
 def test_one_photo_under_a_budget(masks, photos, tmp_path):
@@ -80,6 +82,8 @@ def test_a_broken_photo_is_named_and_the_others_are_done(masks, photos, tmp_path
     assert code == 1
     assert list(json.loads(out)["failed"]) == ["c.jpg"] and "c.jpg" in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.json", "more_a.json"]
+    code, out, _ = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS)
+    assert code == 1 and "2 photos there already; 1 photo left out" in out
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_another_photo_of_the_same_name_is_noticed(masks, photos, tmp_path):
     assert masks(*arguments)[0] == 0
     Image.new("RGB", (50, 90)).save(photos / "b.png")
     code, _, err = masks(*arguments)
-    assert code == 2 and "b.json was made otherwise: image_sha256" in err and "delete the file to make it anew" in err
+    assert code == 2 and "b.json was made otherwise: image_sha256" in err and "delete the file to make only this photo" in err
 
 
 def test_photos_without_a_mask_are_told_what_to_lower_and_are_not_done(masks, photos, tmp_path):
