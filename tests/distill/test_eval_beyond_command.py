@@ -35,7 +35,7 @@ def test_all_of_them_stand_in_one_table(command, folders, tmp_path):
     for suite, options in folders.items():
         files.append(tmp_path / f"{suite}.jsonl")
         code, out, err = command(
-            "eval", "-m", "sam_demo", "--image-size", 256, "--baselines", "-s", suite, *options, "--out", files[-1], "--json"
+            "eval", "-m", "sam_demo", "--image-size", 128, "--baselines", "-s", suite, *options, "--out", files[-1], "--json"
         )
         assert code == 0, err
         model, baseline = [json.loads(line) for line in out.splitlines()]

@@ -41,12 +41,21 @@ def row(**changes):
     return LatencyRow(**(fields | changes))
 
 
+def test_a_small_model_in_two_runtimes(command, tmp_path):
+    measure_small(command, tmp_path, runtimes=["torch", *here("onnxruntime")])
+
+
+@pytest.mark.slow  # 18 s: a process for each runtime
 def test_a_small_model_in_every_runtime_that_is_here(command, tmp_path):
-    runtimes = list(TORCH)
-    if installed("onnx", "onnxscript", "onnxruntime"):
-        runtimes.append("onnxruntime")
-    if installed("openvino"):
-        runtimes.append("openvino")
+    measure_small(command, tmp_path, runtimes=[*TORCH, *here("onnxruntime", "openvino")])
+
+
+def here(*runtimes):
+    needs = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
+    return [name for name in runtimes if installed(*needs[name])]
+
+
+def measure_small(command, tmp_path, *, runtimes):
     out = tmp_path / "latency.jsonl"
     words = [*SMALL, *options("--runtime", runtimes), "--baseline", "repvit_m0_6", "--batch", 3, "--batch-seconds", 0.01]
     code, printed, err = command(*words, "--json", "--out", out)

@@ -78,7 +78,7 @@ def same(ours, theirs):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"points_per_side": 16},
+        {"points_per_side": 13},
         {"points_per_side": 9, "pred_iou_thresh": 0.6, "stability_score_thresh": 0.8, "stability_score_offset": 0.7},
         {"points_per_side": 6, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9},
     ],
@@ -91,7 +91,7 @@ def test_the_masks_are_segment_anythings(demo, photo, settings):
 
 def test_small_holes_and_pieces_go_as_there(demo, photo):
     pytest.importorskip("cv2")
-    settings = {"points_per_side": 8, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5, "min_mask_region_area": 60}
+    settings = {"points_per_side": 6, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5, "min_mask_region_area": 60}
     ours, theirs = both(demo, photo, **settings)
     assert len(ours) > 2
     same(ours, theirs)

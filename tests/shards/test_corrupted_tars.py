@@ -115,9 +115,9 @@ def outcomes(folder: Path, seeds: range) -> Counter[str]:
 
 
 @pytest.mark.filterwarnings("ignore")  # PIL says what it skips
-def test_a_hundred_damaged_tars(tmp_path):
-    count = outcomes(tmp_path, range(100))
-    assert min(count["cached"], count["tars with bad photos"]) > 30, count
+def test_forty_damaged_tars(tmp_path):
+    count = outcomes(tmp_path, range(40))
+    assert min(count["cached"], count["tars with bad photos"]) > 12, count
 
 
 @pytest.mark.slow

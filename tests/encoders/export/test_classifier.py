@@ -1,6 +1,7 @@
 """RepViT's ImageNet networks as Core ML packages, from files with the original's names."""
 
 import argparse
+import copy
 import errno
 import hashlib
 import json
@@ -143,8 +144,14 @@ def test_a_package_that_computes_something_else_is_not_left(small, export_photos
 PACKAGE, REPORT = "repvit_m0_6_64.mlpackage", "repvit_m0_6_64.json"
 
 
+@pytest.fixture(scope="module")
+def loaded(small):
+    _, path = small
+    return load_classifier("repvit_m0_6", path)
+
+
 @pytest.fixture
-def export(small, export_photos, tmp_path, monkeypatch):
+def export(small, loaded, export_photos, tmp_path, monkeypatch):
     """Export M0.6 to `tmp_path/a/out` without Core ML: the package holds one file with a given text."""
     _, path = small
 
@@ -156,6 +163,7 @@ def export(small, export_photos, tmp_path, monkeypatch):
                 raise error
 
         facts = {"logits_error": 0.0, "same_class": 1.0, "runtime": text, "how": "interpreted"}
+        monkeypatch.setattr(classifier, "load_classifier", lambda *_: copy.deepcopy(loaded))
         monkeypatch.setattr(classifier, "write_classifier", write)
         monkeypatch.setattr(classifier, "compare_logits", lambda *_, **__: facts)
         out, photos = tmp_path / "a" / "out", [export_photos[0].image]
