@@ -101,7 +101,7 @@ def test_a_codec_below_its_gate_is_refused_with_the_figure_and_nothing_is_begun(
     folder = photo_folder(3)
     (folder / "p000.jpg").write_bytes(b"junk")  # the gate looks at good photos
     with pytest.raises(InputError) as caught:
-        shards_standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5)
+        shards_standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5, codec_gate=True)
     assert all(word in str(caught.value) for word in (*words, "codec int4 loses too much", "codec_gate"))
     assert "on 2 photos" in str(caught.value) and not (tmp_path / "out").exists()
     made = shards_standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5, codec_gate=False)
@@ -110,9 +110,9 @@ def test_a_codec_below_its_gate_is_refused_with_the_figure_and_nothing_is_begun(
 
 def test_a_cache_that_is_begun_is_not_measured_again(tmp_path, photo_folder, monkeypatch):
     folder = photo_folder(6)
-    shards_standin.run(folder, tmp_path / "out", codec="int8")
+    shards_standin.run(folder, tmp_path / "out", codec="int8", codec_gate=True)
     monkeypatch.setattr(shards.CODECS["int8"], "gate", Gate(mask_iou=2.0, relative_mse=0.0, instead=None), raising=False)
-    assert shards_standin.run(folder, tmp_path / "out", codec="int8").shards_made == 0
+    assert shards_standin.run(folder, tmp_path / "out", codec="int8", codec_gate=True).shards_made == 0
 
 
 def test_an_int4_cache_trains_as_an_int8_cache_does(tmp_path, photo_folder):
