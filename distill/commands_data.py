@@ -22,6 +22,7 @@ from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummar
 from shards import precompute as run_precompute
 from shards.kept import kept
 from shards.progress import progress_text, samples_text
+from shards.quarantine import QUARANTINE_FILE
 from shards.views import photo_key
 
 CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
@@ -56,6 +57,8 @@ def precompute(
         if place.rank != 0:
             return
         facts = summary_facts(summary, views=job.source.views)
+    if facts.get("quarantined"):
+        facts["quarantine"] = str(Path(job.out) / QUARANTINE_FILE)
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 

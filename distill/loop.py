@@ -24,6 +24,7 @@ from distill.step import train_step
 from distill.stopping import EndingSignals, signals_wait
 from distill.task import Task
 from encoders.errors import InputError
+from encoders.words import counted
 from shards.plan import ORDER_VERSION
 
 
@@ -75,6 +76,8 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
         earlier = length(before["schedule"], steps_per_epoch=steps_per_epoch) if before else steps
         if earlier != steps:
             say(new_length_note(config, step=start, earlier=earlier, steps=steps), world=world)
+    if start < steps <= config.schedule.warmup_steps:
+        say(short_run_note(config, steps=steps), world=world)
     on_first_rank(lambda: claim_run(config))
 
     def save(step: int) -> None:
@@ -123,6 +126,16 @@ def new_length_note(config: DistillConfig, *, step: int, earlier: int, steps: in
     return (
         f"note: {config.folder} was begun with {earlier} steps and goes on to {steps}: from step {step + 1} on the learning "
         f"rate is that of a run of {steps} steps, so it goes from {last:.2e} to {following:.2e} now"
+    )
+
+
+def short_run_note(config: DistillConfig, *, steps: int) -> str:
+    """What becomes of the learning rate of a run that ends before its warm-up does."""
+    highest = config.optim.lr * factor_at(config, step=steps - 1, steps=steps)
+    return (
+        f"note: the warm-up of {counted(config.schedule.warmup_steps, 'step')} is no shorter than the run of "
+        f"{counted(steps, 'step')}, so the learning rate reaches {highest:.2e} of {config.optim.lr:.2e} and never falls. For a "
+        f"short run begin anew with a shorter one, e.g. --set schedule.warmup_steps={steps // 10}"
     )
 
 

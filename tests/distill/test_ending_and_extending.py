@@ -80,6 +80,13 @@ def test_a_finished_run_goes_on_to_more_steps_and_says_what_becomes_of_the_learn
         go_on(folder, *out, "schedule.steps=12")
 
 
+def test_a_run_that_ends_within_its_warm_up_says_so(run, capsys):
+    folder, out = run
+    (folder / "config.yaml").write_text((folder / "config.yaml").read_text().replace("warmup_steps: 2", "warmup_steps: 20"))
+    go_on(folder, *out, "schedule.steps=14")
+    assert "warm-up of 20 steps is no shorter than the run of 14 steps, so the learning rate reaches" in capsys.readouterr().err
+
+
 def test_fewer_steps_than_are_done_are_refused(run):
     folder, out = run
     (folder / "run.json").unlink()

@@ -79,6 +79,19 @@ def test_photos_and_views_are_counted_apart(job, tmp_path, command):
     assert (facts["photos"], facts["views"], facts["samples"], facts["quarantined"]) == (3, 2, 6, 0)
 
 
+def test_photos_left_out_are_counted_and_their_list_is_named(job, tiny_cache, tmp_path, command):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("p01.jpg", "p02.jpg"):
+        (photos / name).write_bytes((tiny_cache.parent / "photos" / name).read_bytes())
+    (photos / "notes.jpg").write_text("not a photo")
+    settings = (f"source.path={photos}", "codec_gate=false", "max_bad_fraction=0.5")
+    code, out, error = command("precompute", "--config", job, *(word for one in settings for word in ("--set", one)))
+    assert code == 0, error
+    listed = tmp_path / "cache" / "quarantine.jsonl"
+    assert "quarantined: 1\n" in out and f"quarantine: {listed}\n" in out and "notes.jpg" in listed.read_text()
+
+
 def test_a_url_is_refused_before_anything_is_loaded_and_makes_no_folder(job, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in (("--set", "out=s3://bucket/cache"), ("--set", "out=s3://bucket/cache", "--dry-run")):
