@@ -51,7 +51,8 @@ def prompts_to_frame(
     if boxes is not None:
         boxes = as_array(boxes, "boxes")
         if boxes.ndim != 2 or boxes.shape[1] != 4:
-            raise InputError(f"boxes must be (P, 4) xyxy, got {boxes.shape}")
+            hint = "; for one box pass [[x0, y0, x1, y1]]" if boxes.shape == (4,) else ""
+            raise InputError(f"boxes must be (P, 4) xyxy, got {boxes.shape}{hint}")
         corners = check_finite(boxes, name="boxes")
         check_near(corners.reshape(-1, 2, 2), name="boxes", shape=shape)
         scaled["boxes"] = scale_boxes(corners, shape=shape, image_size=image_size)

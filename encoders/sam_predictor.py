@@ -105,6 +105,11 @@ class SamPredictor:
             InputError: no image is set; no prompt is given, which segment-anything would answer with masks of nothing; one has
                 another shape or type, or values as in `encoders.Predictor.predict`.
         """
+        if point_coords is None and point_labels is None and box is None and mask_input is None:
+            raise InputError("no prompt given; pass point_coords with point_labels, box, or mask_input")
+        if (point_coords is None) != (point_labels is None):
+            given, missing = ("point_coords", "point_labels") if point_labels is None else ("point_labels", "point_coords")
+            raise InputError(f"{given} without {missing}; expected point_coords (N, 2) xy with point_labels (N,), 1 or 0 each")
         side = self.model.image_size // MASK_STRIDE
         points = _shaped(point_coords, "point_coords", (None, 2))
         corners = None if box is None else as_array(box, "box")

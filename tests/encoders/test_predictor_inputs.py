@@ -66,7 +66,7 @@ def test_a_stored_embedding_answers_like_the_photo(sam, photo, predictor):
     ("prompt", "text"),
     [
         ({}, "no prompt"),
-        ({"boxes": np.zeros(4)}, r"\(P, 4\)"),
+        ({"boxes": np.zeros(4)}, r"\(P, 4\) xyxy, got \(4,\); for one box pass \[\[x0, y0, x1, y1\]\]"),
         ({"boxes": np.zeros((2, 3))}, r"\(P, 4\)"),
         ({"points": np.zeros((1, 2, 2))}, r"labels \(P, N\), got \(1, 2, 2\) and None"),
         ({"points": np.zeros((2, 2)), "labels": np.ones(2)}, r"points must be \(P, N, 2\)"),

@@ -108,9 +108,10 @@ def test_an_image_can_be_forgotten(sam, photo):
 @pytest.mark.parametrize(
     ("prompt", "text"),
     [
-        ({}, "no prompt given"),
+        ({}, "no prompt given; pass point_coords with point_labels, box, or mask_input"),
         ({"point_coords": POINTS[None], "point_labels": LABELS}, r"point_coords must be \(N, 2\), got \(1, 2, 2\)"),
-        ({"point_coords": POINTS}, r"with labels"),
+        ({"point_coords": POINTS}, r"point_coords without point_labels; expected point_coords \(N, 2\)"),
+        ({"point_labels": LABELS}, r"point_labels without point_coords; expected"),
         ({"point_coords": POINTS, "point_labels": LABELS[:1]}, r"point_labels must be \(2,\), got \(1,\)"),
         ({"box": np.stack([BOX, BOX])}, r"box must be \(4,\), got \(2, 4\); for several prompts"),
         ({"box": [[1, 2], [3]]}, "box cannot be made a numpy array"),
