@@ -13,6 +13,7 @@ from pathlib import Path
 from encoders.errors import InputError, MissingExtra
 
 FULL_BYTES = 2**20  # free on a disk that is called full
+UNSIZED_BYTES = 2**16  # read of a file that states no size
 
 
 @contextmanager
@@ -102,7 +103,8 @@ def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
         if facts.st_size > max_bytes:
             raise InputError(f"{name} has {facts.st_size} bytes; at most {max_bytes} are read")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(facts.st_size)  # which makes room for so many bytes before it reads
+            # read() makes room for so many bytes before it reads; files of /proc state no size
+            return file.read(facts.st_size or min(max_bytes, UNSIZED_BYTES))
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error.strerror})") from error
     finally:
