@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("weights", ["sam_demo", pytest.param("random", marks=pytest.mark.slow)])  # 7 s
+@pytest.mark.slow  # 7 s each: a process of its own
+@pytest.mark.parametrize("weights", ["sam_demo", "random"])
 def test_the_decoders_benchmark(weights):
     command = [sys.executable, "-m", "benchmarks.decode", "--json", "--image-size", "128", "--rounds", "1", "--boxes", "3"]
     command += ["--weights", weights, "--threads", "1"]

@@ -42,7 +42,7 @@ def row(**changes):
 
 
 def test_a_small_model_in_two_runtimes(command, tmp_path):
-    measure_small(command, tmp_path, runtimes=["torch", *here("onnxruntime")])
+    measure_small(command, tmp_path, runtimes=["torch", "torch_fused"])
 
 
 @pytest.mark.slow  # 18 s: a process for each runtime

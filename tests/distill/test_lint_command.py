@@ -62,6 +62,7 @@ def small_package(tmp_path):
     return tmp_path / "Small.mlpackage"
 
 
+@pytest.mark.slow  # 7 s: a model is converted
 def test_a_package_and_a_model_are_linted_side_by_side(lint, small_package):
     code, out, err = lint("--package", small_package, "--untrained", "repvit_m0_6", "--image-size", 64, "--json")
     assert code == 0, err

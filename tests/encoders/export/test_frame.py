@@ -11,7 +11,7 @@ from encoders.export.certifying import contract_image
 from encoders.export.frame import FramedEncoder, crop, fits, frame_of, parse_aspect
 from encoders.export.opened import open_export
 from encoders.export.untrained import untrained_subject
-from tests.encoders.export.conftest import photo
+from tests.encoders.export.conftest import PlainFormat, PlainRuntime, photo
 
 SIZE = 256
 
@@ -80,19 +80,34 @@ def relative_error(sam, image, *, frame):
     return float(torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected))
 
 
-def test_a_rectangle_is_exported_certified_and_opened(student, photos, tmp_path):
-    pytest.importorskip("onnxruntime")
-    import onnx
+class KeptFormat(PlainFormat):
+    """Asks the very model that it was given, in PyTorch."""
 
-    out = tmp_path / "out"
-    request = ExportRequest(sam=student, out=out, format="onnx", samples=photos, weights="fresh", trained=False, aspect="3:2")
+    kept: encoders.Sam
+
+    def write(self, sam, folder, *, precision):
+        self.kept = sam
+        (folder / "model.txt").write_text("in memory")
+
+    def open(self, folder, *, image_size, precision, threads=None):
+        return PlainRuntime(self.kept)
+
+
+@pytest.fixture
+def kept_format(monkeypatch):
+    made = KeptFormat()
+    for module in ("job", "opened"):
+        monkeypatch.setattr(f"encoders.export.{module}.find_maker", lambda *, format, target: made)
+
+
+def export_a_rectangle(student, photos, out, *, name):
+    """Export for 3:2, certify, open and ask again."""
+    request = ExportRequest(sam=student, out=out, format=name, samples=photos, weights="fresh", trained=False, aspect="3:2")
     made = export_model(request)
     assert made.frame == [192, 256] and "192 x 256" in made.padding and set(made.photos) == {"wide", "wider"}
     assert made.runtimes[0].measures.iou_photo_min >= 0.999 and made.runtimes[0].measures.embedding_relative_error < 1e-5
     expected = max(relative_error(student, sample.image, frame=(192, 256)) for sample in photos[:2])
     assert made.no_padding.embedding_relative_error == pytest.approx(expected, rel=1e-3) and expected > 0.01
-    (given,) = onnx.load(out / "encoder.onnx").graph.input
-    assert [side.dim_value for side in given.type.tensor_type.shape.dim] == [1, 3, 192, 256]
     assert read_certificate(out) == made
     assert verify_export(out, photos).runtime.measures.iou_photo_min >= 0.999
 
@@ -103,6 +118,20 @@ def test_a_rectangle_is_exported_certified_and_opened(student, photos, tmp_path)
     assert torch.allclose(predictor.embedding, unpadded.embedding, atol=1e-4)  # its own rectangle is just this frame
     with pytest.raises(InputError, match="does not fit"):
         predictor.set_image(photos[2].image)
+
+
+def test_a_rectangle_is_exported_certified_and_opened(kept_format, student, photos, tmp_path):
+    export_a_rectangle(student, photos, tmp_path / "out", name="plain")
+
+
+@pytest.mark.slow  # 22 s
+def test_onnx_takes_the_rectangle(student, photos, tmp_path):
+    pytest.importorskip("onnxruntime")
+    import onnx
+
+    export_a_rectangle(student, photos, tmp_path / "out", name="onnx")
+    (given,) = onnx.load(tmp_path / "out" / "encoder.onnx").graph.input
+    assert [side.dim_value for side in given.type.tensor_type.shape.dim] == [1, 3, 192, 256]
 
 
 @pytest.mark.slow  # half a minute a format

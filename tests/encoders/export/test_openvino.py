@@ -107,6 +107,7 @@ def test_a_damaged_file_is_named(folder, tmp_path, name, damage):
         OpenVinoFormat().open(tmp_path, image_size=64, precision="fp32")
 
 
+@pytest.mark.slow  # 5 s: a process of its own
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does OpenVINO set an alternative signal stack")
 def test_the_process_survives_signals_after_a_model_was_closed(folder):
     script = """
