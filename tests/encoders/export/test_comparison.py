@@ -117,6 +117,9 @@ def test_random_weights_are_held_to_numbers_rather_than_to_outlines():
     assert random.iou_mean == 0.95 and random.embedding_relative_error == trained.embedding_relative_error
     assert thresholds_for("fp32", trained=False) == thresholds_for("fp32")
     assert thresholds_for("palette4", trained=False) == thresholds_for("palette4")  # which ask for less
+    deep, deep_random = (thresholds_for("fp16", layers=217, trained=given) for given in (True, False))
+    assert deep.embedding_relative_error < deep_random.embedding_relative_error == pytest.approx(1.2e-3 * 217**0.5)
+    assert (deep.score_max_difference, deep_random.score_max_difference) == (0.005, 0.01)
 
 
 def test_a_deep_encoder_may_round_more_in_fp16_alone():
