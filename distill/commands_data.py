@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,8 +57,7 @@ def precompute(
         if place.rank != 0:
             return
         facts = summary_facts(summary, views=job.source.views)
-    if facts.get("quarantined"):
-        facts["quarantine"] = str(Path(job.out) / QUARANTINE_FILE)
+    facts |= quarantine_list(facts, folder=Path(job.out))
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
@@ -161,6 +160,11 @@ def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
     if views > 1:
         photos = len({photo_key(key) for entry in Manifest.read(folder).entries for key in entry.keys})
     return {"photos": photos, "views": views, "samples": samples}
+
+
+def quarantine_list(facts: Mapping[str, Any], *, folder: Path) -> dict[str, str]:
+    """Where the photos that a cache leaves out are named with their reasons; nothing where there are none."""
+    return {"quarantine": str(folder / QUARANTINE_FILE)} if facts.get("quarantined") else {}
 
 
 def cache_facts(folder: Path, *, views: int) -> dict[str, Any]:

@@ -20,6 +20,9 @@ LAYOUT = torch.channels_last  # of the images, which every layer follows: a step
 class EmbeddingTask:
     """Distil an image encoder.
 
+    The teacher's checkpoint, which may have gigabytes, is read and compared with the cache on the first rank alone. Tasks are
+    built by `on_every_rank`, so that all ranks end where it is the wrong one.
+
     Args:
         config: a run whose stage is "embedding".
         batch_size: photos a step of this rank.
@@ -45,11 +48,9 @@ class EmbeddingTask:
             local_cache_bytes=int(config.data.local_cache_gib * 2**30),
         )
         self.manifest: Manifest | None = self.loader.manifest
-        teacher = config.teacher
+        self.manifest.require(image_size=config.model.image_size)
         # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
-        self._decoder = teacher_decoder(teacher) if rank == 0 else None
-        sha256 = encoders.tensors_sha256(teacher.model, recorded=self.manifest.identity.teacher_sha256)
-        self.manifest.require(teacher_sha256=sha256, image_size=config.model.image_size)
+        self._decoder = checked_decoder(config.teacher, manifest=self.manifest) if rank == 0 else None
         self.steps_per_epoch = self.loader.steps_per_epoch
         torch.manual_seed(config.seed)
         self.module = starting_student(config)
@@ -77,6 +78,18 @@ class EmbeddingTask:
         sam.mask_decoder.load_state_dict(mask_decoder)
         sam.prompt_encoder.load_state_dict(prompt_encoder)
         encoders.save_run_weights(sam, folder)
+
+
+def checked_decoder(teacher: TeacherConfig, *, manifest: Manifest) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """`teacher_decoder` of the teacher that made a cache.
+
+    Raises:
+        InputError: it cannot be loaded, or another one made the cache.
+    """
+    decoder = teacher_decoder(teacher)
+    sha256 = encoders.tensors_sha256(teacher.model, recorded=manifest.identity.teacher_sha256)
+    manifest.require(teacher_sha256=sha256)
+    return decoder
 
 
 def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

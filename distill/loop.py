@@ -3,7 +3,7 @@
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
@@ -59,6 +59,9 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
     batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
     seed_everything(config.seed)
     task = on_every_rank(lambda: build_task(config, world=world, batch_size=batch_size))
+    data_id = data_identity(task)
+    data_ids = gather_over_ranks(data_id)
+    on_first_rank(lambda: check_same_data(data_ids))
     steps_per_epoch = -(-task.steps_per_epoch // micro_batches)
     steps = length(config.schedule.model_dump(), steps_per_epoch=steps_per_epoch)
     if on_first_rank(lambda: is_finished(config.folder, steps=steps)):
@@ -67,7 +70,6 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
     engine = initialize(task, config, world=world)
     ema = Ema(engine.module, decay=config.ema.decay)
     checkpoints = config.folder / CHECKPOINTS
-    data_id = data_identity(task)
     start = load_checkpoint(checkpoints, engine=engine, ema=ema, data_id=data_id)
     if start > steps:
         raise InputError(f"{config.folder} has done {start} steps, more than the {steps} of schedule; give at least {start}")
@@ -173,6 +175,23 @@ def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
 def data_identity(task: Task) -> str | None:
     """sha256 of the cache's manifest and version of the order of its samples, None where a task reads no cache."""
     return None if task.manifest is None else f"{task.manifest.sha256} in order {ORDER_VERSION}"
+
+
+def check_same_data(data_ids: Sequence[str | None]) -> None:
+    """Make sure that all ranks read the same cache: the first alone has compared its own with the teacher.
+
+    Args:
+        data_ids: `data_identity` on each rank.
+
+    Raises:
+        InputError: a rank has another; names it.
+    """
+    for rank, data_id in enumerate(data_ids):
+        if data_id != data_ids[0]:
+            raise InputError(
+                f"the cache of rank {rank} is another than that of rank 0: the sha256 of its manifest is {data_id}, there "
+                f"it is {data_ids[0]}; give all machines the same cache"
+            )
 
 
 def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:

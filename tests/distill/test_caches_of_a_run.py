@@ -9,8 +9,11 @@ from itertools import islice
 import pytest
 import torch
 
+import encoders
+from distill import embedding_task
 from distill.config import DistillConfig, read_config
 from distill.embedding_task import EmbeddingTask
+from encoders.errors import InputError
 from shards import Manifest, ShardReader
 
 
@@ -24,8 +27,8 @@ def served(tiny_cache):
         server.shutdown()
 
 
-def task_of(path):
-    return EmbeddingTask(read_config(path, DistillConfig), batch_size=4, rank=0, world_size=1)
+def task_of(path, *, rank=0, world_size=1):
+    return EmbeddingTask(read_config(path, DistillConfig), batch_size=4, rank=rank, world_size=world_size)
 
 
 def test_a_run_reads_its_cache_from_a_url_into_the_folder_that_its_config_names(config_file, served, tiny_cache, tmp_path):
@@ -54,3 +57,14 @@ def test_a_damaged_sample_ends_the_run_with_exit_code_2_and_its_name(config_file
     code, _, error = command("distill", "--config", config_file(data={"cache": str(copy), "num_workers": 1}))
     assert code == 2 and "train-000001.tar: sample p07: the embedding record is damaged" in error
     assert "cache verify" in error and "Traceback" not in error
+
+
+def test_the_teacher_is_read_and_compared_with_the_cache_on_the_first_rank_alone(config_file, monkeypatch):
+    read, sam = [], encoders.build_sam("repvit_m0_6", image_size=64)
+    monkeypatch.setattr(embedding_task, "load_teacher", lambda teacher: read.append("loaded") or sam)
+    monkeypatch.setattr(encoders, "tensors_sha256", lambda name, *, recorded: read.append("hashed") or "ab" * 32)
+    path = config_file()
+    assert task_of(path, rank=1, world_size=2).steps_per_epoch and read == []
+    with pytest.raises(InputError, match="abab"):
+        task_of(path, world_size=2)
+    assert read == ["loaded", "hashed"]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from distill.checkpoint import list_checkpoints
 from distill.config import DistillConfig, read_config
-from distill.loop import distill, length
+from distill.loop import distill, length, short_run_note
 from distill.monitor import Monitor
 from encoders.errors import InputError, InputWarning
 
@@ -85,6 +85,23 @@ def test_a_run_that_ends_within_its_warm_up_says_so(run, capsys):
     (folder / "config.yaml").write_text((folder / "config.yaml").read_text().replace("warmup_steps: 2", "warmup_steps: 20"))
     go_on(folder, *out, "schedule.steps=14")
     assert "warm-up of 20 steps is no shorter than the run of 14 steps, so the learning rate reaches" in capsys.readouterr().err
+
+
+def test_the_note_of_a_run_within_its_warm_up_names_the_rate_that_it_reaches_and_a_shorter_warm_up():
+    config = DistillConfig.model_validate(
+        {
+            "name": "short",
+            "model": {"arch": "repvit_m0_6"},
+            "teacher": {"model": "sam_demo"},
+            "data": {"cache": "cache"},
+            "optim": {"lr": 0.01},
+            "schedule": {"steps": 10, "warmup_steps": 40},
+        }
+    )
+    assert short_run_note(config, steps=10) == (
+        "note: the warm-up of 40 steps is no shorter than the run of 10 steps, so the learning rate reaches 2.50e-03 of "
+        "1.00e-02 and never falls. For a short run begin anew with a shorter one, e.g. --set schedule.warmup_steps=1"
+    )
 
 
 def test_fewer_steps_than_are_done_are_refused(run):

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from distill.cli import main
+from distill.commands_data import quarantine_list
 from distill.launch import launch, launch_apart
 from distill.place import Place, this_place
 from encoders.errors import InputError
@@ -90,6 +91,12 @@ def test_photos_left_out_are_counted_and_their_list_is_named(job, tiny_cache, tm
     assert code == 0, error
     listed = tmp_path / "cache" / "quarantine.jsonl"
     assert "quarantined: 1\n" in out and f"quarantine: {listed}\n" in out and "notes.jpg" in listed.read_text()
+
+
+def test_the_list_of_photos_left_out_is_named_where_there_are_some():
+    assert quarantine_list({"quarantined": 2}, folder=Path("cache")) == {"quarantine": "cache/quarantine.jsonl"}
+    assert quarantine_list({"quarantined": 0}, folder=Path("cache")) == {}
+    assert quarantine_list({}, folder=Path("cache")) == {}  # of a dry run
 
 
 def test_a_url_is_refused_before_anything_is_loaded_and_makes_no_folder(job, tmp_path, command, monkeypatch):

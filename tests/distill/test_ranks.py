@@ -1,9 +1,14 @@
 """What processes of a run tell each other, so that none waits for one that has failed."""
 
+from collections.abc import Callable
+
 import pytest
 
 from distill import ranks
+from distill.loop import check_same_data
 from encoders.errors import InputError
+
+Gathers = Callable[..., None]
 
 
 def refuse() -> int:
@@ -15,7 +20,7 @@ def full() -> int:
 
 
 @pytest.fixture
-def other(monkeypatch):
+def other(monkeypatch: pytest.MonkeyPatch) -> Gathers:
     """A second rank that gathers what it is told to."""
 
     def gathers(value: object, *, first: bool = True) -> None:
@@ -25,7 +30,7 @@ def other(monkeypatch):
     return gathers
 
 
-def test_where_an_action_fails_on_one_rank_all_end(other):
+def test_where_an_action_fails_on_one_rank_all_end(other: Gathers) -> None:
     other(False)
     assert ranks.on_every_rank(lambda: 7) == 7
     for failed in (False, True):
@@ -38,18 +43,32 @@ def test_where_an_action_fails_on_one_rank_all_end(other):
 
 
 @pytest.mark.parametrize(("action", "kind"), [(refuse, InputError), (full, OSError)])
-def test_whatever_fails_on_the_first_rank_the_others_hear_of_it(monkeypatch, action, kind):
-    told = []
-    monkeypatch.setattr(ranks, "gather_over_ranks", lambda ours: told.append(ours) or [ours])
+def test_whatever_fails_on_the_first_rank_the_others_hear_of_it(
+    monkeypatch: pytest.MonkeyPatch, action: Callable[[], int], kind: type[Exception]
+) -> None:
+    told: list[object] = []
+    
+    def gather(ours: object) -> list[object]:
+        told.append(ours)
+        return [ours]
+
+    monkeypatch.setattr(ranks, "gather_over_ranks", gather)
     with pytest.raises(kind):
         ranks.on_first_rank(action)
     assert told == [(None, True)]
 
 
-def test_the_others_end_or_go_on_as_the_first_rank_says(other):
+def test_the_others_end_or_go_on_as_the_first_rank_says(other: Gathers) -> None:
     other((None, True), first=False)
     with pytest.raises(SystemExit) as stopped:
         ranks.on_first_rank(lambda: 7)
     assert stopped.value.code == 2
     other((5, False), first=False)
     assert ranks.on_first_rank(refuse) == 5
+
+
+def test_a_rank_that_reads_another_cache_is_named() -> None:
+    check_same_data(["a in order 1"] * 3)
+    check_same_data([None, None])
+    with pytest.raises(InputError, match="the cache of rank 2 is another than that of rank 0: .* b in order 1"):
+        check_same_data(["a in order 1", "a in order 1", "b in order 1"])
