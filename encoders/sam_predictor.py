@@ -1,5 +1,8 @@
 """segment-anything's `SamPredictor`, answered by our models: programs written for it need only another import."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from encoders.predictor import Predictor, PromptableModel
 from encoders.prompts import as_array
 
 IMAGE_FORMATS = ("RGB", "BGR")
+KEYWORDS = {"points": "point_coords", "labels": "point_labels", "boxes": "box", "masks": "mask_input"}  # of Predictor, of ours
 
 
 class SamPredictor:
@@ -113,13 +117,14 @@ class SamPredictor:
         side = self.model.image_size // MASK_STRIDE
         points = _shaped(point_coords, "point_coords", (None, 2))
         corners = None if box is None else as_array(box, "box")
-        answer = self._predictor.predict(
-            points=points,
-            labels=_shaped(point_labels, "point_labels", (None if points is None else points.shape[1],)),
-            boxes=_shaped(corners[0] if corners is not None and corners.shape == (1, 4) else corners, "box", (4,)),
-            masks=_shaped(mask_input, "mask_input", (1, side, side)),
-            multimask=multimask_output,
-        )
+        prompt = {
+            "points": points,
+            "labels": _shaped(point_labels, "point_labels", (None if points is None else points.shape[1],)),
+            "boxes": _shaped(corners[0] if corners is not None and corners.shape == (1, 4) else corners, "box", (4,)),
+            "masks": _shaped(mask_input, "mask_input", (1, side, side)),
+        }
+        with _errors_in_our_keywords():
+            answer = self._predictor.predict(**prompt, multimask=multimask_output)
         masks, scores, logits = (part[0] for part in answer)
         if return_logits:
             low = torch.from_numpy(logits)[None]
@@ -140,3 +145,14 @@ def _shaped(values: Any, name: str, expected: tuple[int | None, ...]) -> np.ndar
         wanted = ", ".join("N" if side is None else str(side) for side in expected) + ("," if len(expected) == 1 else "")
         raise InputError(f"{name} must be ({wanted}), got {array.shape}; for several prompts at a time see encoders.Predictor")
     return array[None]
+
+
+@contextmanager
+def _errors_in_our_keywords() -> Iterator[None]:
+    """Rewrite errors on a batch of one prompt, `points[0, 3, 1] is nan`, for the prompt alone: `point_coords[3, 1] is nan`."""
+    try:
+        yield
+    except InputError as error:
+        text = re.sub(r"^(points|labels|boxes|masks)\[0(?:, )?", lambda found: f"{KEYWORDS[found[1]]}[", str(error))
+        text = re.sub(r"^(points|labels|boxes|masks)\b", lambda found: KEYWORDS[found[1]], text)
+        raise InputError(text.replace("[] ", " ").replace("`boxes`", "`box`")) from error

@@ -72,5 +72,18 @@ def check_measures(measures: Measures, thresholds: Thresholds, *, made: Format, 
     if failures := thresholds.failures(measures):
         raise InputError(
             f"{made.name} {precision} by {runtime.name} ({runtime.how}) does not give what the model gives: "
-            f"{'; '.join(failures)}. Nothing was written; choose another precision, or report this if it is fp32"
+            f"{'; '.join(failures)}. Nothing was written; {_what_to_do(failures, made=made, precision=precision)}"
         )
+
+
+def _what_to_do(failures: Sequence[str], *, made: Format, precision: str) -> str:
+    """Advice where a model fell below thresholds."""
+    if precision == "fp32":
+        return "please report this"
+    others = ", ".join(name for name in made.precisions if name != precision)
+    if all(line.startswith("iou") for line in failures):
+        return (
+            "embedding, logits and scores are near enough, so these masks have logits near zero, which any rounding moves: take "
+            f"a model that was trained for longer, or another --precision ({others})"
+        )
+    return f"choose another --precision ({others})"

@@ -116,7 +116,10 @@ def test_an_image_can_be_forgotten(sam, photo):
         ({"box": np.stack([BOX, BOX])}, r"box must be \(4,\), got \(2, 4\); for several prompts"),
         ({"box": [[1, 2], [3]]}, "box cannot be made a numpy array"),
         ({"mask_input": LOW[0]}, r"mask_input must be \(1, 32, 32\), got \(32, 32\)"),
-        ({"box": BOX * np.nan}, "expected finite numbers"),
+        ({"box": BOX * np.nan}, r"^box\[0\] is nan; expected finite numbers"),
+        ({"box": BOX + 5000}, r"^box is \[.*\], far outside the photo"),
+        ({"point_coords": POINTS * [1, np.inf], "point_labels": LABELS}, r"^point_coords\[0, 1\] is inf; expected finite"),
+        ({"point_coords": POINTS, "point_labels": [2, 3]}, "^point_labels holds 2, 3; expected .*; give boxes by `box`$"),
     ],
 )
 def test_a_malformed_prompt_is_named(pair, prompt, text):

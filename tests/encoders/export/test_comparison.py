@@ -1,6 +1,7 @@
 """Measures of a certificate, against numbers worked out by hand."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from encoders.errors import InputError
 from encoders.export.certificate import Measures
+from encoders.export.certifying import check_measures
 from encoders.export.comparison import compare
 from encoders.export.questions import questions
 from encoders.export.reference import make_reference
@@ -110,6 +112,21 @@ def test_what_falls_short_is_named_with_its_limit():
     found = limits.failures(fine(embedding_relative_error=0.5, score_max_difference=0.25, iou_min=0.5))
     assert [line.split()[0] for line in found] == ["embedding_relative_error", "score_max_difference", "iou_min"]
     assert found[2] == "iou_min 0.5000, at least 0.99 wanted"
+
+
+@pytest.mark.parametrize(
+    ("measured", "precision", "advice"),
+    [
+        ({"iou_mean": 0.9972}, "fp16", r"logits near zero.*trained for longer, or another --precision \(fp64\)"),
+        ({"iou_mean": 0.9972, "score_max_difference": 0.2}, "fp16", r"written; choose another --precision \(fp64\)"),
+        ({"iou_mean": 0.9972}, "fp32", "written; please report this"),
+    ],
+)
+def test_a_failure_says_what_to_do(measured, precision, advice):
+    made = SimpleNamespace(name="onnx", precisions=(precision, "fp64"))
+    runtime = SimpleNamespace(name="ONNX Runtime", how="executed")
+    with pytest.raises(InputError, match=advice):
+        check_measures(fine(**measured), thresholds_for(precision), made=made, precision=precision, runtime=runtime)
 
 
 def test_random_weights_are_held_to_numbers_rather_than_to_outlines():
