@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from distill.checkpoint_state import CheckpointState, not_finite
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, sha256_file
+from encoders.weights_torch import check_archive
 
 STATE, READABLE, SUMS = "state.pt", "state.json", "SHA256SUMS"
 SUM_LINES = re.compile(rb"([0-9a-f]{64})  state\.pt\n([0-9a-f]{64})  state\.json\n")
@@ -72,7 +73,9 @@ def read_state(folder: Path, *, checked: bool = False) -> CheckpointState:
         if (folder / SUMS).exists():
             _check_sums(folder)
         else:
-            _check_zip(file)
+            if not file.exists():
+                raise InputError(f"{file} does not exist")
+            check_archive(file)
     try:
         state = CheckpointState.model_validate(torch.load(file, weights_only=True, map_location="cpu"))
         name = not_finite(state)
@@ -99,19 +102,6 @@ def _check_sums(folder: Path) -> None:
             raise InputError(f"{folder / name} cannot be read ({error.strerror})") from error
         if found.encode() != digest:
             raise InputError(f"{folder / name} is damaged: its sha256 is not that of {SUMS}")
-
-
-def _check_zip(file: Path) -> None:
-    """Raises InputError where the archive that torch wrote does not hold what its own checksums say."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            bad = archive.testzip()
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist") from error
-    except DAMAGE as error:
-        raise InputError(f"{file} is damaged: {_first_line(error)}") from error
-    if bad is not None:
-        raise InputError(f"{file} is damaged: the checksum of {bad} in it is wrong")
 
 
 def _first_line(error: BaseException) -> str:

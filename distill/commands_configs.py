@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from distill.config_folder import CONFIGS
 from distill.options import JsonOption
 from encoders.errors import InputError, did_you_mean
-
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
 
 
 def configs(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from distill.config_folder import CONFIGS
 from distill.mask_config import MaskDataConfig, MaskLossConfig, TrainableConfig
 from distill.overrides import MAX_SHOWN, apply_override, numbers_not_finite, sets_key
 from distill.sections import Count, Frozen, Positive, Seed, Share, Weight
@@ -18,7 +19,6 @@ from encoders.local_folder import check_local_folder
 from encoders.untrusted import read_yaml
 from shards.local_cache import DEFAULT_BYTES
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"  # data-only package beside this one
 MAX_ERRORS = 5  # that one message lists
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from distill.config import CONFIGS
+from distill.config_folder import CONFIGS
 from encoders.errors import InputError
 from encoders.untrusted import read_json
 

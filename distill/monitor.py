@@ -1,20 +1,19 @@
 """What a run says while it goes: metrics.jsonl, progress.jsonl, TensorBoard, a bar or plain lines. Rank 0 only."""
 
-import json
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from distill.event_file import EventFile, Whole
+from distill.event_file import EventFile
 from encoders.errors import InputError
 from encoders.eta import duration
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.untrusted import parse_json, whole_lines
+from shards.files import append_line
 
 METRICS, PROGRESS = "metrics.jsonl", "progress.jsonl"
 MAX_METRICS_BYTES = 2**30
@@ -74,25 +73,17 @@ class Monitor:
         rate = (step - then) * self.samples_per_step / max(now - clock, 1e-9)
         self._mark = (step, now)
         values = {"loss": total, **losses, "lr": lr, "grad_norm": grad_norm, "samples_per_second": rate}
-        append_line(self._metrics, {"step": step, **values})
+        with write_errors(self._metrics):
+            append_line(self._metrics, {"step": step, **values})
         self._board.scalars(values, step=step)
         seconds = (self.steps - step) * self.samples_per_step / max(rate, 1e-9)
-        append_line(self._progress, {"done": step, "total": self.steps, "seconds_left": round(seconds, 1)})
+        with write_errors(self._progress):
+            append_line(self._progress, {"done": step, "total": self.steps, "seconds_left": round(seconds, 1)})
         if self._bar.disable:
             terms = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
             left = f"{duration(seconds)} left" if step < self.steps else "done"
             line = f"step {step}/{self.steps}: loss {total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
             print(line, file=sys.stderr, flush=True)
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Add a record to a file of JSON lines.
-
-    Raises:
-        InputError: it cannot be written; names path and free space.
-    """
-    with write_errors(path), path.open("ab", buffering=0) as file:
-        Whole(file).write((json.dumps(record) + "\n").encode())
 
 
 def truncate_after(path: Path, *, step: int) -> None:

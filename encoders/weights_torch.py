@@ -27,7 +27,7 @@ def read_torch(path: Path, *, zipped: bool) -> dict[str, Tensor]:
         InputError: the file is damaged, would run code when read, or holds something else.
     """
     if zipped:
-        _check_archive(path)
+        check_archive(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # plain values: RepViT's script saves its own
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,7 +50,7 @@ def read_torch(path: Path, *, zipped: bool) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Compare every entry of a zip archive with its checksum.
 
     Raises:

@@ -108,6 +108,10 @@ def append_line(path: Path, value: Any) -> None:
     """Append one JSON line and bring it to disk; a line torn by an earlier kill is cut off first.
 
     For a file that no other process appends to at the same time.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        InputError: it cannot be written; names path and free space.
     """
     with _our_errors(path), path.open("a+b") as file:
         file.seek(0)

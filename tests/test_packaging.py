@@ -74,7 +74,7 @@ def test_config_sample_and_teacher_are_found_outside_the_checkout(installed, tmp
 import distill.config, distill.sample_data, encoders
 from eval_zeroshot import open_dataset
 print(distill.config.__file__)
-print(sorted(path.name for path in distill.config.CONFIGS.glob("quickstart_*.yaml")))
+print(sorted(path.name for path in distill.config_folder.CONFIGS.glob("quickstart_*.yaml")))
 print(len(open_dataset(distill.sample_data.resolve_data("sample:val"))))
 print(type(encoders.load("sam_demo")).__name__)
 """

@@ -18,7 +18,7 @@ from distill.checkpoint import save_checkpoint
 from distill.checkpoint_files import save_state
 from distill.ema import Ema
 from distill.event_file import EventFile
-from distill.monitor import Monitor, append_line, truncate_after
+from distill.monitor import Monitor, truncate_after
 from distill.run_folder import is_finished, only_process, write_run_json
 from encoders.errors import InputError
 from encoders.files import write_errors
@@ -129,10 +129,11 @@ def test_a_state_that_cannot_be_pickled_keeps_its_own_error(tmp_path):
 
 @linux
 def test_a_full_disk_is_one_message_for_metrics_events_progress_and_lock(tmp_path):
+    monitor = Monitor(tmp_path, start_step=0, steps=5, samples_per_step=4, every_steps=1, enabled=True)
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     says = r"cannot be written \(No space left on device, \d+ MiB free\)"
     with pytest.raises(InputError, match=f"metrics.jsonl {says}"):
-        append_line(tmp_path / "metrics.jsonl", {"step": 1})
+        monitor.log(1, losses={}, total=1.0, lr=0.1, grad_norm=1.0)
     with pytest.raises(InputError, match=r"run.lock cannot be written"), files_no_larger_than(0), only_process(tmp_path):
         pass
     board = EventFile(tmp_path, start_step=0)
