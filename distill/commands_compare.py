@@ -14,6 +14,7 @@ from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
 from eval_zeroshot.datasets import EvalDataset, has_splits
 from eval_zeroshot.report.page import write_page
+from eval_zeroshot.results import EXPECTED
 from eval_zeroshot.table import FORMATS
 
 CHOICES = ("terminal", *FORMATS)
@@ -69,7 +70,7 @@ def compare(
             check_output(path)
     found = [result for path in results for result in read_results(path)]
     if not found:
-        raise InputError(f"{', '.join(map(str, results))}: no result in it; give result files that eval has written")
+        raise InputError(f"{', '.join(map(str, results))}: no result in it; {EXPECTED}")
     chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
     comparison = compare_results(found, published=published is True, columns=chosen)
     if html is not None:

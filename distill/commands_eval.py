@@ -19,6 +19,7 @@ from eval_zeroshot import Result, evaluate, observe_share, write_results
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot.observations import opened_alone
 from eval_zeroshot.results import others
+from shards.kept import NO_ROOM, kept
 
 MODEL_HELP = (
     "Run folder, weights, name, FAMILY:WEIGHTS of another project (edge_sam, ...), or MODULE:CALLABLE of your own "
@@ -79,7 +80,7 @@ def eval_(
     -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = named_models(model)
-    with alone(out):
+    with kept(out, what="what was seen so far stays", causes=NO_ROOM), alone(out):
         planned = plan(
             suite,
             data=data,

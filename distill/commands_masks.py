@@ -14,10 +14,11 @@ from encoders.words import counted
 from eval_zeroshot.everything import MaskSettings
 
 DEFAULT = MaskSettings()
+MODEL_HELP = "Run folder, weights, name, FAMILY:WEIGHTS of another project, or MODULE:CALLABLE of your own, as in eval."
 
 
 def masks(
-    model: Annotated[str, typer.Option("--model", "-m", help="Run folder, weights, or name.")],
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)],
     photos: Annotated[str, typer.Option(help="A photo, a folder of photos, SA-1B tars, a COCO json, or sample:val.")],
     out: Annotated[Path, typer.Option(help="Folder for one JSON a photo, in SA-1B's format.")],
     points: Annotated[int, typer.Option(help="Points of a side of the grid.")] = DEFAULT.points_per_side,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-import encoders
+from distill.eval_models import name_and_model, open_models
 from distill.place import this_place
 from encoders.errors import InputError
 from encoders.eta import time_left
@@ -19,11 +19,14 @@ from encoders.files import atomic_path, check_output_folder
 from encoders.image import read_image
 from encoders.sample import image_sha256
 from encoders.untrusted import read_json
+from eval_zeroshot import ModelFacts
+from eval_zeroshot.adapters import is_adapter
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
 from eval_zeroshot.everything.generator import explore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.sheet import paint_masks
 from shards import Source, open_source
+from shards.kept import kept
 from shards.source import PHOTO_SUFFIXES, Item, safe_key
 
 COARSE = 8  # points of a side, to see why a photo has no mask
@@ -31,6 +34,8 @@ KEPT = 0.8  # of the highest predicted IoU and stability of a photo: thresholds 
 ID_BITS = 48  # of a photo's number; a mask's number has 14 bits more, for up to 4096 points with three masks each
 MAX_BYTES = 2**28  # of a photo's masks; 4096 points give some 10 MB
 OVERLAY_PIXELS = 1600  # long side of a picture with masks
+STAYS = "photos that are finished stay"
+MAKER = "model"  # what the only model is called where models have names
 OPTIONS = {  # of `repvit-sam masks`, by the name a file keeps them under
     "image_size": "--image-size",
     "budget": "--budget",
@@ -60,6 +65,7 @@ def write_masks(
     A photo in which nothing was found does not count as done: another call with other settings asks it again.
 
     Args:
+        model: as `eval` takes it, with or without NAME=.
         overlays: folder for a JPEG of each photo with its masks, or None.
         say: takes lines of progress and, with `last=True`, notes that must be seen.
 
@@ -71,19 +77,20 @@ def write_masks(
         InputError: no photo, an unusable model, or a file in OUT that was made otherwise.
     """
     place = this_place()
-    sam = encoders.load(model, arch=arch, image_size=image_size).to(place.device)
-    generator = MaskGenerator(encoders.Predictor(sam), settings=settings)
+    predictor, facts = open_maker(model, arch=arch, image_size=image_size)
+    generator = MaskGenerator(predictor, settings=settings)
     maker = {
-        "arch": sam.arch,
-        "weights_sha256": encoders.weights_sha256(model),
-        "image_size": sam.image_size,
+        "arch": facts.arch,
+        "weights_sha256": facts.sha256 or "",  # a model of the user's own need not say it, nor its size
+        "image_size": getattr(predictor, "image_size", None) or 0,
         "budget": budget,
         **settings.json(),
     }
     items = list(photos_of(photos))[place.rank :: place.world_size]
     for folder in (out, overlays):
         if folder is not None:
-            check_output_folder(folder)
+            with kept(folder, what=STAYS):
+                check_output_folder(folder)
     found: dict[str, Any] = {"written": 0, "kept": 0, "without": 0, "masks": 0, "failed": {}}
     noted = False
     started = time.monotonic()
@@ -99,7 +106,7 @@ def write_masks(
         record = kept_record(path, made) if path.exists() else None
         if record is None:
             record = sa1b_record(generator.generate(image, budget=budget), name=name, image=image)
-            with atomic_path(path) as temporary:
+            with kept(out, what=STAYS), atomic_path(path) as temporary:
                 temporary.write_text(json.dumps({**record, "generator": made}), encoding="utf-8")
             found["written"] += 1
             found["masks"] += len(record["annotations"])
@@ -111,10 +118,26 @@ def write_masks(
                 say(note_of(generator.predictor, image, name=name, settings=settings), last=True)
                 noted = True
         if overlays is not None:
-            write_overlay(overlays / f"{key}.jpg", image, record["annotations"])
+            with kept(overlays, what=STAYS):
+                write_overlay(overlays / f"{key}.jpg", image, record["annotations"])
         left = time_left(done, len(items), time.monotonic() - started)
         say(f"photo {done}/{len(items)}, {found['masks']} masks{left}", last=done == len(items))
     return found
+
+
+def open_maker(model: str, *, arch: str | None, image_size: int | None) -> tuple[PredictorLike, ModelFacts]:
+    """The model that answers, and what files say of it.
+
+    Raises:
+        InputError: it cannot be opened, or is of another project and cannot be given an architecture or input size.
+    """
+    if not Path(model).exists():
+        model = name_and_model(model)[1]
+    for option, value in (("--arch", arch), ("--image-size", image_size)):
+        if value is not None and is_adapter(model):
+            raise InputError(f"{option} is for models of this project; {model} has its own, so leave it out")
+    opened = open_models({MAKER: model}, arch=arch, image_size=image_size)
+    return opened.predictors[MAKER], opened.facts[MAKER]
 
 
 def note_of(predictor: PredictorLike, image: np.ndarray, *, name: str, settings: MaskSettings) -> str:

@@ -12,6 +12,7 @@ from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import Rle, to_rle
+from eval_zeroshot.lines import json_kind
 
 Kind = Literal["coco", "lvis"]
 Fields = dict[str, tuple[Callable[[Any], bool], str]]  # name of a field -> what it must be, for the machine and in words
@@ -120,12 +121,12 @@ def read_annotations(path: Path | str) -> Annotations:
     """Read a COCO or LVIS annotation file.
 
     Raises:
-        InputError: the file is missing, is no json, lacks what AP is measured with or has something else there, or lists an
+        InputError: the file is missing, is no JSON, lacks what AP is measured with or has something else there, or lists an
             image twice; says which field of which record.
     """
     content = read_annotation_json(path, expected="a COCO or LVIS json of instances")
     if not isinstance(content, dict):
-        raise InputError(f"{path} is a json {type(content).__name__}; expected annotations: an object with {', '.join(NEEDED)}")
+        raise InputError(f"{path} is {json_kind(content)}; expected annotations: an object with {', '.join(NEEDED)}")
     for part, fields in NEEDED.items():
         if not isinstance(content.get(part), list):
             raise InputError(f"{path} has no list of {part!r}; AP needs {', '.join(NEEDED)}, as in COCO's instances_*.json")

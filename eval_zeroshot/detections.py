@@ -13,6 +13,7 @@ from encoders.files import sha256_file
 from encoders.rle import to_rle
 from encoders.words import counted
 from eval_zeroshot.annotations import Annotations, is_finite, is_whole
+from eval_zeroshot.lines import json_kind
 
 IouType = Literal["segm", "bbox"]
 FORMAT = 'a list of {"image_id", "category_id", "score", "bbox": [x, y, width, height] or "segmentation": RLE}'
@@ -40,7 +41,7 @@ def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detectio
         may_be_empty: whether a detector may have found nothing at all.
 
     Raises:
-        InputError: the file is missing or no json, or a record lacks a field; says which record, from 0.
+        InputError: the file is missing or no JSON, or a record lacks a field; says which record, from 0.
 
     Warns:
         InputWarning: detections are exact repeats of others.
@@ -48,7 +49,7 @@ def read_detections(path: Path | str, *, may_be_empty: bool = False) -> Detectio
     path = Path(path)
     records = read_annotation_json(path, expected=f"results in COCO's format: {FORMAT}")
     if not isinstance(records, list):
-        raise InputError(f"{path} is a json {type(records).__name__}; expected {FORMAT}")
+        raise InputError(f"{path} is {json_kind(records)}; expected {FORMAT}")
     if not records and not may_be_empty:
         raise InputError(f"{path} has no detection; expected {FORMAT}")
     for number, record in enumerate(records):
@@ -135,7 +136,7 @@ def _repeated(records: Sequence[dict[str, Any]]) -> int:
 
 def _problem(record: Any) -> str | None:
     if not isinstance(record, dict):
-        return f"is a {type(record).__name__}"
+        return f"is {json_kind(record)}"
     missing = [field for field in ("image_id", "category_id", "score") if field not in record]
     if missing:
         return f"no {' and no '.join(missing)}"

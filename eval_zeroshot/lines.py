@@ -30,7 +30,7 @@ def parse_line(line: bytes, *, name: str, edited: str) -> tuple[dict[str, Any], 
     """
     record = parse_json(line, name=name)
     if not isinstance(record, dict):
-        raise InputError(f"{name} is a JSON {type(record).__name__}; expected an object")
+        raise InputError(f"{name} is {json_kind(record)}; expected a JSON object")
     if FIELD not in record:
         return record, False
     given = record.pop(FIELD)
@@ -39,6 +39,14 @@ def parse_line(line: bytes, *, name: str, edited: str) -> tuple[dict[str, Any], 
             f"{name} was changed after it was written, as its {FIELD} {str(given)[:20]!r} shows: damaged, or edited; {edited}"
         )
     return record, True
+
+
+def json_kind(value: Any) -> str:
+    """What a JSON value is, in JSON's own words: "a JSON object", "a JSON list", "a JSON number", "null"."""
+    if value is None:
+        return "null"
+    names = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
+    return f"a JSON {names.get(type(value), type(value).__name__)}"
 
 
 def problem(error: Exception) -> str:

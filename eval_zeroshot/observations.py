@@ -130,7 +130,7 @@ class ObservationStore:
             try:
                 self._own.append(header + observation.to_line())
             except InputError as error:
-                more = "or make room: what was seen so far stays, and the same command continues"
+                more = "or make room there and run the same command again: what was seen so far stays"
                 raise InputError(f"{error}, {more}") from error
         self.found[observation.key] = observation
 

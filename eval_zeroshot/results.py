@@ -19,6 +19,7 @@ Direction = Literal["higher", "lower"]
 Role = Literal["teacher", "student", "baseline"]
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 MAX_BYTES = 2**28  # of a file of results
+EXPECTED = "expected a results file that `repvit-sam eval --out` wrote"
 EDITED = f"run eval again, or, if you changed it on purpose, remove its field {FIELD}"
 
 
@@ -150,27 +151,30 @@ def read_results(path: Path | str) -> list[Result]:
     Raises:
         InputError: the file is missing, or a line is damaged, edited or no result (it names the line), or no line is whole.
     """
-    expected = "expected a results file written by an evaluation (JSON lines)"
     try:
         lines, last = whole_lines(read_bounded(Path(path), max_bytes=MAX_BYTES, name=str(path)))
     except InputError as error:
-        raise InputError(f"{str(error).removesuffix('; expected a file')}; {expected}") from error
+        raise InputError(f"{str(error).removesuffix('; expected a file')}; {EXPECTED}") from error
     if last.strip():
         if _is_json(last):  # it lacks its newline alone
             lines.append(last)
         elif not lines:
-            raise InputError(f"{path} has no finished line; {expected}")
+            raise InputError(f"{path} has no finished line; {EXPECTED}")
         else:
             warnings.warn(f"{path}: line {len(lines) + 1} is unfinished and was left out", InputWarning, stacklevel=2)
     return [_result(line, name=f"{path}, line {number},") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _result(line: bytes, *, name: str) -> Result:
-    record, _ = parse_line(line, name=name, edited=EDITED)
     try:
+        record, _ = parse_line(line, name=name, edited=EDITED)
         return Result.model_validate(record)
     except ValidationError as error:
-        raise InputError(f"{name} is not a result ({problem(error)}); give a file that eval has written") from error
+        raise InputError(f"{name} is not a result ({problem(error)}); {EXPECTED}") from error
+    except InputError as error:
+        if EDITED in str(error):
+            raise
+        raise InputError(f"{error}; {EXPECTED}") from error
 
 
 def _is_json(line: bytes) -> bool:

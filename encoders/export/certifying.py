@@ -83,7 +83,7 @@ def _what_to_do(failures: Sequence[str], *, made: Format, precision: str) -> str
     others = ", ".join(name for name in made.precisions if name != precision)
     if all(line.startswith("iou") for line in failures):
         return (
-            "embedding, logits and scores are near enough, so these masks have logits near zero, which any rounding moves: take "
-            f"a model that was trained for longer, or another --precision ({others})"
+            "embedding, logits and scores are near enough, so these masks have logits near zero, which any rounding moves; "
+            f"take a model that was trained for longer, or another --precision ({others})"
         )
     return f"choose another --precision ({others})"

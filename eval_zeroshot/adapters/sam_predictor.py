@@ -56,7 +56,7 @@ class SamPredictorAdapter:
 
         Raises:
             InputError: no image is set, no prompt is given, a mask of an earlier round is given to a predictor that takes none,
-                or its answer is no masks, scores and logits.
+                or its answer is no masks, scores and logits of the photo's and the prompts' shape; names the predictor's class.
         """
         if self._shape is None:
             raise InputError("no image is set; call set_image first")
@@ -74,20 +74,23 @@ class SamPredictorAdapter:
         parts = []
         for start in range(0, count, step):
             chunk = {name: None if array is None else np.asarray(array)[start : start + step] for name, array in given.items()}
-            parts.append((self._ask_batch if self._batched else self._ask_one)(chunk, channels=channels))
+            if self._batched:
+                parts.append(self._checked(self._ask_batch(chunk, channels), (min(step, count - start), channels)))
+            else:
+                parts.append(tuple(part[None] for part in self._checked(self._ask_one(chunk, channels), (channels,))))
         if not parts:
             empty = np.zeros((0, channels, 1, 1), np.float32)
             return Prediction(np.zeros((0, channels, *self._shape), bool), np.zeros((0, channels), np.float32), empty)
         return Prediction(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-    def _ask_batch(self, prompts: dict[str, np.ndarray | None], *, channels: int) -> tuple[np.ndarray, ...]:
+    def _ask_batch(self, prompts: dict[str, np.ndarray | None], channels: int) -> Any:
         transform, device = self.predictor.transform, self.predictor.device
         points, labels, boxes, masks = prompts["points"], prompts["labels"], prompts["boxes"], prompts["masks"]
 
         def tensor(array: np.ndarray, kind: torch.dtype = torch.float32) -> Tensor:
             return torch.as_tensor(array, dtype=kind, device=device)
 
-        answer = self.predictor.predict_torch(
+        return self.predictor.predict_torch(
             point_coords=None if points is None else tensor(transform.apply_coords(points, self._shape)),
             point_labels=None if labels is None else tensor(labels, torch.int),
             boxes=None if boxes is None else tensor(transform.apply_boxes(boxes, self._shape)),
@@ -95,39 +98,45 @@ class SamPredictorAdapter:
             **self._options(channels),
             **({"features": self.predictor.features} if "features" in self._accepted else {}),
         )
-        found, scores, logits = (part.detach().cpu().numpy() for part in answer)
-        return found.astype(bool), scores.astype(np.float32), logits.astype(np.float32)
 
-    def _ask_one(self, prompts: dict[str, np.ndarray | None], *, channels: int) -> tuple[np.ndarray, ...]:
+    def _ask_one(self, prompts: dict[str, np.ndarray | None], channels: int) -> Any:
         first = {name: None if array is None else array[0] for name, array in prompts.items()}
         fed_back = {"mask_input": first["masks"]} if "mask_input" in self._accepted or self._takes_any else {}
-        answer = self.predictor.predict(
+        return self.predictor.predict(
             point_coords=first["points"],
             point_labels=first["labels"],
             box=first["boxes"],
             **fed_back,
             **self._options(channels),
         )
-        found, scores, logits = self._parts(answer)
-        return found[None], scores.astype(np.float32)[None], logits.astype(np.float32)[None]
 
-    def _parts(self, answer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks (M, H, W) bool, scores (M,) and logits (M, s, s) of one prompt's answer."""
-        who = type(self.predictor).__name__
+    def _checked(self, answer: Any, leading: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks bool, scores and logits float32 of an answer, each with the `leading` dimensions: prompts, masks a prompt."""
+        who = f"{type(self.predictor).__name__}.{'predict_torch' if self._batched else 'predict'}"
+        axes = "P, M" if self._batched else "M"
         if not isinstance(answer, (tuple, list)) or len(answer) != 3:
             what = f"{len(answer)} values" if isinstance(answer, (tuple, list)) else f"a {type(answer).__name__}"
-            raise InputError(f"{who}.predict answered {what}; expected three: masks (M, H, W), scores (M,), logits (M, s, s)")
-        found, scores, logits = (
-            part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in answer
-        )
-        if found.dtype != bool and not np.isin(found, (0, 1)).all():
-            raise InputError(f"{who}.predict answered masks of {found.dtype}, not only 0 and 1; expected bool: cut logits at 0")
-        if logits.ndim != 3 or len(logits) != len(found) or logits.shape[1] != logits.shape[2]:
+            three = f"masks ({axes}, H, W), scores ({axes}), logits ({axes}, s, s)"
+            raise InputError(f"{who} answered {what}; expected three: {three}")
+        try:
+            found, scores, logits = map(_array, answer)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{who} answered what is no arrays of numbers ({error}); expected arrays or tensors") from error
+        wanted = (*leading, *(self._shape or ()))
+        if found.shape != wanted or scores.shape != leading:
             raise InputError(
-                f"{who}.predict answered logits {logits.shape}; expected ({len(found)}, s, s), the photo in the upper left "
-                f"corner of a square, or zeros (M, 1, 1) where there are none"
+                f"{who} answered masks {found.shape} and scores {scores.shape}; expected {wanted} and {leading}: "
+                f"{'prompts, ' if self._batched else ''}masks a prompt, height and width of the photo"
             )
-        return found.astype(bool), scores, logits
+        if found.dtype != bool and not np.isin(found, (0, 1)).all():
+            raise InputError(f"{who} answered masks of {found.dtype}, not only 0 and 1; expected bool: cut logits at 0")
+        if logits.shape[:-2] != leading or logits.shape[-2] != logits.shape[-1]:
+            expected = f"({', '.join(map(str, leading))}, s, s)"
+            raise InputError(
+                f"{who} answered logits {logits.shape}; expected {expected}, the photo in the upper left corner of a square, or "
+                f"zeros ({axes}, 1, 1) where there are none"
+            )
+        return found.astype(bool), scores.astype(np.float32), logits.astype(np.float32)
 
     def _options(self, channels: int) -> dict[str, Any]:
         """How this predictor is told the number of masks."""
@@ -135,3 +144,14 @@ class SamPredictorAdapter:
             return {"multimask_output": channels == 3}
         quiet = {"use_stability_score": False} if "use_stability_score" in self._accepted else {}
         return {"num_multimask_outputs": channels, **quiet}
+
+
+def _array(part: Any) -> np.ndarray:
+    """A tensor or whatever NumPy takes, as an array of numbers."""
+    if isinstance(part, Tensor):
+        part = part.detach().cpu()
+        return np.asarray((part.float() if part.dtype == torch.bfloat16 else part).numpy())
+    array = np.asarray(part)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"one has the type {array.dtype}")
+    return array

@@ -82,7 +82,7 @@ def test_outputs_that_cannot_be_written_and_files_without_results(compare, resul
         assert code == 2 and "is a folder; expected the name of a file" in err
     (tmp_path / "empty.jsonl").write_text("")
     code, _, err = compare(tmp_path / "empty.jsonl")
-    assert code == 2 and "no result in it; give result files that eval has written" in err
+    assert code == 2 and "no result in it; expected a results file that `repvit-sam eval --out` wrote" in err
     (tmp_path / "truth.json").write_text('{"images": []}')
     code, _, err = compare(tmp_path / "truth.json")
     assert code == 2 and "truth.json" in err and "eval" in err

@@ -70,7 +70,7 @@ def test_unknown_categories_are_told(score):
     ("results", "says"),
     [
         ([], "has no detection"),
-        ({"annotations": []}, "is a json dict"),
+        ({"annotations": []}, "is a JSON object"),
         ([RIGHT], "result 0: neither bbox nor segmentation"),
         ([{"image_id": 7, "score": 0.9, "bbox": [1, 2, 3, 4]}], "result 0: no category_id"),
         ([RIGHT | {"bbox": [1, 2, 3]}], "bbox [1, 2, 3] is not four finite numbers"),

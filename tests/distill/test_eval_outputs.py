@@ -39,7 +39,7 @@ def test_what_cannot_be_written_is_said_before_anything_is_asked(evaluated, tmp_
     for out, said in (
         (tmp_path, "is a folder; expected the name of a file"),
         (tmp_path / "file" / "r.jsonl", "cannot be made a folder"),
-        (tmp_path / "truth.json", "is not a result (value: Field required); give a file that eval has written"),
+        (tmp_path / "truth.json", "is not a result (value: Field required); expected a results file that"),
         (tmp_path / "s.jsonl", "would be kept in the folder"),
         (tmp_path / "new.state", "would be kept in the folder"),
     ):

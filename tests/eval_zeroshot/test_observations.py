@@ -44,7 +44,7 @@ def opened(path):
         (b'{"key": "b", "values": {"iou": [NaN]}}', "is not JSON .NaN"),
         (b'{"key": "b", "values": {"iou": [1e999]}}', "is not JSON .1e999"),
         (b"[" * 100_000, "is nested too deeply"),
-        (b'"key"', "is a JSON str; expected an object"),
+        (b'"key"', "is a JSON string; expected a JSON object"),
         (b"{}", "is not an observation .key: Field required"),
         (b'{"key": "b", "values": {"iou": null}}', "is not an observation .values.iou: "),
         (b'{"key": "b", "masks": [{"size": [20, 30]}]}', "is not an observation .malformed segmentation"),
@@ -103,7 +103,7 @@ def test_observations_of_earlier_releases_are_read(path):
 
 def test_on_a_full_disk_what_was_seen_stays_and_the_same_call_continues(path, no_room):
     store = ObservationStore(path, identity=WHO)
-    said = "o.jsonl cannot be written .*MiB free.*what was seen so far stays, and the same command continues"
+    said = "o.jsonl cannot be written .*MiB free.*run the same command again: what was seen so far stays"
     with no_room(path.stat().st_size + 40), pytest.raises(InputError, match=said):
         store.add(seen("d"))
     store.close()
