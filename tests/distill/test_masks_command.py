@@ -1,7 +1,10 @@
 """`repvit-sam masks`: SA-1B's format, continued, and what it says where something is wrong."""
 
+import errno
 import json
+import os
 import re
+import sys
 from functools import partial
 
 import numpy as np
@@ -128,6 +131,53 @@ def test_overlays_are_photos_with_coloured_masks(masks, photos, tmp_path):
     picture, photo = Image.open(tmp_path / "seen" / "b.jpg"), Image.open(photos / "b.png")
     assert picture.size == (72, 40) and (tmp_path / "seen" / "more_a.jpg").is_file()
     assert np.abs(np.asarray(picture, np.int16) - np.asarray(photo, np.int16)).mean() > 10
+
+
+def test_a_full_disk_says_that_finished_photos_stay_and_how_to_go_on(masks, photos, tmp_path, monkeypatch):
+    fsync, seen = os.fsync, []
+
+    def full(descriptor):
+        seen.append(descriptor)
+        if len(seen) > 2:  # the first photo and its folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    arguments = ("--photos", photos, "--out", tmp_path / "out", *SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code, _, err = masks(*arguments)
+    assert code == 2 and "more_a.json cannot be written (No space left on device" in err
+    assert "or make room there and run the same command again: photos that are finished stay" in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.json"]
+    assert "1 photo there already" in masks(*arguments)[1]
+
+
+OWN = """
+import numpy as np
+class Own:
+    weights_sha256 = "b" * 64
+    def set_image(self, image): self.shape = image.shape[:2]
+    def predict(self, point_coords=None, point_labels=None, box=None, multimask_output=True):
+        found = np.zeros((3, *self.shape), bool)
+        found[:, : int(point_coords[0, 1]) + 1] = True
+        return found, np.full(3, 0.9), np.zeros((3, 1, 1))
+"""
+
+
+def test_a_model_of_ones_own_finds_masks_too(command, photos, tmp_path, monkeypatch):
+    (tmp_path / "own_masks.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    words = ["masks", "-m", "mine=own_masks:Own", "--photos", photos, "--out", tmp_path / "out", "--points", 2, "--min-iou", 0]
+    code, out, err = command(*words)
+    assert code == 0 and "2 photos with 4 masks written" in out, err
+    made = json.loads((tmp_path / "out" / "b.json").read_text())
+    assert made["generator"]["arch"] == "own_masks:Own" and made["generator"]["weights_sha256"] == "b" * 64
+    assert [one["bbox"] for one in made["annotations"]] == [[0, 0, 71, 10], [0, 0, 71, 30]]  # rows 0 to 10 and 0 to 30 of 40
+    assert "2 photos there already" in command(*words)[1]
+    code, _, err = command(*words, "--image-size", 64)
+    assert code == 2 and "--image-size is for models of this project; own_masks:Own has its own, so leave it out" in err
+    sys.modules.pop("own_masks")
 
 
 def test_a_file_where_the_folder_should_be(masks, photos, tmp_path):
