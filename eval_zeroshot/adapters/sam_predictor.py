@@ -71,7 +71,7 @@ class SamPredictorAdapter:
         channels = 3 if multimask else 1
         given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
         step = PROMPT_CHUNK if self._batched else 1
-        parts = []
+        parts: list[tuple[np.ndarray, ...]] = []
         for start in range(0, count, step):
             chunk = {name: None if array is None else np.asarray(array)[start : start + step] for name, array in given.items()}
             if self._batched:
@@ -133,8 +133,8 @@ class SamPredictorAdapter:
         if logits.shape[:-2] != leading or logits.shape[-2] != logits.shape[-1]:
             expected = f"({', '.join(map(str, leading))}, s, s)"
             raise InputError(
-                f"{who} answered logits {logits.shape}; expected {expected}, the photo in the upper left corner of a square, or "
-                f"zeros ({axes}, 1, 1) where there are none"
+                f"{who} answered logits {logits.shape}; expected {expected}, the photo in the upper left corner of a square, "
+                f"or zeros ({axes}, 1, 1) where there are none"
             )
         return found.astype(bool), scores.astype(np.float32), logits.astype(np.float32)
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,8 +119,18 @@ class Answers:
         return self.answer
 
 
-def asked(*answer):
-    adapter = SamPredictorAdapter(Answers(*answer), identity="x")
+class AnswersMany(Answers):
+    """The same for several prompts at a time."""
+
+    transform = SimpleNamespace(apply_boxes=lambda boxes, shape: boxes)
+    device = "cpu"
+
+    def predict_torch(self, point_coords, point_labels, boxes, mask_input=None, multimask_output=True):
+        return self.answer
+
+
+def asked(*answer, kind=Answers):
+    adapter = SamPredictorAdapter(kind(*answer), identity="x")
     adapter.set_image(np.zeros((6, 9, 3), np.uint8))
     return adapter.predict(boxes=np.asarray([[1, 1, 4, 4.0]]), multimask=False)
 
@@ -132,11 +143,29 @@ def test_tensors_and_masks_of_zeros_and_ones_are_understood():
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ([np.zeros((1, 6, 9)), np.ones(1)], "answered 2 values; expected three"),
+        ([np.zeros((1, 6, 9)), np.ones(1)], "2 values; expected three"),
         ([np.full((1, 6, 9), -3.5), np.ones(1), np.zeros((1, 4, 4))], "masks of float64, not only 0 and 1; expected bool"),
         ([np.zeros((1, 6, 9), bool), np.ones(1), np.zeros((1, 4, 6))], re.escape("logits (1, 4, 6); expected (1, s, s)")),
+        ([np.zeros((1, 9, 6), bool), np.ones(1), np.zeros((1, 4, 4))], re.escape("masks (1, 9, 6) and scores (1,); expected")),
+        ([np.zeros((3, 6, 9), bool), np.ones(3), np.zeros((3, 4, 4))], re.escape("masks (3, 6, 9) and scores (3,); expected")),
+        ([None, np.ones(1), np.zeros((1, 4, 4))], "no arrays of numbers .one has the type object.; expected arrays"),
+        ([[[1], [1, 0]], np.ones(1), np.zeros((1, 4, 4))], "no arrays of numbers"),
     ],
 )
 def test_answers_that_would_be_misread_are_refused(answer, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=f"^Answers.predict answered .*{said}"):
         asked(*answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ([torch.zeros(1, 1, 6, 9), torch.ones(1, 1)], "2 values; expected three: masks .P, M, H, W."),
+        ([torch.full((1, 1, 6, 9), -3.5), torch.ones(1, 1), torch.zeros(1, 1, 4, 4)], "masks of float32, not only 0 and 1"),
+        ([torch.zeros(1, 6, 9), torch.ones(1, 1), torch.zeros(1, 1, 4, 4)], re.escape("expected (1, 1, 6, 9) and (1, 1)")),
+        ([torch.zeros(1, 1, 6, 9), torch.ones(1, 1), torch.zeros(1, 1, 4)], re.escape("(1, 1, s, s)")),
+    ],
+)
+def test_answers_to_several_prompts_are_checked_too(answer, said):
+    with pytest.raises(InputError, match=f"^AnswersMany.predict_torch answered .*{said}"):
+        asked(*answer, kind=AnswersMany)
