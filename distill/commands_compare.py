@@ -71,6 +71,8 @@ def compare(
     found = [result for path in results for result in read_results(path)]
     if not found:
         raise InputError(f"{', '.join(map(str, results))}: no result in it; {EXPECTED}")
+    if columns is not None and not columns.strip(", "):
+        raise InputError(f"--columns {columns!r} names no column; give some, such as value,interval, or leave it out")
     chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
     comparison = compare_results(found, published=published is True, columns=chosen)
     if html is not None:

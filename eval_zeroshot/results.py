@@ -174,7 +174,8 @@ def _result(line: bytes, *, name: str) -> Result:
     except InputError as error:
         if EDITED in str(error):
             raise
-        raise InputError(f"{error}; {EXPECTED}") from error
+        said = str(error).removesuffix("; expected a JSON object")
+        raise InputError(f"{said}; {EXPECTED}") from error
 
 
 def _is_json(line: bytes) -> bool:

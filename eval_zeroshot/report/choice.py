@@ -18,11 +18,22 @@ def check_columns(columns: Sequence[str], grids: Iterable[Grid]) -> None:
     Raises:
         InputError: a name is none; it lists those there are.
     """
+    grids = list(grids)
     known = dict.fromkeys([ALL, *(key for grid in grids for key in grid.keys)])
     for name in columns:
         if name not in known:
-            hint = did_you_mean(name, known)
-            raise InputError(f"--columns {name}: no table has this column{hint}; expected some of {', '.join(known)}")
+            raise InputError(
+                f"--columns {name}: no table has this column{_nearest(name, grids)}; of these suites there are {', '.join(known)}"
+            )
+
+
+def _nearest(name: str, grids: Iterable[Grid]) -> str:
+    """"; did you mean X?": the column whose name, or title as tables print it, comes nearest in whatever case."""
+    keys = {ALL: ALL}
+    for grid in grids:
+        keys |= {word.lower(): key for key, title in zip(grid.keys, grid.header, strict=True) for word in (title, key)}
+    near = did_you_mean(name.lower(), keys).removeprefix("; did you mean ").removesuffix("?")
+    return f"; did you mean {keys[near]}?" if near else ""
 
 
 def with_columns(grid: Grid, columns: Sequence[str]) -> Grid:

@@ -63,7 +63,11 @@ def test_the_page_with_its_gallery(compare, results, tmp_path):
     [
         (["--format", "word"], "expected one of terminal, markdown, latex, csv, json"),
         (["--data", "sample:val"], "give --html PAGE.html too"),
-        (["--columns", "valu"], "did you mean value?"),
+        (["--columns", "valu"], "did you mean value?; of these suites there are all, model, value, error, interval,"),
+        (["--columns", "box miou"], "did you mean value?"),
+        (["--columns", "VALUE"], "did you mean value?"),
+        (["--columns", "zzz"], "no table has this column; of these suites there are"),
+        (["--columns", " ,"], "--columns ' ,' names no column; give some"),
         (["--columns", "value", "-f", "csv"], "--columns is for the tables of terminal, markdown and latex; csv has all"),
         (["--columns", "value", "--html", "page.html"], "the page has all"),
         (["--html", "page.html", "--gallery-of", "onee"], "did you mean one?"),
@@ -84,8 +88,13 @@ def test_outputs_that_cannot_be_written_and_files_without_results(compare, resul
     code, _, err = compare(tmp_path / "empty.jsonl")
     assert code == 2 and "no result in it; expected a results file that `repvit-sam eval --out` wrote" in err
     (tmp_path / "truth.json").write_text('{"images": []}')
-    code, _, err = compare(tmp_path / "truth.json")
-    assert code == 2 and "truth.json" in err and "eval" in err
+    (tmp_path / "rows.jsonl").write_text('{"model": "x", "milliseconds": 3}\n')
+    (tmp_path / "list.json").write_text("[1, 2]")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0\n\x10JFIF\n")
+    for name in ("truth.json", "rows.jsonl", "list.json", "photo.jpg", "nowhere.jsonl", ""):
+        code, _, err = compare(tmp_path / name)
+        assert code == 2 and str(tmp_path / name) in err
+        assert err.count("expected a") == 1 and "expected a results file that `repvit-sam eval --out` wrote" in err
 
 
 def test_a_gallery_that_cannot_be_shown_is_told(compare, results, tmp_path):

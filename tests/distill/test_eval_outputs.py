@@ -1,6 +1,8 @@
 """`repvit-sam eval` and its output: results of earlier calls stay, and what cannot be written or meant is said first."""
 
+import errno
 import json
+import os
 from functools import partial
 
 import pytest
@@ -46,6 +48,19 @@ def test_what_cannot_be_written_is_said_before_anything_is_asked(evaluated, tmp_
         code, stdout, err = evaluated("-s", "box", out=out)
         assert (code, stdout) == (2, "") and said in err and "photo" not in err and "Traceback" not in err
     assert (tmp_path / "truth.json").read_text() == '{"images": []}'
+
+
+def test_a_full_disk_says_how_to_go_on_at_whatever_file(evaluated, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(arguments[0]) if arguments else None)
+
+    for place in ("pathlib.Path.mkdir", "pathlib.Path.write_text", "os.fsync", "distill.commands_eval.write_results"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, lambda *given, **more: full(*(one for one in given if isinstance(one, os.PathLike))))
+            code, _, err = evaluated("-s", "box")
+        assert code == 2 and "No space left on device" in err, place
+        assert err.count("make room there and run the same command again: what was seen so far stays") == 1, place
+    assert evaluated("-s", "box")[0] == 0
 
 
 def test_two_models_of_one_name_are_refused(evaluated):

@@ -65,8 +65,8 @@ def test_a_line_that_is_no_result_is_named(tmp_path):
         (without_checksum(result()).replace("0.5", '"much"').encode(), "line 2, is not a result .value: "),
         (b"[" * 100_000, "line 2, is nested too deeply"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "line 2, is nested too deeply"),
-        (b"[1, 2]", "line 2, is a JSON list; expected a JSON object"),
-        (b"null", "line 2, is a JSON NoneType"),
+        (b"[1, 2]", "line 2, is a JSON list; expected a results file"),
+        (b"null", "line 2, is null; expected a results file that `repvit-sam eval --out` wrote"),
         (result().to_line()[:-9].encode(), "line 2, is not JSON"),
     ],
 )
