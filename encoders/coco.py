@@ -19,6 +19,7 @@ from encoders.geometry import Shape
 from encoders.image import read_image
 from encoders.rle import decode_segmentation, to_rle
 from encoders.sample import Sample
+from encoders.untrusted import json_kind
 from encoders.words import counted
 
 FIELDS = ("id", "segmentation")  # what every instance must state; the rest follows from its mask
@@ -143,7 +144,7 @@ def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:
         InputError: no instance, as captions and keypoints are none, or a value that cannot be meant.
     """
     if not isinstance(annotation, dict):
-        raise InputError(f"an annotation is a {type(annotation).__name__}; expected an instance")
+        raise InputError(f"an annotation is {json_kind(annotation)}; expected the JSON object of an instance")
     if absent := [field for field in FIELDS if field not in annotation]:
         raise InputError(
             f"annotation {annotation.get('id', '(no id)')} has no {' and no '.join(absent)}; expected instances, as in"

@@ -60,6 +60,14 @@ def parse_json(content: bytes | str, *, name: str, finite: bool = True) -> Any:
     return value
 
 
+def json_kind(value: Any) -> str:
+    """What a parsed JSON value is, for a message: "a JSON object", "a JSON list", "a text", ..."""
+    if value is None:
+        return "null"
+    kinds = {dict: "a JSON object", list: "a JSON list", str: "a text", bool: "a truth value"}
+    return kinds.get(type(value), "a number")
+
+
 def whole_lines(content: bytes) -> tuple[list[bytes], bytes]:
     """Lines, without their newlines, and what follows the last newline: a line that was cut off, or nothing.
 

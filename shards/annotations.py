@@ -5,6 +5,7 @@ from typing import Any
 from encoders.coco import finite_numbers, normalize_instance
 from encoders.errors import InputError
 from encoders.geometry import Shape
+from encoders.untrusted import json_kind
 
 MAX_INSTANCES = 10_000  # of one photo; SA-1B has a few hundred at most
 MAX_TEXT = 500  # characters of a licence or an address
@@ -25,7 +26,7 @@ def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list
         InputError: names the photo and the annotation.
     """
     if not isinstance(annotations, list):
-        raise InputError(f"{where}: annotations are a {type(annotations).__name__}, expected a list")
+        raise InputError(f"{where}: annotations are {json_kind(annotations)}; expected a JSON list")
     if len(annotations) > MAX_INSTANCES:
         raise InputError(f"{where}: {len(annotations)} annotations; at most {MAX_INSTANCES} of one photo are taken")
     try:
@@ -43,7 +44,7 @@ def plain_facts(record: dict[str, Any], names: tuple[str, ...], *, where: str) -
     facts = {name: record[name] for name in names if record.get(name) is not None}
     for name, value in facts.items():
         if type(value) is not int and not (isinstance(value, str) and len(value) <= MAX_TEXT):
-            raise InputError(f"{where}: its {name} is a {type(value).__name__}; expected a whole number or a short text")
+            raise InputError(f"{where}: its {name} is {json_kind(value)}; expected a whole number or a short text")
     return facts
 
 

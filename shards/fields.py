@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 from encoders.contract import check_image_size
 from encoders.errors import InputError
 from encoders.shown import shown
+from encoders.untrusted import json_kind
 from shards.names import shard_index
 
 MAX_COUNT = 10**9  # shards of a cache, photos of a shard: far more than there are photos in any data set
@@ -66,12 +67,13 @@ def checked(kind: type[Model], value: Any) -> Model:
     """An object of a dataclass whose fields are annotated with the types above, from parsed JSON.
 
     Raises:
-        InputError: it is no mapping, a field is missing or unknown, or holds what it may not; names the field.
+        InputError: it is no JSON object, a field is missing or unknown, or holds what it may not; names the field.
     """
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(value, dict) or set(value) != names:
-        given = set(value) if isinstance(value, dict) else set()
-        raise InputError(f"missing {sorted(names - given)}, unknown {_few(given - names)}")
+    if not isinstance(value, dict):
+        raise InputError(f"it is {json_kind(value)}; expected a JSON object")
+    if set(value) != names:
+        raise InputError(f"missing {sorted(names - set(value))}, unknown {_few(set(value) - names)}")
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     try:
@@ -87,7 +89,7 @@ def explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     value = first["input"]
     plain = isinstance(value, str | int | float | None)
-    given = shown(repr(value)[:MAX_SHOWN]) if plain else type(value).__name__
+    given = shown(repr(value)[:MAX_SHOWN]) if plain else json_kind(value)
     return f"{where}: {shown(first['msg'].removeprefix('Value error, '))} (given: {given})"
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from encoders.errors import InputError
 from encoders.files import atomic_path, write_errors
-from encoders.untrusted import parse_json, whole_lines
+from encoders.untrusted import json_kind, parse_json, whole_lines
 
 TEMPORARY_SUFFIX = ".tmp"
 MAX_READ_BYTES = 2**28  # of a growing file at once; what follows is left for the next call
@@ -100,7 +100,7 @@ def parse_object(content: bytes, *, name: str) -> dict[str, Any]:
     """A JSON object. Raises InputError, see `parse_json`, also where it is another value."""
     value = parse_json(content, name=name)
     if not isinstance(value, dict):
-        raise InputError(f"{name} is no JSON object; it may be damaged")
+        raise InputError(f"{name} is {json_kind(value)}; expected a JSON object, so it may be damaged")
     return value
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.geometry import Shape, embedding_shape
 from encoders.image import decode_image
+from encoders.untrusted import json_kind
 from shards.codec import Coded, decode_embedding, parse_record
 from shards.index import index_shard
 from shards.manifest import Manifest
@@ -87,7 +88,7 @@ class StoredSample:
         except ValueError as error:
             raise InputError(f"{self.where}: its json cannot be read ({error})") from error
         if not isinstance(facts, dict):
-            raise InputError(f"{self.where}: its json is no object")
+            raise InputError(f"{self.where}: its json is {json_kind(facts)}; expected a JSON object")
         return facts
 
 

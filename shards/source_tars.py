@@ -9,6 +9,7 @@ from typing import Any
 
 from encoders.errors import InputError
 from encoders.image import decode_image
+from encoders.untrusted import json_kind
 from shards.annotations import normalize_annotations, plain_facts
 from shards.source import Item, Photo, Source
 from shards.tar_index import Listing, TarIndex, keep_indexes, read_index
@@ -104,7 +105,7 @@ def parse_annotations(data: bytes, *, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: its json cannot be read ({type(error).__name__}: {error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("annotations"), list):
-        raise InputError(f"{where}: its json has no list of 'annotations'; expected SA-1B's format")
+        raise InputError(f"{where}: its json, {json_kind(record)}, has no list of 'annotations'; expected SA-1B's format")
     return record
 
 

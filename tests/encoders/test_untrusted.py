@@ -5,7 +5,7 @@ import time
 import pytest
 
 from encoders.errors import InputError
-from encoders.untrusted import json_lines, parse_json, parse_yaml, read_json, read_yaml, whole_lines
+from encoders.untrusted import json_kind, json_lines, parse_json, parse_yaml, read_json, read_yaml, whole_lines
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,16 @@ def test_yaml_is_read_with_its_aliases():
     value = parse_yaml("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}", name="x")
     assert value == {"a": {"x": 1}, "b": {"x": 1}, "c": {"x": 1, "y": 2}}
     assert parse_yaml("", name="x") is None
+
+
+def test_what_a_json_value_is_is_said_in_words():
+    said = {
+        "{}": "a JSON object",
+        "[]": "a JSON list",
+        '"a"': "a text",
+        "true": "a truth value",
+        "7": "a number",
+        "7.5": "a number",
+        "null": "null",
+    }
+    assert {text: json_kind(parse_json(text, name="it")) for text in said} == said
