@@ -1,8 +1,12 @@
 """Whatever happens to a cache's bytes, nothing else than what was stored is trained on."""
 
+import multiprocessing
+import pickle
 import shutil
+import time
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import shards_standin
@@ -13,6 +17,7 @@ from shards_processes import content
 import shards
 from encoders.errors import InputError
 from shards.seal import is_sealed
+from shards.whole import WholeShards
 
 SHARD = "train-000002.tar"  # holds sa_10 .. sa_14
 
@@ -101,6 +106,28 @@ def test_workers_share_what_they_found_whole(old_copy):
     loader.num_workers = 0
     list(islice(loader.batches(), loader.steps_per_epoch))
     assert loader.whole.read == 0
+
+
+def test_workers_read_a_shard_once_also_where_its_file_system_has_no_locks(tmp_path, monkeypatch):
+    def slowly(path):
+        with (tmp_path / "reads").open("a") as file:
+            file.write(f"{path.name}\n")
+        time.sleep(0.1)
+        return "ab" * 32
+
+    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(9, "Bad file descriptor")))  # as on NFS
+    monkeypatch.setattr("shards.whole.sha256_file", slowly)
+    shard = tmp_path / "train-000000.tar"
+    shard.touch()
+    whole, entry = WholeShards(tmp_path, shards=3), SimpleNamespace(name=shard.name, sha256="ab" * 32)
+    workers = [multiprocessing.get_context("fork").Process(target=whole.check, args=(1, entry)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert (tmp_path / "reads").read_text() == "train-000000.tar\n"
+    pickle.loads(pickle.dumps(whole.__getstate__() | {"_whole": None}))  # so a worker may be spawned, too
 
 
 def test_an_unfinished_cache_of_an_earlier_release_is_finished_with_the_bytes_that_it_would_have_had(old_cache, tmp_path):
