@@ -6,7 +6,9 @@ from pathlib import Path
 
 from encoders.errors import InputError
 from encoders.sam import Sam
+from encoders.words import counted
 from shards.board import known_entries
+from shards.codec import parse_record
 from shards.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
 from shards.identity import CacheIdentity
 from shards.manifest import Manifest
@@ -14,6 +16,8 @@ from shards.reader import ShardReader, StoredSample
 from shards.teacher import embed
 from shards.verify_teacher import draw, stored_photo
 from shards.writer import bytes_in_tar
+
+NAMED = 5  # damaged samples in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +74,26 @@ class CacheSample:
         self._places = draw([len(entry.keys) for entry in self.manifest.entries], samples=samples, seed=seed)
 
     def stats(self) -> CacheStats:
-        """Counts of the cache and sizes of the drawn records."""
+        """Counts of the cache and sizes of the drawn records.
+
+        Raises:
+            InputError: some of them are damaged; names them.
+        """
         entries = self.manifest.entries
-        sizes = [(len(sample.record), len(sample.facts)) for sample in self._read()]
+        sizes, damaged = [], []
+        for sample in self._read():
+            try:
+                check_whole(sample)
+                sizes.append((len(sample.record), len(sample.facts)))
+            except InputError as error:
+                damaged.append(str(error))
+        if damaged:
+            more = f"; and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+            raise InputError(
+                f"{len(damaged)} of {counted(len(sizes) + len(damaged), 'sample')} drawn from {self.manifest.folder} cannot be"
+                f" measured: {'; '.join(damaged[:NAMED])}{more}; see what else is damaged: repvit-sam cache verify"
+                f" {self.manifest.folder}"
+            )
         count = max(1, len(sizes))
         return CacheStats(
             photos=self.manifest.samples,
@@ -93,7 +114,7 @@ class CacheSample:
             teacher: the one that made the cache, in eval mode, on its device.
 
         Raises:
-            InputError: a record cannot be read, or there is none.
+            InputError: a sample is damaged, or there is none.
         """
         self.manifest.require(image_size=teacher.image_size)
         if not self._places:
@@ -102,6 +123,7 @@ class CacheSample:
 
     def _compare(self, teacher: Sam) -> Iterator[Comparison]:
         for sample in self._read():
+            check_whole(sample)
             photo = stored_photo(sample)
             yield Comparison(
                 raw=embed(teacher, [photo])[0],
@@ -113,3 +135,16 @@ class CacheSample:
     def _read(self) -> Iterator[StoredSample]:
         reader = ShardReader(self.manifest)
         return (reader.read(shard, place) for shard, place in self._places)
+
+
+def check_whole(sample: StoredSample) -> None:
+    """Check a sample against the checksums that it has.
+
+    Raises:
+        InputError: it is damaged; names shard and key.
+    """
+    sample.check()
+    try:
+        parse_record(sample.record)
+    except InputError as error:
+        raise InputError(f"{sample.where}: {error}") from error

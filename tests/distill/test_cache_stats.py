@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import encoders
+import shards
 from distill.cli import main
 from distill.commands_cache import stats_facts
 from distill.config import PrecomputeConfig, write_config
@@ -79,6 +80,22 @@ def test_an_unfinished_cache_is_counted_too(tiny_cache, tmp_path):
     (cache / "manifest.jsonl").write_text("")
     facts = stats_facts(cache, samples=2)
     assert (facts["shards"], facts["photos"], facts["samples"], facts["mask_iou"]) == (0, 0, 0, None)
+
+
+def test_damaged_samples_are_named_instead_of_measured(tiny_cache, tmp_path):
+    cache = shutil.copytree(tiny_cache, tmp_path / "cache")
+    reader = shards.ShardReader(shards.Manifest.read(cache))
+    path = cache / "train-000001.tar"
+    content = path.read_bytes()
+    for sample, part in ((reader.read(1, 0), "jpeg"), (reader.read(1, 2), "record")):
+        whole = getattr(sample, part)
+        content = content.replace(whole, whole[:-20] + bytes(20))
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        stats_facts(cache, samples=14, teacher="gone.pth")
+    assert f"2 of 14 samples drawn from {cache} cannot be measured: train-000001.tar: sample p05: its " in str(caught.value)
+    assert "; train-000001.tar: sample p07: the embedding record is damaged" in str(caught.value)
+    assert str(caught.value).endswith(f"repvit-sam cache verify {cache}")
 
 
 def test_no_cache_and_no_samples_are_bad_input(tiny_cache, tmp_path):
