@@ -52,14 +52,25 @@ def check_output_folder(folder: Path) -> None:
     """Make a folder, if it is not there, that files can be written to.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot be made or written to; says why.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made a folder ({error.strerror}); choose another place to write to") from error
+        reason = _in_the_way(folder) or error.strerror or type(error).__name__
+        raise InputError(f"{folder} cannot be made a folder ({reason}); choose another place to write to") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder} cannot be written to; choose another place to write to")
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        reason, remedy = ("Read-only file system", "") if read_only else ("Permission denied", "change its permissions or ")
+        raise InputError(f"{folder} cannot be written to ({reason}); {remedy}choose another place to write to")
+
+
+def _in_the_way(folder: Path) -> str | None:
+    """What stands where a folder or one of those above it should be; None where nothing does."""
+    for place in (*reversed(folder.parents), folder):
+        if os.path.lexists(place) and not os.path.isdir(place):
+            return f"{place} is a {file_kind(place.stat().st_mode) if os.path.exists(place) else 'link that leads nowhere'}"
+    return None
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path, tiny_photos):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     result = run.invoke(app, ["ingest", str(tiny_photos), "--out", str(tmp_path / "full" / "file" / "plan")])
-    assert isinstance(result.exception, InputError) and "cannot be made a folder (Not a directory)" in str(result.exception)
+    assert isinstance(result.exception, InputError) and "/full/file is a file); choose another place" in str(result.exception)
 
 
 def test_the_keys_of_a_job_are_written_with_it(tmp_path):

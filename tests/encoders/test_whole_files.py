@@ -4,12 +4,13 @@ import errno
 import os
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from encoders import files
 from encoders.errors import InputError
-from encoders.files import atomic_path, os_error_message, read_bounded
+from encoders.files import atomic_path, check_output_folder, os_error_message, read_bounded
 
 
 def test_a_failed_write_names_the_file_and_the_space_and_leaves_what_was_there(tmp_path):
@@ -31,6 +32,21 @@ def test_a_packages_own_error_on_a_full_disk_is_told_while_the_disk_is_still_ful
     assert not list(tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="another"), atomic_path(path):
         raise RuntimeError("another")
+
+
+def test_a_folder_that_cannot_be_made_or_written_to_is_refused_with_the_reason(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    in_the_way = {"file": "file is a file", "file/a/b": "file is a file", "lost": "lost is a link that leads nowhere"}
+    for name, says in in_the_way.items():
+        with pytest.raises(InputError, match=rf"/{name} cannot be made a folder \({tmp_path}/{says}\); choose another place"):
+            check_output_folder(tmp_path / name)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match=r"cannot be written to \(Permission denied\); change its permissions or choose"):
+        check_output_folder(tmp_path)
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(InputError, match=r"cannot be written to \(Read-only file system\); choose another place"):
+        check_output_folder(tmp_path)
 
 
 def test_other_errors_of_the_system_name_the_file_and_what_to_do():
