@@ -17,6 +17,7 @@ from distill.place import this_place
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
+from shards.board import known_entries, work_entries
 from shards.verify import read_usable_lines
 
 SAMPLES = 8
@@ -65,7 +66,12 @@ def verify(
 
 
 def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, Any]:
-    """Make the damaged shards again; what was made, and which of it differs from what was there before the damage.
+    """Make again what is damaged or missing.
+
+    Returns:
+        As `report_facts` afterwards, with `found`: the problems before; `repaired`: the shards that this call made;
+        `made_before`: those that an interrupted call had made already; `changed`: those that differ from what was there
+        before the damage, as far as the manifest knows it.
 
     Raises:
         InputError: the job would make another cache, or is refused; or the damage is beyond repair.
@@ -80,11 +86,13 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
         samples_per_shard=job.samples_per_shard,
     )
     before = clear_damaged(report, wanted=wanted)
+    there, made_before = known_entries(cache), sorted(work_entries(cache)[0])
     run_share(job, source=source, teacher=teacher, place=place)
     after = {entry.name: entry.sha256 for entry in Manifest.read(cache).entries}
     changed = [name for name in report.damaged if name in before and before[name] != after.get(name)]
     left = report_facts(verify_cache(cache, source=source, progress=_progress()))
-    found = {"found": report_facts(report)["problems"], "repaired": report.damaged, "changed": changed}
+    repaired = sorted(set(after) - set(there))
+    found = {"found": report_facts(report)["problems"], "repaired": repaired, "made_before": made_before, "changed": changed}
     return found | {name: left[name] for name in ("ok", "shards", "photos", "bytes", "source", "problems", "rerun")}
 
 

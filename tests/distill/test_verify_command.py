@@ -93,6 +93,24 @@ def test_a_cache_is_verified_damaged_found_and_repaired_to_the_same_bytes(run, c
         assert content(folder) == before
 
 
+def test_a_repair_after_an_interrupted_one_says_what_each_of_them_made(run, tiny_cache, tmp_path):
+    cache = shutil.copytree(tiny_cache, tmp_path / "cache")
+    job = {"source": {"path": str(tiny_cache.parent / "photos")}, "teacher": {"model": "sam_demo", "image_size": 64}}
+    (cache / "config.yaml").write_text(yaml.safe_dump(job | {"out": str(cache), "samples_per_shard": 5, "batch_size": 2}))
+    before = {path.name: sha256_file(path) for path in cache.glob("train-*.tar")}
+    lines = (cache / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    for name in ("shards", "processes"):  # two shards were removed, one of them was made again, then the process was killed
+        (cache / "work" / name).mkdir(parents=True)
+    (cache / "work" / "shards" / "train-000000.tar.json").write_bytes(lines[0])
+    (cache / "train-000002.tar").unlink()
+    (cache / "manifest.jsonl").write_bytes(lines[1])
+    code, out, _ = run("cache", "verify", cache, "--samples", 0, "--repair", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["ok"] and not (cache / "work").exists()
+    assert (facts["repaired"], facts["made_before"]) == (["train-000002.tar"], ["train-000000.tar"])
+    assert {path.name: sha256_file(path) for path in cache.glob("train-*.tar")} == before
+
+
 def test_a_cache_remembers_its_teachers_precision(run, cache, tmp_path):
     half = cache.with_name("bf16")
     job = ("precompute", "--config", tmp_path / "job.yaml", "--set", "teacher.precision=bf16")
