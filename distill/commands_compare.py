@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
+from distill.eval_plan import data_name, has_own_photos
+from distill.own_photos import open_own_photos
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path, check_output
 from encoders.shown import shown
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
-from eval_zeroshot.datasets import EvalDataset, has_splits
+from eval_zeroshot.datasets import has_splits
 from eval_zeroshot.report.page import write_page
+from eval_zeroshot.report.photos import Photos
+from eval_zeroshot.report.referenced import AnsweredPhotos, kept_answers
 from eval_zeroshot.results import EXPECTED
 from eval_zeroshot.table import FORMATS
 
@@ -76,11 +80,12 @@ def compare(
     chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
     comparison = compare_results(found, published=published is True, columns=chosen)
     if html is not None:
+        states = [path.with_suffix(".state") for path in results]
         reasons = write_page(
             compare_results(found, published=published is not False),
             out=html,
-            states=[path.with_suffix(".state") for path in results],
-            datasets=_datasets(data or [], images=images, split=split, present_only=present_only),
+            states=states,
+            datasets=_datasets(data or [], states=states, images=images, split=split, present_only=present_only),
             gallery_of=gallery_of,
         )
         for reason in reasons if data else []:
@@ -99,15 +104,27 @@ def compare(
             temporary.write_text(text, encoding="utf-8")
 
 
-def _datasets(specs: list[str], *, images: Path | None, split: str | None, present_only: bool) -> list[EvalDataset]:
-    """What --data names; --split is for those that have splits, of which there must be one."""
+def _datasets(
+    specs: list[str], *, states: list[Path], images: Path | None, split: str | None, present_only: bool
+) -> list[Photos]:
+    """What --data names; --split is for those that have splits, of which there must be one.
+
+    Photos that agreement was measured on come with the masks of each reference that `states` keep.
+    """
     paths = [resolve_data(spec) for spec in specs]
     splits = [split if split is not None and has_splits(path) else None for path in paths]
     if split is not None and paths and not any(splits):
         raise InputError(f"--split {split}: no data set of {', '.join(specs)} has splits; leave it out")
-    return [
-        open_dataset(path, images=images, split=one, present_only=present_only) for path, one in zip(paths, splits, strict=True)
-    ]
+    found: list[Photos] = []
+    for path, one in zip(paths, splits, strict=True):
+        name, own = data_name(path), has_own_photos(path)
+        answers = kept_answers(states, name=name)
+        if answers or own:
+            photos = open_own_photos(path, images=images)[0]
+            found += [AnsweredPhotos(photos, name=name, answers=its) for its in answers or [{}]]
+        if not own:
+            found.append(open_dataset(path, images=images, split=one, present_only=present_only))
+    return found
 
 
 def register(app: typer.Typer) -> None:

@@ -113,23 +113,7 @@ class ReferencedPhotos:
 
     def __getitem__(self, index: int) -> Sample:
         photo = self._photos[index]
-        seen = self._answered(photo)
-        shape = (int(photo.image.shape[0]), int(photo.image.shape[1]))
-        masks = [decode_segmentation(rle, shape=shape) for rle in seen.masks]
-        corners = np.asarray([seen.values[name] for name in CORNERS], np.float64).T.reshape(-1, 4)
-        kinds = [POINT] * (len(masks) // 2) + [BOX] * (len(masks) // 2)
-        prompts: list[dict[str, list[float]]] = [
-            {"point": its[:2].tolist()} if kind == POINT else {"box": its.tolist()}
-            for kind, its in zip(kinds, corners, strict=True)
-        ]
-        return Sample(
-            key=photo.key,
-            image=photo.image,
-            boxes=[mask_box(mask) if mask.any() else np.zeros(4, np.float32) for mask in masks],
-            masks=masks,
-            category_ids=kinds,
-            meta={"prompts": prompts},
-        )
+        return sample_of(photo, self._answered(photo))
 
     def _answered(self, photo: OwnPhoto) -> Observation:
         """The reference's masks for a photo's points, then for its boxes; from the file where they are there."""
@@ -165,6 +149,26 @@ class ReferencedPhotos:
         parts = (re.sub(r"[^\w\-]+", "_", part) for part in (self.name, "reference", self.reference.name))
         path = None if self._state is None else self._state / f"{'.'.join(parts)}.{digest}.jsonl"
         return ObservationStore(path, identity=about, part=self._part)
+
+
+def sample_of(photo: OwnPhoto, answered: Observation) -> Sample:
+    """A photo with a reference's answers, as the head of this file has it."""
+    shape = (int(photo.image.shape[0]), int(photo.image.shape[1]))
+    masks = [decode_segmentation(rle, shape=shape) for rle in answered.masks]
+    corners = np.asarray([answered.values[name] for name in CORNERS], np.float64).T.reshape(-1, 4)
+    kinds = [POINT] * (len(masks) // 2) + [BOX] * (len(masks) // 2)
+    prompts: list[dict[str, list[float]]] = [
+        {"point": its[:2].tolist()} if kind == POINT else {"box": its.tolist()}
+        for kind, its in zip(kinds, corners, strict=True)
+    ]
+    return Sample(
+        key=photo.key,
+        image=photo.image,
+        boxes=[mask_box(mask) if mask.any() else np.zeros(4, np.float32) for mask in masks],
+        masks=masks,
+        category_ids=kinds,
+        meta={"prompts": prompts},
+    )
 
 
 class _Asker:

@@ -22,9 +22,8 @@ def check_columns(columns: Sequence[str], grids: Iterable[Grid]) -> None:
     known = dict.fromkeys([ALL, *(key for grid in grids for key in grid.keys)])
     for name in columns:
         if name not in known:
-            raise InputError(
-                f"--columns {name}: no table has this column{_nearest(name, grids)}; of these suites there are {', '.join(known)}"
-            )
+            hint = _nearest(name, grids)
+            raise InputError(f"--columns {name}: no table has this column{hint}; of these suites there are {', '.join(known)}")
 
 
 def _nearest(name: str, grids: Iterable[Grid]) -> str:

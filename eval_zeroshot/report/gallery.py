@@ -130,9 +130,10 @@ def _object(
     crop = cut_out(truth)
     where = f"object {annotation} of photo {key}"
     mark = _prompt(group.suite, sample, index, box=None if detection is None else detection.box)
+    told, whose = ("reference", "reference's mask") if "prompts" in sample.meta else ("truth", "annotated mask")
     panels = [
         _panel("prompt", "", mark(plain(sample.image, crop=crop), crop), f"prompt for {where}"),
-        _panel("truth", "", paint(sample.image, crop=crop, truth=truth, answer=truth), f"annotated mask of {where}"),
+        _panel(told, "", paint(sample.image, crop=crop, truth=truth, answer=truth), f"{whose} of {where}"),
     ]
     for model, its in seen.items():
         photo = its.photos.get(key)
@@ -171,11 +172,15 @@ def _numbers(result: Result, seen: Seen) -> dict[ObjectName, float]:
 def _prompt(
     suite: str, sample: Sample, index: int, *, box: Sequence[float] | None
 ) -> Callable[[Image.Image, tuple[int, int, int, int]], Image.Image]:
-    """What draws a suite's prompt: the box given, or what the first word of the suite's name stands for."""
+    """What draws a suite's prompt: the one given or kept, or what the first word of the suite's name stands for."""
     kind = suite.split("_")[0]
+    click: Sequence[float] | None = centre_point(sample.masks[index])[:2] if kind == "point" else None
     if box is None and kind in ("box", "saliency"):
         box = sample.boxes[index]
-    click = centre_point(sample.masks[index])[:2] if kind == "point" else None
+    if "prompts" in sample.meta:
+        prompt = sample.meta["prompts"][index]
+        box = prompt.get("box")
+        click = [value - 0.5 for value in prompt["point"]] if "point" in prompt else None  # of a pixel's corner
     return lambda picture, crop: with_prompt(picture, crop=crop, box=box, click=click)
 
 

@@ -40,7 +40,7 @@ class ObservedFiles:
     """
 
     def __init__(self, states: Iterable[Path]) -> None:
-        self._files = [(identity, path) for path in _newest_first(states) if (identity := _identity(path)) is not None]
+        self._files = [(identity, path) for path in newest_first(states) if (identity := _identity(path)) is not None]
 
     def of(self, result: Result) -> Seen | None:
         """The observations that a result was made from, None where there are none; a file of each rank is one of several.
@@ -96,7 +96,8 @@ def mask_ious_of_hits(seen: Seen) -> dict[tuple[str, int], float]:
     }
 
 
-def _newest_first(states: Iterable[Path]) -> Sequence[Path]:
+def newest_first(states: Iterable[Path]) -> Sequence[Path]:
+    """The files of lines in some folders."""
     entries = [path for state in dict.fromkeys(states) if state.is_dir() for path in state.iterdir()]
     found = [path for path in entries if path.suffix == ".jsonl"]
     return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))

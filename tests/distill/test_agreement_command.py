@@ -126,3 +126,18 @@ def test_several_processes_share_the_photos(command, photos, tmp_path, monkeypat
     code, out, _ = command("eval", *words)
     assert code == 0 and [json.loads(line)["value"] for line in out.splitlines()] == [1.0, 1.0]
     assert sorted((tmp_path / "shared.state").glob("mine.reference.sam_demo.*.jsonl")) == stored  # nothing was asked again
+
+
+def test_the_gallery_shows_the_references_masks(measure, photos, command, tmp_path):
+    code, _, err = measure("--data", photos, "--reference", "sam_demo", "--limit", 1)
+    assert code == 0, err
+    page = tmp_path / "page.html"
+    code, _, err = command("compare", tmp_path / "out.jsonl", "--html", page, "--data", photos, "--gallery-of", "ours")
+    text = page.read_text()
+    assert (code, err) == (0, "") and "The gallery" not in text
+    assert text.count("Worst cases of ours") == 2 and "reference's mask of object" in text.replace("&#39;", "'")
+    (tmp_path / "out.state" / "x.jsonl").write_text('{"prompts": 1}\n{"torn')
+    assert command("compare", tmp_path / "out.jsonl", "--html", page, "--data", photos)[0] == 0
+    shutil.rmtree(tmp_path / "out.state")
+    code, _, err = command("compare", tmp_path / "out.jsonl", "--html", page, "--data", photos)
+    assert code == 0 and "note: The gallery needs the observations that eval keeps in the .state folder" in err
