@@ -129,12 +129,19 @@ def name_models(models: Iterable[str], untrained: Iterable[str]) -> list[ModelFa
 
 
 def _named(text: str) -> ModelFacts:
+    from eval_zeroshot.adapters import is_adapter  # PyTorch, which a subject's process may do without
+
     name, equals, source = text.partition("=")
     if not equals or Path(text).exists():
         name, source = Path(text).name or text, text
     if not name or not source:
         raise InputError(f"-m {text!r}: expected MODEL or NAME=MODEL")
     folder = Path(source)
+    if is_adapter(source):
+        raise InputError(
+            f"-m {text}: only this project's models and exported folders can be timed; models of other projects "
+            "(FAMILY:WEIGHTS) and of your own (MODULE:CALLABLE) are taken by eval and masks"
+        )
     if not is_export(folder):
         return ModelFacts(name=name, source=source)
     certificate = read_certificate(folder)

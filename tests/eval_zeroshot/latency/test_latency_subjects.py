@@ -31,6 +31,8 @@ def test_models_are_called_as_they_are_given():
     [
         ([], [], "nothing to time"),
         (["a=x", "a=y"], [], "two models are called 'a'"),
+        (["a=my_model:build"], [], "-m a=my_model:build: only this project's models .* are taken by eval and masks"),
+        (["edge_sam:w.pth"], [], "-m edge_sam:w.pth: only this project's models .* are taken by eval and masks"),
         (["=x"], [], "expected MODEL or NAME=MODEL"),
         ([], ["repvit_m0_8"], "did you mean repvit_m0_"),
     ],
