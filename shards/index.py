@@ -7,6 +7,7 @@ import numpy as np
 
 from encoders.errors import InputError
 from shards.manifest import ShardEntry
+from shards.tar_index import Headers
 from shards.writer import EMBEDDING, FACTS, JPEG
 
 MEMBERS = (EMBEDDING, JPEG, FACTS)
@@ -36,7 +37,9 @@ def index_shard(descriptor: int, *, entry: ShardEntry, where: str) -> np.ndarray
     for number, name in enumerate(names):
         try:
             found, begin, length = read_header(descriptor, offset)
-        except (tarfile.TarError, OSError) as error:
+            if not (offset < begin and 0 <= length <= size - begin):
+                raise tarfile.ReadError(f"a member of {str(length)[:20]} bytes does not fit")
+        except Exception as error:  # see read_header
             raise InputError(f"{where} is damaged at byte {offset} ({error}); remove it and run precompute again") from error
         if found != name:
             raise InputError(f"{where} holds {found} where {name} belongs; remove it and run precompute again")
@@ -53,7 +56,7 @@ def read_header(descriptor: int, offset: int) -> tuple[str, int, int]:
     tarfile takes 20 us a header, and every worker reads every header; plain files are read here in a tenth of that.
 
     Raises:
-        tarfile.TarError: no header is there.
+        Exception: no header is there; mostly tarfile.TarError, but tarfile raises whatever its parsers trip over.
     """
     header = os.pread(descriptor, BLOCK, offset)
     if header[156:157] == tarfile.REGTYPE and header[257:262] == b"ustar" and not header[345]:
@@ -63,8 +66,7 @@ def read_header(descriptor: int, offset: int) -> tuple[str, int, int]:
             return header[:100].rstrip(b"\0").decode("utf-8", "surrogateescape"), offset + BLOCK, int(header[124:135], 8)
     with open(descriptor, "rb", buffering=0, closefd=False) as file:  # a long name, or no header: tarfile knows
         file.seek(offset)
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            member = tar.next()
+        member = next(Headers(file).members(), None)
     if member is None:
         raise tarfile.ReadError("the archive ends here")
     return member.name, member.offset_data, member.size

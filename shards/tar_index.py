@@ -174,7 +174,7 @@ def scan_tar(tar: Path) -> TarIndex:
     try:
         with tar.open("rb", buffering=2 * tarfile.BLOCKSIZE) as file:
             size = os.fstat(file.fileno()).st_size
-            headers = _Headers(file)
+            headers = Headers(file)
             try:
                 for member in headers.members():
                     if not member.isdir() and not _add(member, pairs, repeated, tar_size=size):
@@ -196,7 +196,7 @@ def scan_tar(tar: Path) -> TarIndex:
     return index
 
 
-class _Headers:
+class Headers:
     """A tar's file as tarfile may read it: so many bytes a member, forward only."""
 
     def __init__(self, file: BinaryIO) -> None:

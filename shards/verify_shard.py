@@ -1,5 +1,6 @@
 """Everything that one shard says of itself, checked."""
 
+import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from shards.findings import Problem, Remedy
 from shards.index import MEMBERS
 from shards.manifest import ShardEntry
 from shards.reader import StoredSample
+from shards.tar_index import Headers
 from shards.writer import EMBEDDING, FACTS, JPEG
 
 
@@ -97,17 +99,14 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(key, its parts by extension) of each run of members with the same key."""
     key: str | None = None
     parts: dict[str, bytes] = {}
-    with tarfile.open(path, "r:") as tar:
-        end = 0
-        for member in tar:
-            tar.members = []  # type: ignore[attr-defined]  # else it remembers all of them
-            if tar.offset <= end:  # a negative size would lead tarfile in a circle
-                raise tarfile.ReadError(f"the header at byte {member.offset} leads backwards")
-            end = tar.offset
+    with path.open("rb") as shard:
+        size = os.fstat(shard.fileno()).st_size
+        for member in Headers(shard).members():
             name, _, extension = member.name.partition(".")
             plain = member.isreg() and not member.issparse()  # a sparse one may claim any number of zeros
-            file = tar.extractfile(member) if plain else None
-            data = b"" if file is None else file.read()
+            if plain and member.offset_data + member.size > size:
+                raise tarfile.ReadError(f"the member at byte {member.offset} is cut off")
+            data = os.pread(shard.fileno(), member.size, member.offset_data) if plain else b""
             if name != key or extension in parts:
                 if key is not None:
                     yield key, parts

@@ -9,6 +9,7 @@ import pytest
 import shards
 from encoders.errors import InputError
 from shards.index import MEMBERS, index_shard
+from shards.verify_shard import verify_shard
 from shards.writer import write_shard
 
 
@@ -53,6 +54,33 @@ def test_a_damaged_shard_is_named_with_the_place(cache, entry, tmp_path, damage,
     path.write_bytes(damage((cache / entry.name).read_bytes()))
     with pytest.raises(InputError, match=rf"s\.tar .*({message})"):
         indexed(path, entry)
+
+
+def stating(size, *, kind=b"0"):
+    """A shard's first header made to state so many bytes, in tar's notation for large and negative numbers."""
+
+    def damage(data):
+        header = bytearray(data[:512])
+        header[124:136] = (b"\x80" if size >= 0 else b"\xff") + (size % 256**11).to_bytes(11, "big")
+        header[156:157] = kind
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        return bytes(header) + data[512:]
+
+    return damage
+
+
+HOSTILE = [stating(2**70), stating(2**62), stating(-512), stating(2**40), stating(2**62, kind=b"x"), stating(2**70, kind=b"L")]
+
+
+@pytest.mark.parametrize("damage", HOSTILE, ids=["2^70", "2^62", "-512", "2^40", "pax", "long name"])
+def test_a_header_that_states_an_impossible_size_is_a_damaged_shard_for_readers_and_verify(cache, entry, tmp_path, damage):
+    path = tmp_path / entry.name
+    path.write_bytes(damage((cache / entry.name).read_bytes()))
+    with pytest.raises(InputError, match=r"is damaged at byte 0 \(.*\); remove it and run precompute again"):
+        indexed(path, entry)
+    sha256, members = verify_shard(tmp_path, entry)
+    assert "sha256 is" in sha256.problem and "cannot be read to its end (ReadError: " in members.problem
 
 
 def test_other_members_than_the_manifests_are_named(cache, entry, tmp_path):
