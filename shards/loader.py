@@ -183,20 +183,20 @@ class _Reading(IterableDataset[Batch]):
                     loader.whole.check(place.shard, loader.manifest.entries[place.shard])
             return make_batch(samples, image_size=loader.image_size, records=loader.records)
         except InputError as error:
+            damaged = next((place for place in places if self._damaged(reader, place)), None)
+            entry = loader.manifest.entries[(damaged or places[0]).shard]
+            others = "" if damaged is None else self._others(reader, damaged)
             raise InputError(
-                f"{error}{self._others(reader, places)}; it is not trained on: repair the cache (repvit-sam cache verify"
-                " --repair), then run the same command again, it goes on from its last checkpoint"
+                f"{error}{others}; it is not trained on: {loader.store.remedy(entry)}, then run the same command again, it goes"
+                " on from its last checkpoint"
             ) from error
 
-    def _others(self, reader: ShardReader, places: list[Place]) -> str:
-        """How many samples of the first shard with a damaged one in a batch are damaged, and which, for a message."""
-        for place in places:
-            if self._damaged(reader, place):
-                entry = self._loader.manifest.entries[place.shard]
-                bad = [key for number, key in enumerate(entry.keys) if self._damaged(reader, place._replace(sample=number))]
-                named = f"{', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''}"
-                return f" (damaged in {entry.name}: {len(bad)} of {len(entry.keys)} samples, {named})"
-        return ""
+    def _others(self, reader: ShardReader, place: Place) -> str:
+        """How many samples of the shard of a damaged one are damaged, and which, for a message."""
+        entry = self._loader.manifest.entries[place.shard]
+        bad = [key for number, key in enumerate(entry.keys) if self._damaged(reader, place._replace(sample=number))]
+        named = f"{', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''}"
+        return f" (damaged in {entry.name}: {len(bad)} of {len(entry.keys)} samples, {named})"
 
     def _damaged(self, reader: ShardReader, place: Place) -> bool:
         try:

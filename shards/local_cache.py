@@ -109,7 +109,8 @@ class LocalCache:
     def _limit(self) -> str:
         return f"and the local cache {self.folder} may hold {self.limit_bytes} bytes; give it more (data.local_cache_gib)"
 
-    def _whole_path(self, entry: ShardEntry) -> Path:
+    def whole_path(self, entry: ShardEntry) -> Path:
+        """Where a shard lies when it is here."""
         return self.folder / f"{entry.sha256}.tar"
 
     def _part_path(self, entry: ShardEntry) -> Path:
@@ -126,7 +127,7 @@ class LocalCache:
 
     def _open_whole(self, entry: ShardEntry) -> int | None:
         """The whole shard, held; None where it is not here. One of another size was damaged, and is removed."""
-        path = self._whole_path(entry)
+        path = self.whole_path(entry)
         try:
             descriptor = self._open(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -144,7 +145,7 @@ class LocalCache:
 
     def _begin(self, entry: ShardEntry) -> int | None:
         """The shard's part, locked, while nobody else decides; None where another process is fetching it or has."""
-        if self._whole_path(entry).exists():
+        if self.whole_path(entry).exists():
             return None
         descriptor = self._open(self._part_path(entry), os.O_RDWR | os.O_CREAT)
         if _lock(descriptor) and self._part_path(entry).exists():  # else it became whole between opening and locking
@@ -178,7 +179,7 @@ class LocalCache:
                 with write_errors(self._part_path(entry)):
                     part.flush()
                     os.fsync(descriptor)
-            self._part_path(entry).rename(self._whole_path(entry))
+            self._part_path(entry).rename(self.whole_path(entry))
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         except BaseException:
             os.close(descriptor)

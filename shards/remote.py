@@ -139,8 +139,9 @@ def fetched(url: str, *, names: Mapping[str, int], retry: Retry | None = None) -
         names: of the files, and the bytes that each may have at most.
 
     Raises:
-        InputError: see `fetch`; what the block raises, with the URL in place of the temporary folder.
+        InputError: see `web.check_folder_url`, `fetch`; what the block raises, with the URL in place of the temporary folder.
     """
+    web.check_folder_url(url)
     with tempfile.TemporaryDirectory() as folder:
         try:
             for name, max_bytes in names.items():

@@ -19,6 +19,9 @@ class ShardStore(Protocol):
     def where(self, entry: ShardEntry) -> str:
         """What to call a shard in an error."""
 
+    def remedy(self, entry: ShardEntry) -> str:
+        """What to do about a damaged shard, for an error."""
+
     def open(self, entry: ShardEntry) -> int:
         """A descriptor for reading; the caller closes it. Raises InputError naming the shard."""
 
@@ -41,6 +44,9 @@ class FolderStore:
 
     def where(self, entry: ShardEntry) -> str:
         return str(self.folder / entry.name)
+
+    def remedy(self, entry: ShardEntry) -> str:
+        return f"repair the cache (repvit-sam cache verify {self.folder} --repair)"
 
     def open(self, entry: ShardEntry) -> int:
         try:
@@ -74,6 +80,9 @@ class RemoteStore:
 
     def where(self, entry: ShardEntry) -> str:
         return join_url(self.url, entry.name)
+
+    def remedy(self, entry: ShardEntry) -> str:
+        return f"remove {self.local.whole_path(entry)}, a damaged copy of what was fetched whole"
 
     def open(self, entry: ShardEntry) -> int:
         descriptor = self.local.open(entry, lambda part: self._fill(entry, part))

@@ -12,13 +12,40 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from encoders.errors import InputError
+from encoders.shown import shown
 from shards.pace import Pace, TooSlow
 
 SCHEMES = ("http", "https")
 MAX_HEADER_BYTES = 2**18  # of an answer before its content; servers send less than 2 KiB
 MAX_CHUNKING = 16  # bytes sent for a byte of content, where a server sends chunks of a byte
+
+
+def check_folder_url(url: str) -> None:
+    """Make sure that a URL can be that of a folder on an http server; others are left to fsspec.
+
+    Raises:
+        InputError: it cannot, or has characters or a part that a request of ours does not take.
+    """
+    if not url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+        return
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018 - raises where it is no number of a port
+    except ValueError as error:
+        raise InputError(f"{shown(url)} is no URL ({error}); expected one like https://host/folder") from error
+    if not host:
+        raise InputError(f"{shown(url)} names no server; expected a URL like https://host/folder")
+    if parts.username is not None:
+        raise InputError(f"the URL of {host} has a user name in it, which is not sent; put the cache where it needs none")
+    if parts.query or parts.fragment:
+        raise InputError(f"{shown(url)} has a query or a fragment; expected the URL of a folder, like https://host/folder")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        place = quote(parts.path, safe="/%")
+        raise InputError(f"{shown(url)} has characters that a URL cannot have; write its path as {place}, its host in ASCII")
 
 
 class TooMuch(OSError):

@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_a_shard_that_becomes_whole_between_opening_and_locking_is_read(tmp_path, monkeypatch):
     local, content, lock = Counting(tmp_path, limit_bytes=5000), contents(1)[0], local_cache._lock
-    part, whole = local._part_path(entry_of(content)), local._whole_path(entry_of(content))
+    part, whole = local._part_path(entry_of(content)), local.whole_path(entry_of(content))
 
     def another_process_is_done(descriptor):
         if part.exists():

@@ -8,6 +8,7 @@ from itertools import islice
 
 import pytest
 import torch
+from shards_damage import flip
 from shards_server import FaultyServer
 
 import shards
@@ -180,3 +181,36 @@ def test_shards_are_fetched_ahead_while_others_are_read(cache, tmp_path):
         assert reader.read(3, 1).key == manifest.entries[3].keys[1]
         assert len(server.requests) == count
         reader.close()
+
+
+def test_a_copy_that_was_damaged_on_this_disk_is_named_to_be_removed(cache, tmp_path):
+    with FaultyServer(cache) as server:
+        (first,) = batches(server.url, 1, local_cache=tmp_path)
+        for copy in tmp_path.glob("*.tar"):
+            flip(copy, 700)  # in the payload of its first sample's record
+        with pytest.raises(InputError, match=r"the embedding record is damaged") as caught:
+            batches(server.url, 24, local_cache=tmp_path)
+        said = str(caught.value)
+        assert any(f"not trained on: remove {copy}, a damaged copy" in said for copy in tmp_path.glob("*.tar"))
+        assert "cache verify" not in said
+        for copy in tmp_path.glob("*.tar"):
+            copy.unlink()
+        assert_same(batches(server.url, 1, local_cache=tmp_path), [first])
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://host/ä b", "has characters that a URL cannot have; write its path as /%C3%A4%20b"),
+        ("http://host/cache?signature=1", "has a query or a fragment; expected the URL of a folder"),
+        ("https://me:secret@host/cache", "the URL of host has a user name in it"),
+        ("http://[::1/cache", "is no URL .Invalid IPv6 URL"),
+        ("http://host:99999/cache", "is no URL .Port out of range"),
+        ("https:///cache", "names no server"),
+    ],
+)
+def test_a_url_that_cannot_be_a_caches_is_refused_before_anything_is_asked_for(url, says, tmp_path, monkeypatch):
+    monkeypatch.setattr("shards.remote.fetch", None)
+    with pytest.raises(InputError, match=says) as caught:
+        shards.ShardLoader(url, batch_size=4, local_cache=tmp_path)
+    assert "secret" not in str(caught.value)
