@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import encode_mask
 from encoders.sample import Sample
@@ -112,6 +113,12 @@ class InstanceIou(MeanSuite):
         others = dict.fromkeys(name for seen in observations for name in seen.values if name != self.primary)
         for seen in observations:
             primary = seen.values.get(self.primary, [])
+            if not len(primary) == len(seen.areas) == len(seen.ids):
+                its = f"{len(primary)} values of {self.primary} and {len(seen.areas)} areas for {len(seen.ids)} objects"
+                raise InputError(
+                    f"{self.name}: what was kept of photo {seen.key} was changed, it has {its}; delete its line in the .state "
+                    "folder and run eval again"
+                )
             groups["value"].append(primary)
             sizes = [self.sizes_of(area) for area in seen.areas]
             for size in SIZES:

@@ -152,9 +152,21 @@ class ReferencedPhotos:
 
 
 def sample_of(photo: OwnPhoto, answered: Observation) -> Sample:
-    """A photo with a reference's answers, as the head of this file has it."""
+    """A photo with a reference's answers, as the head of this file has it.
+
+    Raises:
+        InputError: the answers do not fit together or the photo, as they were changed in their file.
+    """
     shape = (int(photo.image.shape[0]), int(photo.image.shape[1]))
-    masks = [decode_segmentation(rle, shape=shape) for rle in answered.masks]
+    try:
+        if {len(answered.values.get(name, [])) for name in CORNERS} != {len(answered.masks)} or len(answered.masks) % 2:
+            raise InputError("not one mask for each point and box")
+        masks = [decode_segmentation(rle, shape=shape) for rle in answered.masks]
+    except InputError as error:
+        raise InputError(
+            f"what was kept of the reference's answers about photo {photo.key} was changed: {error}; delete its line in the "
+            ".state folder and run eval again"
+        ) from error
     corners = np.asarray([answered.values[name] for name in CORNERS], np.float64).T.reshape(-1, 4)
     kinds = [POINT] * (len(masks) // 2) + [BOX] * (len(masks) // 2)
     prompts: list[dict[str, list[float]]] = [

@@ -96,7 +96,7 @@ def _gallery(group: Group, seen: Mapping[str, Seen], *, photos: PhotosByKey, mod
     if counts_of(seen[chosen]):
         return _edges(group, seen, photos=photos, model=chosen)
     values = _numbers(result, seen[chosen])
-    if not values or not all(len(photo.masks) == len(photo.ids) for photo in seen[chosen].photos.values()):
+    if not values or not all(len(photo.masks) == len(photo.areas) == len(photo.ids) for photo in seen[chosen].photos.values()):
         return Gallery(reason=f"{group.suite} has no number for each object, so there is no worst and no median one.")
     areas = {(p.key, number): area for p in seen[chosen].photos.values() for number, area in zip(p.ids, p.areas, strict=True)}
     cases = [Case(name=name, value=value, area=areas[name], photo=name[0]) for name, value in values.items()]

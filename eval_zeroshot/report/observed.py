@@ -99,7 +99,7 @@ def mask_ious_of_hits(seen: Seen) -> dict[tuple[str, int], float]:
 def newest_first(states: Iterable[Path]) -> Sequence[Path]:
     """The files of lines in some folders."""
     entries = [path for state in dict.fromkeys(states) if state.is_dir() for path in state.iterdir()]
-    found = [path for path in entries if path.suffix == ".jsonl"]
+    found = [path for path in entries if path.suffix == ".jsonl" and path.is_file()]  # a pipe would be waited for
     return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
 

@@ -117,7 +117,9 @@ def step_of(values: Iterable[float]) -> float:
     """A round step that takes values from the least to the greatest in a few ticks; 0.1 where they are one."""
     found = list(values)
     span = max(found, default=0.0) - min(found, default=0.0)
-    return next(step for step in STEPS if span / step <= MOST_TICKS) if span > 0 else 0.1
+    if not 0 < span < np.inf:
+        return 0.1
+    return next((step for step in STEPS if span / step <= MOST_TICKS), span / MOST_TICKS)
 
 
 def nice_range(values: Iterable[float], *, step: float = 0.1, low: float = 0.0, high: float = 1.0) -> Range:
@@ -134,7 +136,9 @@ def ticks(limits: Range, given: Sequence[float] | None = None) -> Sequence[float
     """Where an axis has its ticks: as given, else at round numbers."""
     if given is not None:
         return given
-    step = next(step for step in STEPS if (limits[1] - limits[0]) / step <= MOST_TICKS)
+    if not np.isfinite(10 * (limits[1] - limits[0])):  # nothing that was measured
+        return limits
+    step = step_of(limits)
     first, last = int(np.ceil(limits[0] / step - 1e-9)), int(np.floor(limits[1] / step + 1e-9))
     return [round(step * number, 6) for number in range(first, last + 1)]
 

@@ -6,10 +6,12 @@ import pytest
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
+from encoders.rle import encode_mask
 from eval_zeroshot import FillBox, compare, evaluate
 from eval_zeroshot.agreement_suites import agreement_suites
 from eval_zeroshot.datasets import EvalDataset
-from eval_zeroshot.reference import OwnPhoto, Reference, ReferencedPhotos
+from eval_zeroshot.observations import Observation
+from eval_zeroshot.reference import OwnPhoto, Reference, ReferencedPhotos, sample_of
 from eval_zeroshot.reference_masks import Prompts, answer
 
 SHAPE = (60, 100)  # height, width
@@ -132,3 +134,15 @@ def test_suites_that_need_annotations_are_refused_beside_it():
         agreement_suites(["agreement", "box"], photos=referenced())
     names = [suite.name for suite in agreement_suites(["agreement_point", "agreement"], photos=referenced())]
     assert names == ["agreement_point", "agreement_box"]
+
+
+@pytest.mark.parametrize("lost", ["masks", "values", "x0"])
+def test_answers_that_were_changed_in_their_file_are_named(lost):
+    whole = {name: [1.0, 2.0] for name in ("x0", "y0", "x1", "y1")}
+    seen = Observation(key="a", ids=[0, 1], values=whole, masks=[encode_mask(np.ones(SHAPE, bool))] * 2)
+    assert len(sample_of(photo(), seen).masks) == 2
+    kept = {name: its for name, its in whole.items() if name != lost}
+    changes = {"masks": {"masks": seen.masks[:1]}, "values": {"values": {name: [1.0] for name in whole}}}
+    damaged = seen.model_copy(update=changes.get(lost, {"values": kept}))
+    with pytest.raises(InputError, match="about photo a was changed: not one mask for each point and box; delete"):
+        sample_of(photo(), damaged)

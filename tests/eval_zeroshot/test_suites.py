@@ -8,6 +8,7 @@ from encoders.predictor import Prediction, Predictor
 from encoders.sam import Sam
 from encoders.sample import Sample
 from eval_zeroshot import BoxIou, FillBox, PointIou, box_iou, get_suite, point_iou, protocol
+from eval_zeroshot.observations import Observation
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
@@ -212,3 +213,11 @@ def test_an_unknown_suite_gets_a_hint():
 def test_the_protocol_names_the_clicks_it_reports():
     assert "click_2, click_3, click_5, click_9" in point_iou.protocol
     assert "click_2" not in PointIou(clicks=(9,)).protocol
+
+
+def test_observations_that_were_changed_in_their_file_are_named():
+    whole = Observation(key="a", ids=[3], areas=[9.0], values={"single": [0.5]})
+    assert box_iou.groups([whole])["value"] == [[0.5]]
+    for change in ({"areas": []}, {"values": {}}, {"values": {"single": [0.5, 0.6]}}):
+        with pytest.raises(InputError, match="box: what was kept of photo a was changed, it has . values of single"):
+            box_iou.groups([whole.model_copy(update=change)])

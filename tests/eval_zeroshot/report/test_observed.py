@@ -1,3 +1,5 @@
+import os
+
 from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.observed import ObservedFiles, primary_values
 
@@ -55,3 +57,12 @@ def test_an_unfinished_line_is_passed_over_and_left_in_its_file(hand, tmp_path):
     (tmp_path / "strange.jsonl").write_text("not json\n")
     assert list(ObservedFiles([tmp_path]).of(result).photos) == ["a"]
     assert path.read_text() == torn
+
+
+def test_what_is_no_file_is_passed_over(hand, tmp_path):
+    sample, result = hand.photo("a", hand.mask(5, 3)), hand.result("ours", [0.25])
+    hand.keep(tmp_path, result, [hand.seen(sample, [0.25], list(sample.masks))], name="mine")
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    os.symlink("nowhere", tmp_path / "link.jsonl")
+    assert list(ObservedFiles([tmp_path]).of(result).photos) == ["a"]

@@ -11,6 +11,7 @@ from eval_zeroshot import Estimate, compare
 from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.page import breakable, linked, page, write_page
 from eval_zeroshot.report.pictures import MISSED, RIGHT, SURPLUS, cut_out, paint
+from eval_zeroshot.report.svg import step_of, ticks
 
 
 def objects(hand):
@@ -303,3 +304,8 @@ def test_long_words_of_a_header_may_be_broken():
     assert breakable("agrees with sam_demo") == "agrees with sam_demo"
     assert breakable("minus " + "n" * 30) == f"minus {'n' * 14}<wbr>{'n' * 14}<wbr>nn"
     assert breakable("a_model_of_ours_<b>") == "a_<wbr>model_<wbr>of_<wbr>ours_<wbr>&lt;b&gt;"
+
+
+@pytest.mark.parametrize("values", [[1e308, -1e308], [1e12, 0.0], [0.0, 0.0]])
+def test_an_axis_of_numbers_that_nobody_measured_has_few_ticks(values):
+    assert 0 < step_of(values) < 1e13 and len(ticks((min(values), max(values) + 1))) <= 8
