@@ -154,6 +154,11 @@ def write_failure(target: Path, error: Exception) -> str:
     return f"{target} cannot be written ({reason}, {free_bytes(target) / 2**20:.0f} MiB free); choose another place"
 
 
+def remedy(error: OSError, *, otherwise: str) -> str:
+    """What to do about a file that cannot be read: other permissions where they are the reason, else `otherwise`."""
+    return "change its permissions" if isinstance(error, PermissionError) else otherwise
+
+
 def os_error_message(error: OSError) -> str:
     """Message for an OSError that nothing nearer to its cause has turned into one: the file, the reason, what to do."""
     reason = error.strerror or type(error).__name__

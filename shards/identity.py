@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from encoders.errors import InputError
+from encoders.files import remedy
 from encoders.untrusted import read_json
 from shards.fields import Count, ImageSize, Name, Sha256, Version, checked
 from shards.files import create
@@ -56,17 +57,20 @@ class CacheIdentity:
         """The identity of the cache in `folder`, None where no cache was begun.
 
         Raises:
-            InputError: `cache.json` cannot be read, or a field is missing, unknown or holds what it may not.
+            InputError: the folder or `cache.json` cannot be read, or a field is missing, unknown or holds what it may not.
         """
         path = folder / CACHE_FILE
         if not os.path.lexists(path):
+            if folder.exists() and not os.access(folder, os.X_OK):  # what is in it cannot be seen, which is not nothing
+                raise InputError(f"{folder} cannot be looked into (Permission denied); change its permissions")
             return None
         try:
             return checked(cls, read_json(path, max_bytes=MAX_CACHE_BYTES, name="it"))
         except InputError as error:
-            raise InputError(
-                f"{path} cannot be read ({error}); bring it back, or make it again: repvit-sam cache verify {folder} --repair"
-            ) from error
+            todo = f"bring it back, or make it again: repvit-sam cache verify {folder} --repair"
+            if isinstance(error.__cause__, OSError):
+                todo = remedy(error.__cause__, otherwise=todo)
+            raise InputError(f"{path} cannot be read ({error}); {todo}") from error
 
     def write(self, folder: Path) -> None:
         """Write `cache.json`, whole, unless another process was first."""

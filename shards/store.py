@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from encoders.errors import InputError
+from encoders.files import remedy
 from shards import remote
 from shards.local_cache import LocalCache
 from shards.manifest import Manifest, ShardEntry
@@ -52,7 +53,8 @@ class FolderStore:
         try:
             return os.open(self.folder / entry.name, os.O_RDONLY)
         except OSError as error:
-            raise InputError(f"{self.where(entry)} cannot be opened ({error.strerror}); run precompute again") from error
+            todo = remedy(error, otherwise="run precompute again")
+            raise InputError(f"{self.where(entry)} cannot be opened ({error.strerror}); {todo}") from error
 
     def expect(self, entry: ShardEntry) -> None:
         pass

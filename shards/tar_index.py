@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.errors import InputError
-from encoders.files import atomic_path, file_kind
+from encoders.files import atomic_path, file_kind, remedy
 from encoders.image import MAX_PHOTO_BYTES
 from encoders.untrusted import read_json
 from shards.pool import worker_pool
@@ -187,7 +187,8 @@ def scan_tar(tar: Path) -> TarIndex:
                     raise InputError(f"{tar} is no readable tar ({_reason(file, error)})") from error
                 index.ending = f"the tar cannot be read to its end ({_reason(file, error)})"
     except OSError as error:
-        raise InputError(f"{tar} cannot be read ({error.strerror}); run the same command again") from error
+        todo = remedy(error, otherwise="run the same command again")
+        raise InputError(f"{tar} cannot be read ({error.strerror}); {todo}") from error
     for number, pair in enumerate(sorted([*pairs.values(), *repeated], key=_Pair.start)):
         index.names.append(pair.name)
         index.spans += [*pair.photo, *pair.json]

@@ -1,5 +1,6 @@
 """Folders as they come: links, pipes, files that vanish or cannot be read."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from shards_photos import jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
+from shards.store import FolderStore
+from shards.tar_index import scan_tar
 
 
 def test_whatever_is_named_like_a_photo_is_listed_and_what_is_no_file_says_so(photo_folder):
@@ -90,3 +93,26 @@ def test_what_may_not_be_read_is_named():
             with pytest.raises(InputError, match=r"^a\.jpg cannot be opened \(Permission denied\)"):
                 source.photo(source.items()[0])
             assert source.photo(source.items()[1]).key == "b"
+
+
+def denied(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_what_may_not_be_read_needs_other_permissions_and_no_new_cache(cache, tmp_path, monkeypatch):
+    manifest = shards.Manifest.read(cache)
+    (tmp_path / "a.tar").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", denied)
+        patch.setattr("pathlib.Path.open", denied)
+        for read in (
+            lambda: FolderStore(cache).open(manifest.entries[0]),
+            lambda: shards.CacheIdentity.read(cache),
+            lambda: scan_tar(tmp_path / "a.tar"),
+        ):
+            with pytest.raises(InputError, match=r"cannot be (opened|read) .*Permission denied\)+; change its permissions$"):
+                read()
+    monkeypatch.setattr("os.path.lexists", lambda _: False)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match=r"cannot be looked into \(Permission denied\); change its permissions"):
+        shards.Manifest.read(cache)
