@@ -131,6 +131,9 @@ def read_annotations(path: Path | str) -> Annotations:
         if not isinstance(content.get(part), list):
             raise InputError(f"{path} has no list of {part!r}; AP needs {', '.join(NEEDED)}, as in COCO's instances_*.json")
         _check_fields(content[part], fields, where=f"{path}, {part}")
+    for number, annotation in enumerate(content["annotations"]):
+        if (crowd := annotation.get("iscrowd", 0)) not in (0, 1):
+            raise InputError(f"{path}, annotations, record {number}: iscrowd is {str(crowd)[:60]!r}; expected 0 or 1")
     for part in ("images", "categories"):
         if not content[part]:
             raise InputError(f"{path} has no {part}; AP cannot be measured on it")

@@ -16,6 +16,7 @@ from eval_zeroshot.annotations import Annotations, is_finite, is_whole
 from eval_zeroshot.lines import json_kind
 
 IouType = Literal["segm", "bbox"]
+MAX_SHOWN = 60  # characters of a value in an error
 FORMAT = 'a list of {"image_id", "category_id", "score", "bbox": [x, y, width, height] or "segmentation": RLE}'
 
 
@@ -142,12 +143,12 @@ def _problem(record: Any) -> str | None:
         return f"no {' and no '.join(missing)}"
     for field in ("image_id", "category_id"):
         if not is_whole(record[field]):
-            return f"{field} {record[field]!r} is no whole number"
+            return f"{field} {repr(record[field])[:MAX_SHOWN]} is no whole number"
     if not is_finite(record["score"]):
-        return f"score {record['score']!r} is no finite number"
+        return f"score {repr(record['score'])[:MAX_SHOWN]} is no finite number"
     box = record.get("bbox")
     if not box:
         return None if record.get("segmentation") else "neither bbox nor segmentation"
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_finite, box)):
-        return f"bbox {box!r} is not four finite numbers"
+        return f"bbox {repr(box)[:MAX_SHOWN]} is not four finite numbers"
     return f"bbox {box!r} has a negative size" if box[2] < 0 or box[3] < 0 else None

@@ -75,6 +75,8 @@ def test_unknown_categories_are_told(score):
         ([{"image_id": 7, "score": 0.9, "bbox": [1, 2, 3, 4]}], "result 0: no category_id"),
         ([RIGHT | {"bbox": [1, 2, 3]}], "bbox [1, 2, 3] is not four finite numbers"),
         ([RIGHT | {"bbox": [9, 9, -3, 4]}], "negative size"),
+        ([RIGHT | {"bbox": [1, 2, 3, 4], "score": 10**400}], f"score 1{59 * '0'} is no finite number"),
+        ([[1]], "result 0: is a JSON list"),
         ([RIGHT | {"bbox": [1, 2, 3, 4], "score": "high"}], "score 'high' is no finite number"),
         ([RIGHT | {"bbox": [1, 2, 3, float("nan")]}], "not four finite numbers"),
         ([RIGHT | {"bbox": [1, 2, 3, 4], "image_id": 8}], "does not have the images of 1 of 1 detection, image_id 8 first"),
@@ -150,3 +152,10 @@ def test_ids_that_pandas_wrote_as_floats_are_ids(score):
     code, out, _ = score([RIGHT | {"image_id": 7.0, "category_id": 3.0, "segmentation": MASK}], "--json")
     assert code == 0 and json.loads(out)["AP"] == pytest.approx(1.0)
     assert score([RIGHT | {"image_id": 7.5, "segmentation": MASK}])[0] == 2
+
+
+@pytest.mark.parametrize("crowd", ["x", [1], None, 2])
+def test_a_crowd_flag_that_is_none_is_named(score, crowd):
+    truth = TRUTH | {"annotations": [TRUTH["annotations"][0] | {"iscrowd": crowd}]}
+    code, _, err = score([RIGHT | {"segmentation": MASK}], "--backend", "reference", truth=truth)
+    assert code == 2 and f"annotations, record 0: iscrowd is {str(crowd)!r}; expected 0 or 1" in err
