@@ -61,11 +61,11 @@ def parse_json(content: bytes | str, *, name: str, finite: bool = True) -> Any:
 
 
 def json_kind(value: Any) -> str:
-    """What a parsed JSON value is, for a message: "a JSON object", "a JSON list", "a text", ..."""
+    """What a parsed JSON value is, for a message: "a JSON object", "a JSON list", "a JSON number", "null"."""
     if value is None:
         return "null"
-    kinds = {dict: "a JSON object", list: "a JSON list", str: "a text", bool: "a truth value"}
-    return kinds.get(type(value), "a number")
+    kinds = {dict: "object", list: "list", str: "string", bool: "boolean"}
+    return f"a JSON {kinds.get(type(value), 'number')}"
 
 
 def whole_lines(content: bytes) -> tuple[list[bytes], bytes]:

@@ -12,7 +12,7 @@ from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.rle import Rle, to_rle
-from eval_zeroshot.lines import json_kind
+from encoders.untrusted import json_kind
 
 Kind = Literal["coco", "lvis"]
 Fields = dict[str, tuple[Callable[[Any], bool], str]]  # name of a field -> what it must be, for the machine and in words

@@ -11,9 +11,9 @@ from encoders.annotation_json import read_annotation_json
 from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
 from encoders.rle import to_rle
+from encoders.untrusted import json_kind
 from encoders.words import counted
 from eval_zeroshot.annotations import Annotations, is_finite, is_whole
-from eval_zeroshot.lines import json_kind
 
 IouType = Literal["segm", "bbox"]
 MAX_SHOWN = 60  # characters of a value in an error

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from encoders.errors import InputError
-from encoders.untrusted import parse_json
+from encoders.untrusted import json_kind, parse_json
 
 FIELD = "crc32"
 
@@ -39,14 +39,6 @@ def parse_line(line: bytes, *, name: str, edited: str) -> tuple[dict[str, Any], 
             f"{name} was changed after it was written, as its {FIELD} {str(given)[:20]!r} shows: damaged, or edited; {edited}"
         )
     return record, True
-
-
-def json_kind(value: Any) -> str:
-    """What a JSON value is, in JSON's own words: "a JSON object", "a JSON list", "a JSON number", "null"."""
-    if value is None:
-        return "null"
-    names = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
-    return f"a JSON {names.get(type(value), type(value).__name__)}"
 
 
 def problem(error: Exception) -> str:

@@ -111,7 +111,8 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_teacher_is_loaded(job, 
     (tmp_path / "file").write_text("")
     arguments = ("--set", f"out={tmp_path}/file/cache", "--set", "teacher.model=absent.pth")
     code, _, error = command("precompute", "--config", job, *arguments)
-    assert code == 2 and f"/file/cache cannot be made a folder ({tmp_path}/file is a file)" in error and "Traceback" not in error
+    assert code == 2 and "Traceback" not in error
+    assert f"/file/cache cannot be made a folder ({tmp_path}/file is a file)" in error
 
 
 def test_a_full_disk_ends_with_exit_code_2_and_the_same_command_goes_on(job, tmp_path, command):

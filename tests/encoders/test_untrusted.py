@@ -88,10 +88,10 @@ def test_what_a_json_value_is_is_said_in_words():
     said = {
         "{}": "a JSON object",
         "[]": "a JSON list",
-        '"a"': "a text",
-        "true": "a truth value",
-        "7": "a number",
-        "7.5": "a number",
+        '"a"': "a JSON string",
+        "true": "a JSON boolean",
+        "7": "a JSON number",
+        "7.5": "a JSON number",
         "null": "null",
     }
     assert {text: json_kind(parse_json(text, name="it")) for text in said} == said

@@ -37,7 +37,7 @@ CASES = [
     bad("a json that is no UTF-8", "json cannot be read (UnicodeDecodeError", b'{"annotations": "\xff"}'),
     bad("a json that is a list", "no list of 'annotations'", b"[]"),
     bad("annotations that are an object", "no list of 'annotations'", b'{"annotations": {}}'),
-    bad("an annotation that is a text", "an annotation is a text", with_instance("x")),
+    bad("an annotation that is a text", "an annotation is a JSON string", with_instance("x")),
     bad("20,000 annotations of one photo", "20000 annotations; at most 10000", lambda: with_instance({}, times=20_000)),
     bad("an annotation without a mask, as a caption is", "has no segmentation", with_instance({"id": 1, "caption": "a cat"})),
     bad("an RLE mask of another size", "is of an image of (50, 121)", with_counts([50 * 121], (50, 121))),
