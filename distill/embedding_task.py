@@ -1,6 +1,6 @@
 """The embedding stage as a task: a student regresses the cached embeddings of its teacher."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ class EmbeddingTask:
         torch.manual_seed(config.seed)
         self.module = starting_student(config)
 
-    def batches(self, *, start_step: int) -> Iterator[Batch]:
+    def batches(self, *, start_step: int) -> Generator[Batch, None, None]:
         """This rank's batches, endless, from that global step on."""
-        return iter(self.loader.batches(start_step))
+        return self.loader.batches(start_step)
 
     def losses(self, engine: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Named, weighted loss terms of one batch."""

@@ -3,8 +3,8 @@
 import random
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -86,31 +86,33 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
         keep = config.checkpoint.keep
         save_checkpoint(checkpoints, step=step, engine=engine, ema=ema, data_id=data_id, keep=keep)
 
-    def begin() -> tuple[Iterator[Any], Monitor]:
-        batches = started(task.batches(start_step=start * micro_batches)) if start < steps else iter(())
-        monitor = Monitor(
-            config.folder,
-            start_step=start,
-            steps=steps,
-            samples_per_step=config.global_batch,
-            every_steps=config.log.every_steps,
-            enabled=world.rank == 0,
-        )
-        return batches, monitor
+    with closing(task.batches(start_step=start * micro_batches)) as making:
 
-    batches, monitor = on_every_rank(begin)
-    engine.train()
-    with EndingSignals() as signals, monitor:
-        for step in range(start, steps):
-            lr = set_lr(engine, config, step=step, steps=steps)
-            stats = train_step(engine, task, list(islice(batches, micro_batches)))
-            ema.update(engine.module)
-            monitor.log(step + 1, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
-            stop = max(gather_over_ranks(signals.first)) if step + 1 < steps else 0
-            if stop or (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
-                save(step + 1)
-            if stop:
-                end_at(step + 1, folder=config.folder, number=stop, world=world)
+        def begin() -> tuple[Iterator[Any], Monitor]:
+            batches = started(making) if start < steps else making
+            monitor = Monitor(
+                config.folder,
+                start_step=start,
+                steps=steps,
+                samples_per_step=config.global_batch,
+                every_steps=config.log.every_steps,
+                enabled=world.rank == 0,
+            )
+            return batches, monitor
+
+        batches, monitor = on_every_rank(begin)
+        engine.train()
+        with EndingSignals() as signals, monitor:
+            for step in range(start, steps):
+                lr = set_lr(engine, config, step=step, steps=steps)
+                stats = train_step(engine, task, list(islice(batches, micro_batches)))
+                ema.update(engine.module)
+                monitor.log(step + 1, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
+                stop = max(gather_over_ranks(signals.first)) if step + 1 < steps else 0
+                if stop or (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
+                    save(step + 1)
+                if stop:
+                    end_at(step + 1, folder=config.folder, number=stop, world=world)
     if world.rank == 0:
         task.export(config.folder, state_dict=ema.shadow)
         write_run_json(config.folder, run_facts(config, task, steps=steps))
@@ -141,7 +143,7 @@ def short_run_note(config: DistillConfig, *, steps: int) -> str:
     )
 
 
-def started(batches: Iterator[Any]) -> Iterator[Any]:
+def started(batches: Generator[Any, None, None]) -> Iterator[Any]:
     """The same batches; the processes that make them are running and outlive the signal that ends the run."""
     with signals_wait():
         first = next(batches)

@@ -3,7 +3,7 @@
 What a position of an epoch holds is a function of (seed, epoch, position) alone: any rank or worker may make it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import Protocol
@@ -196,16 +196,14 @@ class StepSampler(Sampler[list[Position]]):
             step += 1
 
 
-def mask_batches(dataset: PromptedPhotos, *, sampler: StepSampler, num_workers: int) -> Iterator[MaskBatch]:
-    """Endless batches of this rank, made by `num_workers` processes (0: by this one)."""
+def mask_batches(dataset: PromptedPhotos, *, sampler: StepSampler, num_workers: int) -> Generator[MaskBatch, None, None]:
+    """Endless batches of this rank, made by `num_workers` processes (0: by this one), which end when it is closed."""
     if num_workers:
         resource_tracker.ensure_running()  # which would let signals in again where a run keeps them from its workers
-    return iter(
-        DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=merge,
-            num_workers=num_workers,
-            multiprocessing_context="spawn" if num_workers else None,
-        )
+    yield from DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=merge,
+        num_workers=num_workers,
+        multiprocessing_context="spawn" if num_workers else None,
     )

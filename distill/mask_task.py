@@ -1,6 +1,6 @@
 """The mask stage as a task of the training loop."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class MaskTask:
         }
         self.steps_per_epoch = StepSampler(**self._sampling, start_step=0).steps_per_epoch
 
-    def batches(self, *, start_step: int) -> Iterator[MaskBatch]:
+    def batches(self, *, start_step: int) -> Generator[MaskBatch, None, None]:
         """This rank's batches, endless, from that global step on."""
         sampler = StepSampler(**self._sampling, start_step=start_step)
         return mask_batches(self.data, sampler=sampler, num_workers=self.num_workers)

@@ -1,6 +1,6 @@
 """What the training loop asks of a stage."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,8 +26,10 @@ class Task(Protocol):
     batchnorm_learns: bool
     manifest: Manifest | None
 
-    def batches(self, *, start_step: int) -> Iterator[Any]:
+    def batches(self, *, start_step: int) -> Generator[Any, None, None]:
         """This rank's batches, endless, from a step on. A batch has `keys`, the names of its samples.
+
+        Closing it ends the processes that make them, which no signal does.
 
         Where gradients accumulate, an update takes several such steps.
         """

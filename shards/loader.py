@@ -1,6 +1,6 @@
 """Batches of a cache for training, in the order of `shards.plan`."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 from math import gcd
 from pathlib import Path
@@ -124,7 +124,7 @@ class ShardLoader:
         """The keys of this rank at a global step, without reading anything."""
         return [self.manifest.entries[place.shard].keys[place.sample] for place in self.places(step)]
 
-    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+    def batches(self, start_step: int = 0) -> Generator[Batch, None, None]:
         """This rank's batches from a global step on, without end.
 
         Raises:

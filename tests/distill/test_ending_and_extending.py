@@ -1,6 +1,8 @@
 """A run that a signal ends, that is made longer, or whose weights were damaged."""
 
+import errno
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill import loop
 from distill.checkpoint import list_checkpoints
 from distill.config import DistillConfig, read_config
 from distill.loop import distill, length, short_run_note
@@ -64,6 +67,20 @@ def test_signals_end_a_run_in_a_checkpoint_from_which_it_goes_on(
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     distill(config)
     np.testing.assert_allclose(curve(tmp_path / "run"), curve(undisturbed), rtol=1e-5)
+
+
+def test_a_run_that_fails_ends_the_processes_that_read_for_it(config_file, tiny_cache, monkeypatch):
+    """They take no signal, so that the interpreter would wait for them for ever."""
+
+    def fail(*arguments, **values):
+        assert len(multiprocessing.active_children()) == 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(loop, "save_checkpoint", fail)
+    config = read_config(config_file(data={"cache": str(tiny_cache), "num_workers": 1}), DistillConfig)
+    with pytest.raises(OSError, match="No space left") as failed:
+        distill(config)
+    assert failed.traceback and not multiprocessing.active_children()  # although the error keeps what the run held
 
 
 def test_a_finished_run_goes_on_to_more_steps_and_says_what_becomes_of_the_learning_rate(run, capsys):
