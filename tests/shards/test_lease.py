@@ -157,7 +157,7 @@ def test_lines_are_read_from_where_the_last_reading_ended_and_a_torn_one_waits(t
 def test_a_damaged_line_is_named_by_its_file(tmp_path, line):
     path = tmp_path / "lines.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line + b"\n")
-    says = r"a line of .*lines\.jsonl is (not JSON|nested|a (JSON list|number); expected a JSON object)"
+    says = r"a line of .*lines\.jsonl is (not JSON|nested|a JSON (list|number); expected a JSON object)"
     with pytest.raises(InputError, match=says):
         read_lines(path)
 
