@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.timing import alternate
 from encoders.contract import EMBED_DIM, IMAGE_SIZE, STRIDE
-from shards.codec import CODECS, encode_embedding, get_codec, pad_codes, parse_record
+from shards.codec.records import CODECS, encode_embedding, get_codec, pad_codes, parse_record
 
 SHAPE = (683, 1024)  # pixels of a 3:2 photo in the input frame
 BATCH = 8

@@ -26,8 +26,8 @@ from benchmarks.output import print_facts
 from benchmarks.photos import SHIPPED_PHOTOS, make_photos
 from benchmarks.random_weights import randomize
 from benchmarks.timing import CpuTimed, alternate
-from shards.stored import StoredPhoto, store_item
-from shards.teacher import embed
+from shards.cache.stored_photo import StoredPhoto, store_item
+from shards.pipeline.teacher_pass import embed
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from encoders.files import atomic_path, check_output_folder
 from encoders.local_folder import check_local_folder
 from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
 from shards import precompute as run_precompute
-from shards.kept import kept
-from shards.progress import progress_text, samples_text
-from shards.quarantine import QUARANTINE_FILE
-from shards.views import photo_key
+from shards.cache.kept import kept
+from shards.pipeline.progress import progress_text, samples_text
+from shards.pipeline.quarantine import QUARANTINE_FILE
+from shards.sources.views import photo_key
 
 CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
 RENAMED = {  # to the teacher every view is a photo, to a person it is a sample

@@ -19,7 +19,7 @@ from eval_zeroshot import Result, evaluate, observe_share, write_results
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot.observations import opened_alone
 from eval_zeroshot.results import others
-from shards.kept import NO_ROOM, kept
+from shards.cache.kept import NO_ROOM, kept
 
 MODEL_HELP = (
     "Run folder, weights, name, FAMILY:WEIGHTS of another project (edge_sam, ...), or MODULE:CALLABLE of your own "

@@ -15,9 +15,9 @@ from encoders.files import check_output_folder
 from encoders.local_folder import check_local_folder
 from shards import Listing, open_source
 from shards import ingest as run_ingest
-from shards.ingest import PLAN_FILE
-from shards.kept import kept
-from shards.quarantine import QUARANTINE_FILE
+from shards.cache.kept import kept
+from shards.pipeline.ingest import PLAN_FILE
+from shards.pipeline.quarantine import QUARANTINE_FILE
 
 
 def ingest(

@@ -11,7 +11,7 @@ from distill.config import DistillConfig, read_config
 from distill.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
 from distill.place import this_place
 from encoders.local_folder import check_local_folder
-from shards.kept import NO_ROOM, kept
+from shards.cache.kept import NO_ROOM, kept
 
 
 def distill(

@@ -17,8 +17,8 @@ from distill.place import this_place
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
-from shards.board import known_entries, work_entries
-from shards.verify import read_usable_lines
+from shards.pipeline.work_folder import known_entries, work_entries
+from shards.verification.verify import read_usable_lines
 
 SAMPLES = 8
 

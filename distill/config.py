@@ -17,7 +17,7 @@ from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, did_you_mean
 from encoders.local_folder import check_local_folder
 from encoders.untrusted import read_yaml
-from shards.local_cache import DEFAULT_BYTES
+from shards.cache.local_cache import DEFAULT_BYTES
 
 MAX_ERRORS = 5  # that one message lists
 Beta = Annotated[float, Field(ge=0, lt=1)]

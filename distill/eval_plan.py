@@ -16,8 +16,8 @@ from eval_zeroshot.choose import choose_suites
 from eval_zeroshot.datasets import COMMON_NAMES, EvalDataset
 from eval_zeroshot.reference import ReferencedPhotos
 from eval_zeroshot.suite import Suite
-from shards.identity import CACHE_FILE
-from shards.source import PHOTO_SUFFIXES
+from shards.cache.identity import CACHE_FILE
+from shards.sources.base import PHOTO_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)

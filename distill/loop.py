@@ -25,7 +25,7 @@ from distill.stopping import EndingSignals, signals_wait
 from distill.task import Task
 from encoders.errors import InputError
 from encoders.words import counted
-from shards.plan import ORDER_VERSION
+from shards.loading.sample_order import ORDER_VERSION
 
 
 def distill(config: DistillConfig) -> Path:

@@ -26,8 +26,8 @@ from eval_zeroshot.everything.generator import explore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.sheet import paint_masks
 from shards import Source, open_source
-from shards.kept import kept
-from shards.source import PHOTO_SUFFIXES, Item, safe_key
+from shards.cache.kept import kept
+from shards.sources.base import PHOTO_SUFFIXES, Item, safe_key
 
 COARSE = 8  # points of a side, to see why a photo has no mask
 KEPT = 0.8  # of the highest predicted IoU and stability of a photo: thresholds that let its best masks pass

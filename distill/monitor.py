@@ -13,7 +13,7 @@ from encoders.errors import InputError
 from encoders.eta import duration
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.untrusted import parse_json, whole_lines
-from shards.files import append_line
+from shards.cache.files import append_line
 
 METRICS, PROGRESS = "metrics.jsonl", "progress.jsonl"
 MAX_METRICS_BYTES = 2**30

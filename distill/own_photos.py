@@ -16,8 +16,8 @@ from encoders.untrusted import read_json
 from eval_zeroshot.reference import OwnPhoto, OwnPhotos
 from eval_zeroshot.reference_masks import Prompts
 from shards import Item, Manifest, ShardReader, Source, open_source
-from shards.identity import CACHE_FILE
-from shards.source import MAX_JSON_BYTES
+from shards.cache.identity import CACHE_FILE
+from shards.sources.base import MAX_JSON_BYTES
 
 LONGEST_SIDE = 1024  # pixels: what SAM sees; a phone's 12 megapixels would take 15 times as long, for the same question
 

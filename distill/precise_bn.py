@@ -11,7 +11,7 @@ from encoders.errors import InputError
 from encoders.precise_batchnorm import precise_batchnorm
 from encoders.preprocess import normalize_padded
 from encoders.sam import Sam
-from shards.loader import ShardLoader
+from shards.loading.loader import ShardLoader
 
 PHOTOS = 1024
 BATCH_SIZE = 8

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class LazyPackage(ModuleType):
-    """A package whose exported names are not hidden by files of the same name, as `shards.precompute` in `precompute.py`.
+    """A package whose exported names are not hidden by files of the same name.
 
     Python sets a file as an attribute of its package whenever it is imported, by whomever.
     """
@@ -28,18 +28,19 @@ def lazy_exports(
 
     Args:
         package: `__name__` of the package.
-        names: file of the package, without `.py` -> what the package exports of it.
+        names: file of the package, dotted and without `.py` -> what the package exports of it.
     """
     module = sys.modules[package]
     module.__class__ = LazyPackage
     homes = {name: file for file, exported in names.items() for name in exported}
+    rooms = {file.partition(".")[0] for file in names}
 
     def get(name: str) -> Any:
         if name in homes:
             value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
             setattr(module, name, value)
             return value
-        if name in names:  # `import encoders` was enough for `encoders.registry` too
+        if name in rooms:  # `import encoders` is enough for `encoders.registry` too
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 

@@ -5,26 +5,26 @@ from typing import TYPE_CHECKING
 from encoders.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from shards.batch import Batch, DeviceBatch, make_batch
-    from shards.codec import CODECS, decode_embedding, encode_embedding, get_codec
-    from shards.estimate import PrecomputePlan, plan_precompute
-    from shards.fidelity import Comparison, Fidelity, measure_fidelity
-    from shards.findings import Problem, VerifyReport
-    from shards.gate import check_codec, missed_gate
-    from shards.identity import CacheIdentity
-    from shards.ingest import IngestPlan, ingest
-    from shards.loader import ShardLoader
-    from shards.manifest import Manifest, ShardEntry
-    from shards.precompute import PrecomputeSummary, precompute, wanted_identity
-    from shards.progress import PrecomputeProgress
-    from shards.reader import ShardReader, StoredSample
-    from shards.repair import clear_damaged
-    from shards.source import Item, Photo, Source
-    from shards.sources import open_source
-    from shards.stats import CacheSample, CacheStats
-    from shards.tar_index import Listing
-    from shards.verify import verify
-    from shards.views import ViewSource
+    from shards.cache.identity import CacheIdentity
+    from shards.cache.manifest import Manifest, ShardEntry
+    from shards.cache.shard_reader import ShardReader, StoredSample
+    from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity
+    from shards.codec.records import CODECS, decode_embedding, encode_embedding, get_codec
+    from shards.loading.batch import Batch, DeviceBatch, make_batch
+    from shards.loading.loader import ShardLoader
+    from shards.pipeline.codec_check import check_codec, missed_gate
+    from shards.pipeline.estimate import PrecomputePlan, plan_precompute
+    from shards.pipeline.ingest import IngestPlan, ingest
+    from shards.pipeline.precompute import PrecomputeSummary, precompute, wanted_identity
+    from shards.pipeline.progress import PrecomputeProgress
+    from shards.sources.base import Item, Photo, Source
+    from shards.sources.opening import open_source
+    from shards.sources.tar_index import Listing
+    from shards.sources.views import ViewSource
+    from shards.verification.findings import Problem, VerifyReport
+    from shards.verification.repair import clear_damaged
+    from shards.verification.stats import CacheSample, CacheStats
+    from shards.verification.verify import verify
 
 __all__ = [
     "CODECS",
@@ -71,25 +71,25 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "batch": ("Batch", "DeviceBatch", "make_batch"),
-            "codec": ("CODECS", "decode_embedding", "encode_embedding", "get_codec"),
-            "estimate": ("PrecomputePlan", "plan_precompute"),
-            "fidelity": ("Comparison", "Fidelity", "measure_fidelity"),
-            "findings": ("Problem", "VerifyReport"),
-            "gate": ("check_codec", "missed_gate"),
-            "identity": ("CacheIdentity",),
-            "ingest": ("IngestPlan", "ingest"),
-            "loader": ("ShardLoader",),
-            "manifest": ("Manifest", "ShardEntry"),
-            "precompute": ("PrecomputeSummary", "precompute", "wanted_identity"),
-            "progress": ("PrecomputeProgress",),
-            "reader": ("ShardReader", "StoredSample"),
-            "repair": ("clear_damaged",),
-            "source": ("Item", "Photo", "Source"),
-            "sources": ("open_source",),
-            "stats": ("CacheSample", "CacheStats"),
-            "tar_index": ("Listing",),
-            "verify": ("verify",),
-            "views": ("ViewSource",),
+            "loading.batch": ("Batch", "DeviceBatch", "make_batch"),
+            "codec.records": ("CODECS", "decode_embedding", "encode_embedding", "get_codec"),
+            "pipeline.estimate": ("PrecomputePlan", "plan_precompute"),
+            "codec.fidelity": ("Comparison", "Fidelity", "measure_fidelity"),
+            "verification.findings": ("Problem", "VerifyReport"),
+            "pipeline.codec_check": ("check_codec", "missed_gate"),
+            "cache.identity": ("CacheIdentity",),
+            "pipeline.ingest": ("IngestPlan", "ingest"),
+            "loading.loader": ("ShardLoader",),
+            "cache.manifest": ("Manifest", "ShardEntry"),
+            "pipeline.precompute": ("PrecomputeSummary", "precompute", "wanted_identity"),
+            "pipeline.progress": ("PrecomputeProgress",),
+            "cache.shard_reader": ("ShardReader", "StoredSample"),
+            "verification.repair": ("clear_damaged",),
+            "sources.base": ("Item", "Photo", "Source"),
+            "sources.opening": ("open_source",),
+            "verification.stats": ("CacheSample", "CacheStats"),
+            "sources.tar_index": ("Listing",),
+            "verification.verify": ("verify",),
+            "sources.views": ("ViewSource",),
         },
     )

@@ -24,7 +24,7 @@ from encoders.image import read_image
 from encoders.weights_file import read_weights
 from eval_zeroshot import Estimate, Result, read_results, write_results
 from eval_zeroshot.observations import Observation, ObservationStore
-from shards.loader import ShardLoader
+from shards.loading.loader import ShardLoader
 from tests.distill.test_damaged_checkpoint import fresh, train
 from tests.encoders.weights_damage import WRITERS, small_state
 from tests.faults import Outcome, inject

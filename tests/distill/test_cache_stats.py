@@ -14,8 +14,8 @@ from distill.cli import main
 from distill.commands_cache import stats_facts
 from distill.config import PrecomputeConfig, write_config
 from encoders.errors import InputError
-from shards.codec import CODECS
-from shards.codec_base import Gate
+from shards.codec.base import Gate
+from shards.codec.records import CODECS
 
 MEASURED = ("relative_mse", "cosine", "mask_iou", "score_difference")
 

@@ -12,7 +12,7 @@ from distill.cli import app
 from distill.config import PrecomputeConfig
 from distill.photos import open_photos
 from encoders.errors import InputError
-from shards.selection import Subset
+from shards.sources.selection import Subset
 
 run = CliRunner()
 

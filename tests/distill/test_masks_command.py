@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 import encoders
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
-from shards.source_tars import parse_annotations
+from shards.sources.tars import parse_annotations
 
 SETTINGS = ("--points", 3, "--min-iou", 0, "--min-stability", 0, "--image-size", 64)
 

@@ -9,7 +9,7 @@ import encoders
 from distill.precise_bn import precise_from_cache
 from encoders.errors import InputError
 from encoders.precise_batchnorm import precise_batchnorm
-from shards.loader import ShardLoader
+from shards.loading.loader import ShardLoader
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def asked():
 import json, sys
 import encoders
 registry = encoders.registry.__name__
-import shards.precompute, shards.verify
+import shards.pipeline.precompute, shards.verification.verify
 from shards import precompute, verify
 for package in ("encoders", "shards", "eval_zeroshot"):
     exec(f"from {package} import *")
@@ -56,7 +56,7 @@ print(json.dumps({
 
 
 def test_a_file_does_not_hide_the_function_of_its_name(asked):
-    """`import shards.precompute` would otherwise make `shards.precompute` the file."""
+    """`import shards.pipeline.precompute` leaves `shards.precompute` the function."""
     assert asked["callable"]
 
 
@@ -72,5 +72,5 @@ def test_a_name_that_was_put_in_place_of_an_export_stays(monkeypatch):
     import shards
 
     monkeypatch.setattr(shards, "precompute", "another")
-    importlib.import_module("shards.precompute")
+    importlib.import_module("shards.pipeline.precompute")
     assert shards.precompute == "another"

@@ -2,7 +2,7 @@
 
 import shards
 from encoders.rle import decode_segmentation
-from shards.reader import ShardReader
+from shards.cache.shard_reader import ShardReader
 
 
 def cached_names(manifest: shards.Manifest) -> set[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import shards
 from encoders.files import sha256_file
-from shards.manifest import write_manifest
-from shards.seal import HEADER, SEAL
-from shards.writer import write_shard
+from shards.cache.manifest import write_manifest
+from shards.cache.shard_writer import write_shard
+from shards.codec.seal import HEADER, SEAL
 
 
 def as_before_seals(cache: Path, copy: Path) -> Path:

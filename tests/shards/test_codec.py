@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError
-from shards.codec import CODECS, HEADER, decode_embedding, encode_embedding, get_codec, parse_record
+from shards.codec.records import CODECS, HEADER, decode_embedding, encode_embedding, get_codec, parse_record
 
 
 def embedding(*, side=16, seed=0, spread=True):

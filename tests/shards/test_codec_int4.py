@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError
-from shards.codec import CODECS, HEADER, decode_embedding, encode_embedding, get_codec, pad_codes, parse_record
-from shards.codec_int4 import LEVELS, Int4Codec
+from shards.codec.int4 import LEVELS, Int4Codec
+from shards.codec.records import CODECS, HEADER, decode_embedding, encode_embedding, get_codec, pad_codes, parse_record
 
 SMALLEST, LARGEST = float(LEVELS[8]), float(LEVELS[15])  # level of code 8, and of code 15
 

@@ -8,9 +8,9 @@ import torch
 import encoders
 import shards
 from encoders.errors import InputError
-from shards.codec_base import Gate
-from shards.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
-from shards.gate import missed_gate
+from shards.codec.base import Gate
+from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
+from shards.pipeline.codec_check import missed_gate
 
 SHAPE = (40, 64)  # pixels of the photo in a 64 px frame: 3 rows of 4 positions are kept
 

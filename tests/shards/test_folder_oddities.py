@@ -11,8 +11,8 @@ from shards_photos import jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
-from shards.store import FolderStore
-from shards.tar_index import scan_tar
+from shards.cache.storage import FolderStore
+from shards.sources.tar_index import scan_tar
 
 
 def test_whatever_is_named_like_a_photo_is_listed_and_what_is_no_file_says_so(photo_folder):

@@ -14,7 +14,7 @@ from shards_processes import content
 
 import shards
 from encoders.errors import InputError
-from shards.kept import kept
+from shards.cache.kept import kept
 
 WORDS = r"cannot be written \(No space left on device, \d+ MiB free\).*make room there and run the same command again: {}"
 

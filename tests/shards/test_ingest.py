@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 
 import pytest
 import shards_standin
@@ -10,8 +9,8 @@ from shards_photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
-from shards.ingest import CHECKED_FILE
-from shards.tar_index import Listing
+from shards.pipeline.ingest import CHECKED_FILE
+from shards.sources.tar_index import Listing
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def test_too_many_bad_photos_are_an_error_that_leaves_plan_and_list(tars, tmp_pa
 
 
 def test_a_killed_call_goes_on_where_it_was(tars, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["shards.ingest"], "CHUNK", 4)
+    monkeypatch.setattr("shards.pipeline.ingest.CHUNK", 4)
     source = shards.open_source(tars)
     options = {"out": tmp_path / "out", "decode": True, "max_bad_fraction": 0.3}
     whole = shards.ingest(source, **options)
@@ -91,7 +90,7 @@ def test_what_was_checked_of_another_source_does_not_count(tars, tmp_path):
 
 
 def test_a_photo_that_brings_its_decoder_down_is_narrowed_down(photo_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["shards.ingest"], "CHUNK", 2)
+    monkeypatch.setattr("shards.pipeline.ingest.CHUNK", 2)
     source = shards.open_source(photo_folder(9))
     photo = source.read_photo
     monkeypatch.setattr(source, "read_photo", lambda item: os._exit(9) if item.key == "p003" else photo(item))

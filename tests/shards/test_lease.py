@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from encoders.errors import InputError, InputWarning
-from shards.files import append_line, create, read_lines
-from shards.lease import Leases, this_node
+from shards.cache.files import append_line, create, read_lines
+from shards.pipeline.lease import Leases, this_node
 
 
 def age(folder: Path, *, seconds: float, **holder: object) -> None:

@@ -16,8 +16,8 @@ from shards_processes import content
 
 import shards
 from encoders.errors import InputError
-from shards.seal import is_sealed
-from shards.whole import WholeShards
+from shards.codec.seal import is_sealed
+from shards.loading.whole_shards import WholeShards
 
 SHARD = "train-000002.tar"  # holds sa_10 .. sa_14
 
@@ -116,7 +116,7 @@ def test_workers_read_a_shard_once_also_where_its_file_system_has_no_locks(tmp_p
         return "ab" * 32
 
     monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(9, "Bad file descriptor")))  # as on NFS
-    monkeypatch.setattr("shards.whole.sha256_file", slowly)
+    monkeypatch.setattr("shards.loading.whole_shards.sha256_file", slowly)
     shard = tmp_path / "train-000000.tar"
     shard.touch()
     whole, entry = WholeShards(tmp_path, shards=3), SimpleNamespace(name=shard.name, sha256="ab" * 32)

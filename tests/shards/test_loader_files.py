@@ -8,9 +8,9 @@ import pytest
 
 import shards
 from encoders.errors import InputError
-from shards.index import MEMBERS, index_shard
-from shards.verify_shard import verify_shard
-from shards.writer import write_shard
+from shards.cache.shard_index import MEMBERS, index_shard
+from shards.cache.shard_writer import write_shard
+from shards.verification.shard import verify_shard
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
-from shards import local_cache
-from shards.local_cache import LocalCache
-from shards.manifest import ShardEntry
-from shards.plan import SampleOrder
-from shards.remote import Retry
-from shards.store import RemoteStore
+from shards.cache import local_cache
+from shards.cache.local_cache import LocalCache
+from shards.cache.manifest import ShardEntry
+from shards.cache.remote import Retry
+from shards.cache.storage import RemoteStore
+from shards.loading.sample_order import SampleOrder
 
 
 def entry_of(content, name="s.tar"):

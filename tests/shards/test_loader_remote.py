@@ -13,9 +13,9 @@ from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
-from shards.local_cache import LocalCache
-from shards.remote import Expected, Retry, fetch
-from shards.store import RemoteStore
+from shards.cache.local_cache import LocalCache
+from shards.cache.remote import Expected, Retry, fetch
+from shards.cache.storage import RemoteStore
 
 QUICK = Retry(tries=4, first_seconds=0.01, longest_seconds=0.02, timeout_seconds=0.3)
 
@@ -23,7 +23,7 @@ QUICK = Retry(tries=4, first_seconds=0.01, longest_seconds=0.02, timeout_seconds
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """Pauses of milliseconds in place of seconds."""
-    monkeypatch.setattr("shards.remote.DEFAULT_RETRY", QUICK)
+    monkeypatch.setattr("shards.cache.remote.DEFAULT_RETRY", QUICK)
 
 
 def batches(cache, steps, **arguments):
@@ -210,7 +210,7 @@ def test_a_copy_that_was_damaged_on_this_disk_is_named_to_be_removed(cache, tmp_
     ],
 )
 def test_a_url_that_cannot_be_a_caches_is_refused_before_anything_is_asked_for(url, says, tmp_path, monkeypatch):
-    monkeypatch.setattr("shards.remote.fetch", None)
+    monkeypatch.setattr("shards.cache.remote.fetch", None)
     with pytest.raises(InputError, match=says) as caught:
         shards.ShardLoader(url, batch_size=4, local_cache=tmp_path)
     assert "secret" not in str(caught.value)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError
-from shards.plan import LANES, SampleOrder, cut_runs, run_length
+from shards.loading.sample_order import LANES, SampleOrder, cut_runs, run_length
 
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=90).filter(any)
 FEW_LANES = st.integers(1, 70)

@@ -1,7 +1,6 @@
 """From photos to shards: complete, resumable, byte-identical, and refusing what does not belong together."""
 
 import json
-import sys
 import tarfile
 
 import numpy as np
@@ -146,7 +145,7 @@ def test_a_cache_made_otherwise_is_refused_with_both_values(tmp_path, photo_fold
 def test_a_changed_source_and_another_preprocessing_are_refused(tmp_path, photo_folder, monkeypatch):
     folder = photo_folder(6)
     shards_standin.run(folder, tmp_path / "out")
-    monkeypatch.setattr(sys.modules["shards.precompute"], "PREPROCESS_VERSION", "sam-antialias-2")
+    monkeypatch.setattr("shards.pipeline.precompute.PREPROCESS_VERSION", "sam-antialias-2")
     with pytest.raises(InputError, match="sam-antialias-1 there, sam-antialias-2 now"):
         shards_standin.run(folder, tmp_path / "out")
     monkeypatch.undo()

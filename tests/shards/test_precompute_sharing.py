@@ -15,8 +15,8 @@ from shards_processes import begin, content, kill, wait
 
 import shards
 from encoders.errors import InputError
-from shards.lease import Leases
-from shards.progress import PROGRESS_FILE
+from shards.pipeline.lease import Leases
+from shards.pipeline.progress import PROGRESS_FILE
 
 
 @pytest.fixture

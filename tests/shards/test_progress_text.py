@@ -2,7 +2,7 @@
 
 import pytest
 
-from shards.progress import PrecomputeProgress, progress_text, samples_text
+from shards.pipeline.progress import PrecomputeProgress, progress_text, samples_text
 
 
 def progress(**changes):

@@ -11,10 +11,10 @@ from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
-from shards.local_cache import LocalCache
-from shards.manifest import ShardEntry
-from shards.pace import Pace
-from shards.remote import Expected, Retry, fetch
+from shards.cache.local_cache import LocalCache
+from shards.cache.manifest import ShardEntry
+from shards.cache.pace import Pace
+from shards.cache.remote import Expected, Retry, fetch
 
 QUICK = Retry(tries=2, first_seconds=0.01, longest_seconds=0.02, timeout_seconds=0.3, slowest_bytes_per_second=2000)
 
@@ -22,7 +22,7 @@ QUICK = Retry(tries=2, first_seconds=0.01, longest_seconds=0.02, timeout_seconds
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """Patience of fractions of a second in place of minutes."""
-    monkeypatch.setattr("shards.remote.DEFAULT_RETRY", QUICK)
+    monkeypatch.setattr("shards.cache.remote.DEFAULT_RETRY", QUICK)
 
 
 def read(server, tmp_path):
@@ -52,7 +52,7 @@ def test_a_server_that_drips_is_given_up_and_named(cache, tmp_path, name, fault)
 @pytest.mark.parametrize(("fault", "says"), [("endless", "more than 50000 bytes"), ("huge", "1099511627776 bytes")])
 def test_metadata_that_is_too_large_is_refused_at_once(cache, tmp_path, monkeypatch, name, fault, says):
     for limit in ("MAX_CACHE_BYTES", "MAX_MANIFEST_BYTES"):
-        monkeypatch.setattr(f"shards.manifest.{limit}", 50_000)
+        monkeypatch.setattr(f"shards.cache.manifest.{limit}", 50_000)
     with FaultyServer(cache, fault=only(name, fault)) as server:
         with pytest.raises(InputError, match=rf"{name} cannot be read: {server.url}/{name} has {says}, at most 50000 are read"):
             read(server, tmp_path)

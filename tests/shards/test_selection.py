@@ -9,7 +9,7 @@ from shards_photos import cut_end_mark, pair, write_tar
 
 import shards
 from encoders.errors import InputError
-from shards.selection import Subset
+from shards.sources.selection import Subset
 
 
 def keys(source):

@@ -11,7 +11,7 @@ from shards_photos import jpeg, make_masks, make_photo, pair, sa1b_json, write_t
 
 import shards
 from encoders.errors import InputError
-from shards.source import KEY_LENGTH, safe_key, unique_keys
+from shards.sources.base import KEY_LENGTH, safe_key, unique_keys
 
 
 def test_a_folder_is_read_recursively_in_order_of_name_with_safe_unique_keys(tmp_path):

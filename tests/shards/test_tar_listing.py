@@ -8,9 +8,9 @@ from shards_photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
-from shards import tar_index
-from shards.source_tars import TarSource
-from shards.tar_index import Listing
+from shards.sources import tar_index
+from shards.sources.tar_index import Listing
+from shards.sources.tars import TarSource
 
 
 @pytest.fixture

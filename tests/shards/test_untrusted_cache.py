@@ -9,9 +9,9 @@ from shards_standin import CALL, standin_teacher
 
 import shards
 from encoders.errors import InputError
-from shards.manifest import parse_entry
-from shards.names import is_shard_name, shard_index, shard_name
-from shards.tar_index import FORMAT, read_index, scan_tar
+from shards.cache.manifest import parse_entry
+from shards.cache.names import is_shard_name, shard_index, shard_name
+from shards.sources.tar_index import FORMAT, read_index, scan_tar
 
 WRONG = {
     "name": ["train-/../../precious/thesis.txt", "../train-000000.tar", "train-000000.tar\n", "train-00000.tar",
@@ -81,7 +81,7 @@ def test_a_field_of_cache_json_that_cannot_be_is_named(copy, field, value):
 
 
 def test_what_is_too_large_to_be_a_cache_is_not_taken_into_memory(copy, monkeypatch):
-    monkeypatch.setattr("shards.manifest.MAX_MANIFEST_BYTES", 1000)
+    monkeypatch.setattr("shards.cache.manifest.MAX_MANIFEST_BYTES", 1000)
     with pytest.raises(InputError, match=r"manifest\.jsonl has \d+ bytes; at most 1000 are read"):
         shards.Manifest.read(copy)
     (copy / "cache.json").write_bytes(b" " * 70_000)

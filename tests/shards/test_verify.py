@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,11 +18,11 @@ from shards_standin import CALL, standin_teacher
 import shards
 from encoders.errors import InputError
 from encoders.files import sha256_file
-from shards.board import WORK
-from shards.manifest import read_entries, write_manifest
-from shards.seal import ALONE, HEADER, MAGIC, payload_start, seal_record
-from shards.verify_teacher import draw
-from shards.writer import write_shard
+from shards.cache.manifest import read_entries, write_manifest
+from shards.cache.shard_writer import write_shard
+from shards.codec.seal import ALONE, HEADER, MAGIC, payload_start, seal_record
+from shards.pipeline.work_folder import WORK
+from shards.verification.teacher import draw
 
 SECOND = "train-000001.tar"  # holds sa_5 .. sa_9
 Parts = dict[str, dict[str, bytes]]  # key -> extension -> bytes
@@ -191,7 +190,7 @@ def test_another_teacher_is_found_by_its_checksum_and_by_what_it_says(damaged):
 
 
 def test_another_preprocessing_or_codec_version_is_found(damaged, monkeypatch):
-    monkeypatch.setattr(sys.modules["shards.verify"], "PREPROCESS_VERSION", "sam-antialias-2")
+    monkeypatch.setattr("shards.verification.verify.PREPROCESS_VERSION", "sam-antialias-2")
     monkeypatch.setattr(shards.CODECS["int8"], "version", 9)
     report = shards.verify(damaged)
     problems = [str(problem) for problem in report.problems]

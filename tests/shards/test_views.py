@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from encoders.errors import InputError
-from shards.source import Item, Photo
-from shards.sources import open_source
-from shards.views import ViewSource
+from shards.sources.base import Item, Photo
+from shards.sources.opening import open_source
+from shards.sources.views import ViewSource
 
 
 @pytest.fixture

@@ -1,0 +1,284 @@
+"""Files at a URL: fetched with retries, continued where a connection broke, checked before they are used.
+
+http and https go through the standard library, see `shards.cache.web`: no event loop that a forked worker would inherit, and
+the Range header, time-outs and status codes in our hands. Every other protocol (s3, gs, memory, ...) goes through fsspec.
+
+Nothing is fetched without end: neither more bytes than a file may have, nor for longer than it takes at the slowest rate.
+"""
+
+import hashlib
+import http
+import os
+import random
+import tempfile
+import time
+import urllib.error
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from encoders.errors import InputError, MissingExtra
+from encoders.files import write_failure
+from encoders.shown import shown
+from shards.cache import web
+from shards.cache.pace import SLOWEST_BYTES_PER_SECOND, Pace, TooSlow
+
+BLOCK_BYTES = 1 << 20
+FOR_NOW = (408, 425, 429, 500, 502, 503, 504)  # http statuses that may be others the next time
+ABSENT = (404, 410)
+NOT_SATISFIABLE = 416
+REDIRECTS = range(300, 400)
+MAX_REASON = 300  # characters of what a server or its client says
+_JITTER = random.SystemRandom()  # never the generators that training is seeded with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How often and when to try again.
+
+    Attributes:
+        tries: in a row without progress, before giving up. Progress is what arrives at the slowest rate, pauses included.
+        first_seconds, longest_seconds: the pause after the first failure, doubled after each further one up to the
+            longest; half of it is drawn at random, so that many processes do not come back at once.
+        timeout_seconds: without a byte, or behind the slowest rate, before a connection counts as broken.
+        slowest_bytes_per_second: the slowest rate.
+    """
+
+    tries: int = 8
+    first_seconds: float = 0.5
+    longest_seconds: float = 30.0
+    timeout_seconds: float = 60.0
+    slowest_bytes_per_second: float = SLOWEST_BYTES_PER_SECOND
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        longest = min(self.longest_seconds, self.first_seconds * 2 ** (failures - 1))
+        return longest * _JITTER.uniform(0.5, 1.0)
+
+
+DEFAULT_RETRY = Retry()
+
+
+class _WrongFile(Exception):
+    """What arrived is not the file, so a next try begins at its first byte."""
+
+
+def is_url(path: object) -> bool:
+    """Whether a cache's place is a URL, not a folder."""
+    return isinstance(path, str) and "://" in path
+
+
+def join_url(folder: str, name: str) -> str:
+    """The URL of a file in a folder."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a URL is to hold.
+
+    Attributes:
+        what: to call it in an error, beside its URL.
+        max_bytes: that are read of it at most.
+        size, sha256: of the content, where they are known.
+    """
+
+    what: str
+    max_bytes: int
+    size: int | None = None
+    sha256: str | None = None
+
+
+def fetch(url: str, file: BinaryIO, *, expected: Expected, retry: Retry) -> None:
+    """Bring `file`, open for reading and writing, to the content of a URL; what it holds already is not fetched again.
+
+    Args:
+        expected: without a size, `file` is filled from its first byte.
+        retry: when to give up.
+
+    Raises:
+        InputError: names what was to be read and the URL: it does not exist, may not be read, is too large, or still fails,
+            stands still or arrives as something else at the last try; or `file` cannot be written.
+        MissingExtra: the URL's protocol needs fsspec.
+    """
+    failures = 0
+    pace = Pace(slowest=retry.slowest_bytes_per_second)
+    while True:
+        start = file.seek(0, os.SEEK_END) if expected.size is not None else 0
+        try:
+            _fill(url, file, start=start, expected=expected, pace=pace, timeout=retry.timeout_seconds)
+            _check(file, sha256=expected.sha256)
+            return
+        except _WrongFile as error:
+            file.truncate(0)
+            failures, reason = failures + 1, str(error)
+        except (InputError, MissingExtra):
+            raise
+        except Exception as error:  # fsspec's protocols raise what their own clients raise
+            if (permanent := _permanent(error)) is not None:
+                raise InputError(f"{expected.what} cannot be read: {url}: {permanent}") from error
+            # Without a size the next try starts anew, so nothing is progress.
+            more = file.seek(0, os.SEEK_END) > start
+            progress = pace.has_caught_up() and more and expected.size is not None
+            failures, reason = (1 if progress else failures + 1), f"{type(error).__name__}: {_plain(error)}"
+        if failures >= retry.tries:
+            raise InputError(
+                f"{expected.what} cannot be fetched from {url}: {failures} tries in a row failed, the last with {reason}; see"
+                " that the server answers and holds this file, then run the same command again: it goes on where it was"
+            )
+        time.sleep(retry.pause(failures))
+
+
+@contextmanager
+def fetched(url: str, *, names: Mapping[str, int], retry: Retry | None = None) -> Iterator[Path]:
+    """Small files of the folder at a URL in a temporary folder; a file that is not there is left out.
+
+    Args:
+        names: of the files, and the bytes that each may have at most.
+
+    Raises:
+        InputError: see `web.check_folder_url`, `fetch`; what the block raises, with the URL in place of the temporary folder.
+    """
+    web.check_folder_url(url)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for name, max_bytes in names.items():
+                path = Path(folder) / name
+                expected = Expected(what=name, max_bytes=max_bytes)
+                with path.open("w+b") as file:
+                    there = _fetch_if_there(join_url(url, name), file, expected=expected, retry=retry or DEFAULT_RETRY)
+                if not there:
+                    path.unlink()
+            yield Path(folder)
+        except InputError as error:
+            raise InputError(str(error).replace(folder, url.rstrip("/"))) from error
+
+
+def _fetch_if_there(url: str, file: BinaryIO, *, expected: Expected, retry: Retry) -> bool:
+    """Fetch a file; False where there is none."""
+    try:
+        fetch(url, file, expected=expected, retry=retry)
+    except InputError as error:
+        cause = error.__cause__
+        if isinstance(cause, FileNotFoundError) or (isinstance(cause, urllib.error.HTTPError) and cause.code in ABSENT):
+            return False
+        raise
+    return True
+
+
+def _fill(url: str, file: BinaryIO, *, start: int, expected: Expected, pace: Pace, timeout: float) -> None:
+    """Append what the URL holds from byte `start` on."""
+    size = expected.size
+    if start == size:
+        return
+    with _opened(url, start=start, timeout=timeout, pace=pace, max_bytes=expected.max_bytes) as (begin, stream):
+        announced = getattr(stream, "length", None)  # http's Content-Length
+        if size is None and announced is not None and announced > expected.max_bytes:
+            raise InputError(_too_large(url, expected, f"{announced} bytes"))
+        file.truncate(begin)
+        file.seek(begin)
+        read = getattr(stream, "read1", stream.read)  # what has arrived is kept, if the rest never does
+        while block := read(BLOCK_BYTES):
+            if size is None and file.tell() + len(block) > expected.max_bytes:
+                raise InputError(_too_large(url, expected, f"more than {expected.max_bytes} bytes"))
+            _write(file, block)
+            if size is not None and file.tell() > size:
+                raise _WrongFile(f"more than the {size} bytes that it should have")
+        left = getattr(stream, "length", None)  # what Content-Length announced and did not come
+    end = file.seek(0, os.SEEK_END)
+    if left or (size is not None and end < size):
+        raise ConnectionError(f"the connection ended after {end} of {size or end + (left or 0)} bytes")
+
+
+def _write(file: BinaryIO, block: bytes) -> None:
+    try:
+        file.write(block)
+        file.flush()
+    except OSError as error:  # of this machine's disk, so trying again is of no use
+        raise InputError(write_failure(Path(str(getattr(file, "name", "."))), error)) from error
+
+
+def _too_large(url: str, expected: Expected, found: str) -> str:
+    return (
+        f"{expected.what} cannot be read: {url} has {found}, at most {expected.max_bytes} are read; see that the URL is that of"
+        " a cache that precompute wrote"
+    )
+
+
+def _check(file: BinaryIO, *, sha256: str | None) -> None:
+    """Raise _WrongFile where the content is not the one expected."""
+    if sha256 is not None:
+        file.seek(0)
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+        if digest.hexdigest() != sha256:
+            raise _WrongFile(f"other bytes: sha256 {digest.hexdigest()}, the manifest says {sha256}")
+
+
+def _permanent(error: BaseException) -> str | None:
+    """Why there is no use in trying again, None where there is."""
+    if isinstance(error, urllib.error.HTTPError):
+        if error.code in FOR_NOW:
+            return None
+        if error.code in REDIRECTS:
+            return f"the server answers {error.code}, {_plain(error.reason)}; give the URL where the cache really lies"
+        return f"the server answers {error.code} {_plain(error.reason)}"
+    if isinstance(error, web.TooMuch):
+        return f"the server sends {error}; see what answers at this URL"
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return f"{type(error).__name__}: {_plain(error)}"
+    return None
+
+
+def _plain(reason: object) -> str:
+    """What a server or its client says, on one line that can be shown."""
+    return shown(" ".join(str(reason).split()))[:MAX_REASON]
+
+
+@contextmanager
+def _opened(url: str, *, start: int, timeout: float, pace: Pace, max_bytes: int) -> Iterator[tuple[int, BinaryIO]]:
+    """The byte at which a stream of the URL's content begins, `start` where the server can do it, and the stream."""
+    if url.startswith(("http://", "https://")):
+        try:
+            with web.opened(url, start=start, timeout=timeout, pace=pace, max_bytes=max_bytes) as response:
+                ranged = response.status == http.HTTPStatus.PARTIAL_CONTENT
+                place = response.headers["Content-Range"] or ""
+                if ranged and not place.startswith(f"bytes {start}-"):
+                    raise _WrongFile(f"bytes {_plain(place)} where those from {start} on were asked for")
+                yield (start if ranged else 0), response  # type: ignore[misc]
+        except urllib.error.HTTPError as error:
+            if error.code == NOT_SATISFIABLE:
+                raise _WrongFile(f"the server's file ends before byte {start}") from error
+            raise
+        return
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtra("fsspec", extra="remote") from error
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:  # its own package is not installed; no such protocol
+        raise InputError(f"{url} cannot be read: {error}") from error
+    with filesystem.open(path, "rb", cache_type="readahead") as file:
+        file.seek(start)
+        yield start, _Paced(file, pace=pace, timeout=timeout)  # type: ignore[misc]
+
+
+class _Paced:
+    """A file of fsspec, whose own clients wait without looking at the rate; between their answers it is looked at here."""
+
+    def __init__(self, file: BinaryIO, *, pace: Pace, timeout: float) -> None:
+        self._file = file
+        self._pace = pace
+        self._latest = pace.behind + timeout
+        self._timeout = timeout
+
+    def read(self, size: int) -> bytes:
+        block = self._file.read(size)
+        self._pace.arrived(len(block))
+        if self._pace.behind > self._latest:
+            raise TooSlow(f"less than {self._pace.slowest} bytes a second for {self._timeout:.0f} s")
+        return block

@@ -1,0 +1,79 @@
+"""A photo as the cache stores it: the resized JPEG that teacher and student both decode, and the facts beside it."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from encoders.errors import InputError
+from encoders.geometry import resize_image
+from encoders.image import decode_image
+from shards.cache.files import to_line
+from shards.sources.base import Item, Photo, Source
+
+JPEG_QUALITY = 95
+SUBSAMPLING_444 = 0  # PIL's number for 4:4:4: colour at full resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPhoto:
+    """What becomes `KEY.jpg` and `KEY.json`, and the pixels that the teacher is to see.
+
+    Attributes:
+        where: what to call it in a message, see `Item`.
+        jpeg: the resized photo.
+        pixels: (h, w, 3) uint8 RGB, decoded from `jpeg`; long side S.
+        facts: `KEY.json`, see `store_photo`.
+    """
+
+    key: str
+    where: str
+    jpeg: bytes
+    pixels: np.ndarray
+    facts: dict[str, Any]
+
+    @property
+    def json(self) -> bytes:
+        return to_line(self.facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadSample:
+    """A photo that is not in the cache, and why."""
+
+    key: str
+    where: str
+    reason: str
+
+
+def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
+    """Resize as SAM does, encode, and decode again: the JPEG's pixels, not the photo's, are what the teacher sees.
+
+    The facts are `key`, `height` and `width` of the original, `stored_height` and `stored_width`, `meta`, and
+    `annotations` (COCO instances in pixels of the original; see `shards.sources.annotations`).
+    """
+    height, width = photo.image.shape[:2]
+    resized = resize_image(photo.image, image_size=image_size)
+    buffer = io.BytesIO()
+    Image.fromarray(resized).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=SUBSAMPLING_444)
+    jpeg = buffer.getvalue()
+    facts = {
+        "key": photo.key,
+        "height": height,
+        "width": width,
+        "stored_height": resized.shape[0],
+        "stored_width": resized.shape[1],
+        "meta": photo.meta,
+        "annotations": photo.annotations,
+    }
+    return StoredPhoto(key=photo.key, where=where, jpeg=jpeg, pixels=decode_image(jpeg, name=photo.key), facts=facts)
+
+
+def store_item(source: Source, item: Item, *, image_size: int) -> StoredPhoto | BadSample:
+    """Read and store one item; what cannot be used comes back named instead of raised."""
+    try:
+        return store_photo(source.photo(item), where=item.where, image_size=image_size)
+    except InputError as error:
+        return BadSample(key=item.key, where=item.where, reason=str(error))

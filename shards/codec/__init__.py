@@ -1,0 +1,1 @@
+"""Embeddings to bytes and back, and what that costs."""

@@ -1,0 +1,136 @@
+"""What a precompute would do and cost, without doing it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders.errors import InputError
+from encoders.files import free_bytes
+from encoders.sam import Sam
+from shards.cache.identity import CacheIdentity
+from shards.cache.shard_writer import bytes_in_tar
+from shards.cache.stored_photo import BadSample, StoredPhoto, store_item
+from shards.codec.records import encode_embedding
+from shards.pipeline.progress import earlier_rate
+from shards.pipeline.shard_plan import READ_THREADS, photos_in, shard_index
+from shards.pipeline.teacher_pass import embed
+from shards.pipeline.work_folder import known_entries
+from shards.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecomputePlan:
+    """What a precompute call would do.
+
+    Attributes:
+        photos, photos_done: of the source, good and bad, and those of them in finished shards.
+        shards, shards_done: likewise.
+        bytes, bytes_done: of the shards when complete (an estimate), and of the finished ones.
+        bytes_free: on the file system of the cache.
+        bytes_per_photo, bytes_from: what the estimate rests on, and where that comes from.
+        photos_per_second, rate_from: of one process, likewise.
+        processes: how many are to share the work.
+        hours: for what is left; an estimate.
+    """
+
+    photos: int
+    photos_done: int
+    shards: int
+    shards_done: int
+    bytes: int
+    bytes_done: int
+    bytes_free: int
+    bytes_per_photo: int
+    bytes_from: str
+    photos_per_second: float
+    rate_from: str
+    processes: int
+    hours: float
+
+
+def plan_precompute(
+    source: Source,
+    *,
+    teacher: Sam,
+    identity: CacheIdentity,
+    out: Path,
+    batch_size: int,
+    processes: int = 1,
+    seed: int = 0,
+) -> PrecomputePlan:
+    """Plan a precompute: what is done already, and for the rest what this cache's own past says, or else a measurement.
+
+    Nothing is written. Where shards are finished, their size says how large the rest will be; where an earlier call
+    left its progress, its rate counts. What is not known so is measured on two batches of photos, drawn by `seed`.
+
+    Raises:
+        InputError: `out` holds another cache, or none of the photos drawn can be used.
+    """
+    if min(processes, batch_size) < 1:
+        raise InputError(f"{processes} processes and batch_size={batch_size}: expected at least 1 of each")
+    made = CacheIdentity.read(out)
+    if made is not None:
+        identity.check_same(made, folder=out)
+    entries = known_entries(out)
+    photos = len(source.items())
+    done = photos_in({shard_index(name) for name in entries}, total=photos, identity=identity)
+    bytes_done = sum(entry.bytes for entry in entries.values())
+    per_photo, bytes_from = bytes_done / max(1, done), f"{len(entries)} finished shards"
+    rate, rate_from = earlier_rate(out), "the progress of earlier calls"
+    if done < photos and (not entries or rate is None):
+        measured = measure(source, teacher=teacher, identity=identity, batch_size=batch_size, seed=seed)
+        if not entries:
+            per_photo, bytes_from = measured.bytes_per_photo, f"{measured.photos} photos measured now"
+        if rate is None:
+            rate, rate_from = measured.photos_per_second, f"{measured.photos} photos measured now"
+    left = photos - done
+    return PrecomputePlan(
+        photos=photos,
+        photos_done=done,
+        shards=identity.shards,
+        shards_done=len(entries),
+        bytes=round(bytes_done + left * per_photo),
+        bytes_done=bytes_done,
+        bytes_free=free_bytes(out),
+        bytes_per_photo=round(per_photo),
+        bytes_from=bytes_from,
+        photos_per_second=rate or 0.0,
+        rate_from=rate_from if rate else "nothing, nothing is left to do",
+        processes=processes,
+        hours=left / rate / processes / 3600 if left and rate else 0.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a few photos showed: the rate of one process, and what a photo takes in a shard."""
+
+    photos: int
+    photos_per_second: float
+    bytes_per_photo: float
+
+
+def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size: int, seed: int) -> Measured:
+    """Make the records of two batches of photos, the first of them to warm up."""
+    drawn = np.random.default_rng(seed).permutation(len(source.items()))[: 4 * batch_size]
+    started = time.perf_counter()
+    stored = [store_item(source, source.items()[index], image_size=identity.image_size) for index in drawn.tolist()]
+    reading = (time.perf_counter() - started) / len(stored) / READ_THREADS
+    good = [photo for photo in stored if isinstance(photo, StoredPhoto)][: 2 * batch_size]
+    if not good:
+        first = next(sample for sample in stored if isinstance(sample, BadSample))
+        raise InputError(f"none of {len(stored)} photos drawn from {source.name} can be used; the first: {first.reason}")
+    sizes: list[int] = []
+    for start in range(0, len(good), batch_size):
+        batch = good[start : start + batch_size]
+        started = time.perf_counter()
+        for photo, embedding in zip(batch, embed(teacher, batch), strict=True):
+            shape = (photo.pixels.shape[0], photo.pixels.shape[1])
+            record = encode_embedding(embedding, shape=shape, codec=identity.codec)
+            sizes.append(sum(bytes_in_tar(len(member)) for member in (record, photo.jpeg, photo.json)))
+        teaching = (time.perf_counter() - started) / len(batch)
+    return Measured(
+        photos=len(good), photos_per_second=1 / max(teaching, reading), bytes_per_photo=sum(sizes) / len(sizes)
+    )

@@ -1,0 +1,52 @@
+"""The end of a precompute: the lines of all shards become the manifest, and the work folder goes."""
+
+import secrets
+import shutil
+from pathlib import Path
+
+from encoders.errors import InputError
+from shards.cache.files import TEMPORARY_SUFFIX
+from shards.cache.identity import CacheIdentity
+from shards.cache.manifest import Manifest, write_manifest
+from shards.pipeline.quarantine import Quarantine
+from shards.pipeline.shard_plan import clear_leftovers, shard_name
+from shards.pipeline.work_folder import WORK, known_entries
+
+
+def merge(folder: Path, *, identity: CacheIdentity, quarantine: Quarantine) -> set[int]:
+    """Write `quarantine.jsonl` and `manifest.jsonl` in their final form and remove the work folder.
+
+    Doing it again, or two processes doing it at once, comes to the same bytes.
+
+    Returns:
+        Numbers of shards that are not on disk as their lines say; where there are any, nothing was written.
+
+    Raises:
+        InputError: too many photos are bad, none is good, or a key comes twice; there is no new manifest then.
+        FileNotFoundError: another process has done it.
+    """
+    whole = known_entries(folder)
+    missing = {index for index in range(identity.shards) if shard_name(index) not in whole}
+    if missing:
+        return missing
+    entries = [whole[name] for name in sorted(whole)]
+    for entry in entries:
+        quarantine.finished(entry.name, entry.quarantined)
+    quarantine.check()
+    quarantine.write()
+    if not any(entry.keys for entry in entries):
+        raise InputError(f"no photo of {identity.source} can be used; see {quarantine.path}")
+    manifest = Manifest(folder, identity, tuple(entries))
+    manifest.check()
+    manifest.check_keys()
+    write_manifest(folder, entries)
+    clear_leftovers(folder, before=float("inf"))  # before the others go on, who may be writing config.yaml then
+    _remove_work(folder)
+    return set()
+
+
+def _remove_work(folder: Path) -> None:
+    """All at once for whoever looks: a new name first."""
+    old = folder / f"{WORK}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    (folder / WORK).rename(old)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""The plan of a precompute: which photos make which shard, and what of it is done.
+
+A shard is a run of consecutive items of the source, a pure function of the source's listing and of
+`samples_per_shard`. Both are part of `cache.json`, so a changed source or size is refused, never mixed in.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from encoders.errors import InputError
+from shards.cache.files import TEMPORARY_SUFFIX
+from shards.cache.identity import CacheIdentity
+from shards.cache.manifest import ShardEntry
+from shards.cache.names import shard_index as shard_index  # for those that know both from here
+from shards.cache.names import shard_name as shard_name
+from shards.sources.base import Item, Source
+
+READ_THREADS = 2  # of a process, for photos
+OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
+
+
+def shard_count(source: Source, samples_per_shard: int) -> int:
+    """Number of shards of a source."""
+    return -(-len(source.items()) // samples_per_shard)
+
+
+def shard_items(source: Source, samples_per_shard: int, index: int) -> Sequence[Item]:
+    """The items of shard `index`, in order."""
+    return source.items()[index * samples_per_shard : (index + 1) * samples_per_shard]
+
+
+def photos_in(shards: Collection[int], *, total: int, identity: CacheIdentity) -> int:
+    """Photos, good and bad, of a source of `total` in the shards of these numbers; the last shard may be a short one."""
+    lacking = identity.shards * identity.samples_per_shard - total
+    return len(shards) * identity.samples_per_shard - (lacking if identity.shards - 1 in shards else 0)
+
+
+def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
+    """Begin the cache in `folder`, or go on with the one begun there.
+
+    Returns:
+        The identity to write into the manifest: that of the first call, whose name for the teacher holds.
+
+    Raises:
+        InputError: what is there was made by or from something else, or the folder holds other files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; the cache needs a folder")
+    made = CacheIdentity.read(folder)
+    if made is None:
+        if folder.is_dir() and any(folder.glob("train-*.tar")):
+            raise InputError(
+                f"{folder} holds shards but no cache.json, so nobody knows their teacher; give another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted.write(folder)
+        made = CacheIdentity.read(folder) or wanted  # another process may have been first
+    wanted.check_same(made, folder=folder)
+    return made
+
+
+def clear_leftovers(folder: Path, *, before: float) -> None:
+    """Remove what killed calls left half written: our temporary files and folders not changed since `before`.
+
+    Args:
+        before: seconds by the file system's clock.
+    """
+    with os.scandir(folder) as found:
+        ours = [f for f in found if f.name.endswith(TEMPORARY_SUFFIX) and f.name.startswith(OUR_FILES)]
+        old = [Path(f.path) for f in ours if _is_older(f, before)]
+    for path in old:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_older(found: "os.DirEntry[str]", before: float) -> bool:
+    try:
+        return found.stat().st_mtime < before
+    except FileNotFoundError:  # it was finished or removed just now
+        return False
+
+
+def finished(folder: Path, entries: Iterable[ShardEntry]) -> dict[str, ShardEntry]:
+    """Entries whose shard is on disk at its full size, by name; any other shard is made again."""
+    done = {}
+    for entry in entries:
+        path = folder / entry.name
+        if path.is_file() and path.stat().st_size == entry.bytes:
+            done[entry.name] = entry
+    return done

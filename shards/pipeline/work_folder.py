@@ -1,0 +1,218 @@
+"""What is done of a cache, what is being made and by whom: a folder `work/` in the cache, gone when all is done.
+
+    work/shards/NAME.json       the manifest line of a finished shard, made after the shard is on disk
+    work/shards/NAME.G.lease    somebody makes this shard, see `shards.pipeline.lease`
+    work/processes/OWNER.jsonl  one process's journal: a line a shard it finished, with the photos it had to leave out
+
+Whether a shard is done is one look at one file, and news of the others are the new ends of their journals: nothing here
+reads the whole folder or the manifest for each shard. A process lists the folder once, when it begins.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from encoders.errors import InputError, InputWarning
+from encoders.files import read_bounded
+from encoders.untrusted import parse_json
+from shards.cache.fields import BadPhoto, ShardName, checked
+from shards.cache.files import append_line, atomic_writer, new_lines, to_line
+from shards.cache.identity import CacheIdentity
+from shards.cache.manifest import MAX_LINE_BYTES, ShardEntry, contradiction, parse_entry, read_entries
+from shards.cache.names import is_shard_name, shard_index, shard_name
+from shards.cache.ordered import ordered_map
+from shards.pipeline.lease import Lease, Leases
+from shards.pipeline.shard_plan import finished
+
+WORK = "work"
+ENTRY_SUFFIX = ".json"
+POLL_SECONDS = 2.0  # between two looks at shards that others make
+
+READ_THREADS = 8  # small files over a network: it is the waiting that takes the time
+
+Bad = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalLine:
+    """One line of a journal: a shard that its process finished, and the photos that are not in it."""
+
+    shard: ShardName
+    quarantined: tuple[BadPhoto, ...]
+
+
+class Board:
+    """The shared state of one cache in the making, as one process sees it.
+
+    Args:
+        folder: the cache.
+        identity: of it.
+        rank, world_size: where this process begins in the list of shards; no more than a hint.
+        lease_seconds: see `shards.pipeline.lease.Leases`.
+
+    Attributes:
+        done: numbers of the shards known to be finished.
+        known: those, and the ones that a journal says are; for counting.
+        leases: for shards, and for what else one process at a time does.
+
+    Raises:
+        FileNotFoundError: here and in every method: the work folder is gone, because the cache was finished.
+    """
+
+    def __init__(
+        self, folder: Path, *, identity: CacheIdentity, rank: int = 0, world_size: int = 1, lease_seconds: float
+    ) -> None:
+        self._shards = identity.shards
+        self._entries = folder / WORK / "shards"
+        self._journals = folder / WORK / "processes"
+        for path in (self._entries, self._journals):
+            path.mkdir(parents=True, exist_ok=True)
+        self.leases = Leases(self._entries, seconds=lease_seconds)
+        self._journal = self._journals / f"{self.leases.owner}.jsonl"
+        self._read: dict[str, int] = {}  # bytes of each journal that are known
+        self._order = _own_first(identity.shards, rank=rank, world_size=world_size)
+        # The work folder before the manifest: when it goes, the manifest that replaces it is there already.
+        entries = {shard_index(path.stem) for path in _entries_in(self._entries)}
+        self._before = finished(folder, read_entries(folder))
+        self.done = {index for index in entries | set(map(shard_index, self._before)) if index < self._shards}
+        self.known = set(self.done)
+
+    def news(self) -> Iterator[tuple[int, Bad]]:
+        """(number, photos left out) of each shard that came to be known as finished since the last call."""
+        for name, entry in self._before.items():
+            yield shard_index(name), entry.quarantined
+        self._before = {}
+        for journal in sorted(os.scandir(self._journals), key=lambda found: found.name):
+            start = self._read.get(journal.name, 0)
+            if journal.is_file() and journal.stat().st_size > start:
+                lines, self._read[journal.name] = new_lines(Path(journal.path), start=start)
+                for line in lines:
+                    found = _read_news(line, path=journal.path)
+                    if found is not None and shard_index(found.shard) < self._shards:
+                        self.known.add(shard_index(found.shard))
+                        yield shard_index(found.shard), found.quarantined
+
+    def claims(self) -> Iterator[tuple[int, Lease]]:
+        """Shards to make, each with a lease to give back, until all are done; waits for those that others make."""
+        open_shards = [index for index in self._order if index not in self.done]
+        while open_shards:
+            claimed = False
+            for index in open_shards:
+                if (lease := self._claim(index)) is not None:
+                    claimed = True
+                    yield index, lease
+            open_shards = [index for index in open_shards if index not in self.done]
+            if open_shards and not claimed:
+                time.sleep(min(POLL_SECONDS, self.leases.seconds / 4))
+
+    def finish(self, index: int, entry: ShardEntry) -> None:
+        """The shard is on disk: tell the others."""
+        append_line(self._journal, {"shard": entry.name, "quarantined": entry.quarantined})
+        with atomic_writer(self._entry_path(index)) as file:
+            file.write(to_line(entry.to_json()))
+        self.done.add(index)
+
+    def reopen(self, missing: set[int]) -> None:
+        """These shards are not on disk as their entries say: they are to be made again."""
+        for index in missing:
+            self._entry_path(index).unlink(missing_ok=True)
+        self.done -= missing
+        self.known -= missing
+
+    def _claim(self, index: int) -> Lease | None:
+        if self._is_done(index):
+            return None
+        lease = self.leases.take(shard_name(index))
+        # Once more: with a lease of this folder in hand, a network file system shows what is in it now.
+        if lease is not None and self._is_done(index):
+            lease.release()
+            return None
+        return lease
+
+    def _is_done(self, index: int) -> bool:
+        if index not in self.done and self._entry_path(index).exists():
+            self.done.add(index)
+            self.known.add(index)
+        return index in self.done
+
+    def _entry_path(self, index: int) -> Path:
+        return self._entries / f"{shard_name(index)}{ENTRY_SUFFIX}"
+
+
+def known_entries(folder: Path) -> dict[str, ShardEntry]:
+    """Entries of all shards of a cache that are on disk at their full size, whether its manifest is written or not.
+
+    A damaged entry of an unfinished cache is left out with an InputWarning, as precompute makes its shard again.
+    """
+    lines, damaged = work_entries(folder)  # before the manifest, see Board
+    for name, problem in damaged.items():
+        text = f"{folder / WORK / 'shards' / name}{ENTRY_SUFFIX} cannot be read ({problem}); precompute makes {name} again"
+        warnings.warn(text, InputWarning, stacklevel=2)
+    return finished(folder, ({entry.name: entry for entry in read_entries(folder)} | lines).values())
+
+
+def work_entries(folder: Path) -> tuple[dict[str, ShardEntry], dict[str, str]]:
+    """Entries of an unfinished cache that are not in its manifest yet, and what is wrong with others there, by shard.
+
+    Wrong is what cannot be read, and what contradicts `cache.json` where that can be read.
+
+    Raises:
+        FileNotFoundError: the cache was finished meanwhile.
+    """
+    if not (folder / WORK).is_dir():
+        return {}, {}
+    identity = None
+    with suppress(InputError):  # who needs it says so
+        identity = CacheIdentity.read(folder)
+    paths = _entries_in(folder / WORK / "shards")
+    read = partial(_read_entry, identity=identity)
+    found = list(ordered_map(read, paths, threads=READ_THREADS, ahead=8 * READ_THREADS))
+    return (
+        {entry.name: entry for entry in found if isinstance(entry, ShardEntry)},
+        {path.stem: str(problem) for path, problem in zip(paths, found, strict=True) if isinstance(problem, InputError)},
+    )
+
+
+def _read_entry(path: Path, *, identity: CacheIdentity | None) -> ShardEntry | InputError:
+    """The entry in a file of the work folder, or why it cannot be used."""
+    try:
+        content = read_bounded(path, max_bytes=MAX_LINE_BYTES, name="it")
+        if not content.endswith(b"\n"):
+            raise InputError(f"it is cut off after {len(content)} bytes")
+        entry = parse_entry(content)
+        if entry.name != path.stem:
+            raise InputError(f"it is the entry of {entry.name}")
+        if identity is not None and (problem := contradiction(entry, identity)) is not None:
+            raise InputError(problem)
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        return error
+    return entry
+
+
+def _read_news(line: bytes, *, path: str) -> JournalLine | None:
+    """A line of a journal; None, with an InputWarning, for a damaged one, whose shard is counted at the end."""
+    try:
+        return checked(JournalLine, parse_json(line, name="it"))
+    except InputError as error:
+        text = f"{path} has a damaged line ({error}); photos that it leaves out are counted when the cache is complete"
+        warnings.warn(text, InputWarning, stacklevel=2)
+        return None
+
+
+def _entries_in(folder: Path) -> list[Path]:
+    """Files named like the entry of a shard, in no order."""
+    paths = (Path(found.path) for found in os.scandir(folder) if found.name.endswith(ENTRY_SUFFIX))
+    return [path for path in paths if is_shard_name(path.stem)]
+
+
+def _own_first(shards: int, *, rank: int, world_size: int) -> list[int]:
+    """All shards: every `world_size`-th from `rank` on, then the others' from the end, where they are least likely to be."""
+    own = range(rank, shards, world_size)
+    return [*own, *(index for index in reversed(range(shards)) if index % world_size != rank)]

@@ -1,0 +1,77 @@
+"""A COCO-format json and its photos as a source."""
+
+import os
+from pathlib import Path
+
+from encoders.coco import CocoDataset, file_name
+from encoders.errors import InputError
+from encoders.files import sha256_file
+from encoders.image import read_image
+from shards.sources.annotations import normalize_annotations, plain_facts
+from shards.sources.base import Item, Photo, Source, printable, safe_key
+from shards.sources.folder import photo_size
+
+FACTS = ("license", "flickr_url", "coco_url")
+
+
+class CocoSource(Source):
+    """Photos with instances, in order of image id.
+
+    Args:
+        annotations: the json.
+        images: folder of the photos; `images/` beside the json when None.
+        masks: False leaves annotations out.
+
+    Raises:
+        InputError: no such file or folder, no COCO format, or no image in it.
+    """
+
+    def __init__(self, annotations: Path | str, *, images: Path | str | None = None, masks: bool = True) -> None:
+        self.data = CocoDataset(annotations, images=images)
+        self.masks = masks
+        self.name = f"coco:{printable(self.data.path.name)}" + ("" if masks else ":no masks")
+        self._sha256 = sha256_file(self.data.path)
+        if not self.data.images.is_dir():
+            raise InputError(f"{self.data.images} is no folder; give the folder of the photos of {self.data.path}")
+        if not len(self.data):
+            raise InputError(f"{self.data.path} lists no image")
+
+    def list_items(self) -> list[Item]:
+        """Key: the file name without its suffix, made safe."""
+        items = []
+        for index, record in enumerate(self.data.records):
+            name = file_name(record)
+            unsafe = _unsafe(name)
+            size, problem = (None, unsafe) if unsafe else photo_size(self.data.images / name)
+            key = safe_key(os.path.splitext(name)[0])
+            items.append(Item(key, printable(name), (index, name, size, self._sha256), problem))
+        return items
+
+    def item_bytes(self, item: Item) -> int:
+        """Bytes of the photo's file."""
+        return int(item.locator[2] or 0)
+
+    def read_photo(self, item: Item) -> Photo:
+        """Read one photo and its instances."""
+        index, name, *_ = item.locator
+        record = self.data.records[index]
+        image = read_image(self.data.images / name, name=item.where)
+        shape = (image.shape[0], image.shape[1])
+        instances = self.data.instances(index) if self.masks else []
+        stated = (record.get("height", shape[0]), record.get("width", shape[1]))
+        if self.masks and stated != shape:
+            raise InputError(f"{item.where}: the photo is {shape}, its annotations are for {stated} (height, width)")
+        return Photo(
+            key=item.key,
+            image=image,
+            annotations=normalize_annotations(instances, shape=shape, where=item.where),
+            meta={"source": self.name, "file_name": item.where}
+            | {"image_id": plain_facts(record, ("id",), where=item.where)["id"]}
+            | plain_facts(record, FACTS, where=item.where),
+        )
+
+
+def _unsafe(name: str) -> str | None:
+    """Why a file name of a json must not be opened, or None."""
+    path = Path(name)
+    return "leads out of the folder of photos" if path.is_absolute() or ".." in path.parts else None

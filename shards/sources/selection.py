@@ -1,0 +1,172 @@
+"""A part of a source: a share of its photos by their keys, or the photos that a list names."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from encoders.errors import InputError
+from encoders.files import read_bounded
+from shards.sources.base import Item, Photo, Source, printable
+from shards.sources.tar_items import is_ending
+
+MAX_LIST_BYTES = 1 << 30  # 11 million names are 200 MB
+NAMED = 3  # unknown names in an error
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A share of photos, decided for each photo by its key and the seed alone: `1%@seed=0`.
+
+    A photo is in it where the first 8 bytes of sha256("SEED:KEY"), as a big-endian number, are below share * 2^64. So
+    the choice stays when photos are added or come in another order, and with one seed 1 % is a part of 2 %.
+
+    Attributes:
+        percent: as it was written, e.g. "0.5".
+        seed: another seed chooses other photos.
+        kind: "sa1b", "folder" or "coco" where the text began with it, else None.
+    """
+
+    percent: str
+    seed: int = 0
+    kind: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Subset":
+        """`1%@seed=0`, `0.5%` (seed 0), or `sa1b:1%@seed=0`. Raises InputError for anything else."""
+        match = re.fullmatch(r"(?:(sa1b|folder|coco):)?(\d+(?:\.\d+)?)%(?:@seed=(\d+))?", text.strip())
+        if match is None or not 0 < float(match[2]) <= 100:
+            raise InputError(f"subset {text!r} is none; expected a share of more than 0 % with a seed, e.g. 1%@seed=0")
+        return cls(match[2], int(match[3] or 0), match[1])
+
+    def __str__(self) -> str:
+        return f"{self.percent}%@seed={self.seed}"
+
+    def __contains__(self, key: str) -> bool:
+        digest = hashlib.sha256(f"{self.seed}:{key}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < float(self.percent) / 100 * 2**64
+
+
+class Selection(Source):
+    """Some photos of a source, in its order. Where a tar cannot be read to its end, that stays known.
+
+    Args:
+        source: where the photos come from.
+        subset: the share to take; all when None.
+        names: keys or file names to take; all when None. Of a file name the suffix may be left out.
+        label: what to call the list of names in the source's name.
+
+    Raises:
+        InputError: a subset of another kind of source, a name that no photo has, or no photo is left.
+    """
+
+    def __init__(
+        self, source: Source, *, subset: Subset | None = None, names: Sequence[str] | None = None, label: str = "names"
+    ) -> None:
+        kind = source.name.partition(":")[0]
+        if subset is not None and subset.kind not in (None, kind):
+            raise InputError(f"subset {subset.kind}:{subset} is of {subset.kind}, but the source is {source.name}")
+        self.source = source
+        self.subset = subset
+        self.names = names
+        parts = [source.name, *([label] if names is not None else []), *([str(subset)] if subset is not None else [])]
+        self.name = ":".join(parts)
+        if not any(item.problem is None for item in self.items()):
+            raise InputError(f"{self.name} holds no usable photo; {source.name} has {len(source.items())}")
+
+    @cached_property
+    def _items(self) -> Sequence[Item]:
+        return self.list_items()
+
+    def list_items(self) -> Sequence[Item]:
+        """The chosen items, as the source lists them."""
+        items = self.source.items()
+        numbers: Sequence[int] = range(len(items)) if self.names is None else _find(self.source, self.names)
+        if self.subset is not None:
+            candidates = enumerate(items) if self.names is None else ((number, items[number]) for number in numbers)
+            numbers = [number for number, item in candidates if item.key in self.subset or is_ending(item)]
+        return _Chosen(items, np.asarray(numbers, np.int64))
+
+    def item_bytes(self, item: Item) -> int:
+        """As the source says."""
+        return self.source.item_bytes(item)
+
+    def key_of(self, name: str) -> str:
+        """As the source says."""
+        return self.source.key_of(name)
+
+    def read_photo(self, item: Item) -> Photo:
+        """Read one photo from the source."""
+        return self.source.photo(item)
+
+
+class _Chosen(Sequence[Item]):
+    """Items of a sequence by number, made when asked for."""
+
+    def __init__(self, items: Sequence[Item], numbers: np.ndarray) -> None:
+        self._items = items
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, number: int) -> Item: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Item]: ...
+    def __getitem__(self, number: int | slice) -> Item | list[Item]:
+        chosen = self._numbers[number]
+        if isinstance(number, slice):
+            return [self._items[each] for each in chosen.tolist()]
+        return self._items[int(chosen)]
+
+
+def read_names(path: Path | str) -> list[str]:
+    """Lines of a text file, without blank ones.
+
+    Raises:
+        InputError: the file is missing, no UTF-8 text, or holds no line.
+    """
+    try:
+        text = read_bounded(Path(path), max_bytes=MAX_LIST_BYTES, name=str(path)).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no UTF-8 text; expected one name a line") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise InputError(f"{path} holds no line; expected one name a line")
+    return names
+
+
+def _find(source: Source, names: Sequence[str]) -> list[int]:
+    """Numbers of the items that have these names, in order; and those of tars' ends."""
+    spellings = {name: (name, source.key_of(name)) for name in names}
+    wanted = {spelling for pair in spellings.values() for spelling in pair}
+    by_where: dict[str, int] = {}
+    by_key: dict[str, int] = {}
+    chosen = set()
+    for number, item in enumerate(source.items()):
+        if item.where in wanted:
+            by_where.setdefault(item.where, number)
+        if item.key in wanted:
+            by_key.setdefault(item.key, number)
+        if is_ending(item):
+            chosen.add(number)
+    unknown = []
+    for name, (exact, key) in spellings.items():
+        found = by_where.get(exact, by_key.get(exact, by_key.get(key)))
+        if found is None:
+            unknown.append(printable(name))
+        else:
+            chosen.add(found)
+    if unknown:
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        raise InputError(
+            f"{source.name} has no photo named {', '.join(unknown[:NAMED])}{more}; expected keys or file names, e.g."
+            f" {source.items()[0].where}"
+        )
+    return sorted(chosen)

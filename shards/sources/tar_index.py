@@ -1,0 +1,265 @@
+"""What is where in a tar of photos, from one pass over its headers; kept in a file, so that the pass is made once.
+
+tarfile trusts a header's numbers: it reads as many bytes as an extended header claims to have, and goes wherever a
+negative size leads. So what it may read of a tar between two members is bounded here, and it must move forward.
+"""
+
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from encoders.errors import InputError
+from encoders.files import atomic_path, file_kind, remedy
+from encoders.image import MAX_PHOTO_BYTES
+from encoders.untrusted import read_json
+from shards.sources.base import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
+from shards.sources.pool import worker_pool
+
+FORMAT = 1
+MAX_INDEX_BYTES = 2**30  # of a kept index: one tar of ten million photos; SA-1B's have 1 MiB
+MAX_HEADER_BYTES = 1 << 16  # of all headers of a member; a long name takes 2 KiB
+MAX_GLOBAL_RECORDS = 100  # PAX records that hold for all members; tarfile goes through them for each
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """How tars are listed.
+
+    Attributes:
+        folder: keeps what is where in each tar, so that no second process or call has to look; None keeps none.
+        rank, world_size: this process among those that list the same tars at the same time; each begins elsewhere, so
+            that they share the work through `folder`.
+        processes: of this process's own, for the headers; of use with a `folder` alone.
+        progress: called with the number of tars listed and of all tars.
+    """
+
+    folder: Path | None = None
+    rank: int = 0
+    world_size: int = 1
+    processes: int = 1
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass
+class TarIndex:
+    """The pairs of a tar in order of offset.
+
+    Attributes:
+        names: member names without suffix; bytes that are no UTF-8 are surrogates, as in tarfile.
+        spans: offset and size of the photo's data, then of the json's, in bytes, four a pair; -1 where there is none.
+        problems: why a pair cannot be used, by its number.
+        ending: why the tar cannot be read to its end; None where it can.
+        others: members that are neither photo nor json.
+    """
+
+    names: list[str] = field(default_factory=list)
+    spans: list[int] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
+    ending: str | None = None
+    others: int = 0
+
+
+def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
+    """The index of a tar: the one kept in `folder` for a tar of this name, size and time, else from its headers.
+
+    Args:
+        tar: the file.
+        folder: where indexes are kept, made if absent; None keeps none.
+
+    Raises:
+        InputError: no regular file, no tar, or one that cannot be read to its end for now (an error of the disk).
+    """
+    try:
+        facts = tar.stat()
+    except OSError as error:
+        raise InputError(f"{tar} cannot be opened ({error.strerror}); expected an SA-1B tar") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise InputError(f"{tar} is a {file_kind(facts.st_mode)}; expected an SA-1B tar")
+    if folder is None:
+        return scan_tar(tar)
+    kept = folder / f"{printable(tar.name)}.{facts.st_size}-{facts.st_mtime_ns}.json"
+    index = _read_kept(kept, tar_bytes=facts.st_size)
+    if index is None:
+        index = scan_tar(tar)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(kept) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT} | asdict(index)), "ascii")
+    return index
+
+
+def keep_indexes(tars: Sequence[Path], listing: Listing) -> None:
+    """Put an index of each tar into the folder; what cannot be read is left for `read_index` to name."""
+    if listing.folder is None:
+        return
+    first = len(tars) * listing.rank // listing.world_size
+    with worker_pool(listing.processes) as pool:
+        done = pool.map(partial(_keep_index, folder=listing.folder), [*tars[first:], *tars[:first]])
+        for count, _ in enumerate(done, start=1):
+            if listing.progress is not None:
+                listing.progress(count, len(tars))
+
+
+def _keep_index(tar: Path, *, folder: Path) -> None:
+    with suppress(InputError):
+        read_index(tar, folder=folder)
+
+
+class _Kept(BaseModel):
+    """The file of an index."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: int
+    names: list[str]
+    spans: list[Annotated[int, Field(ge=-1, le=2**61)]]
+    problems: dict[str, str]
+    ending: str | None
+    others: Annotated[int, Field(ge=0)]
+
+    def index(self, *, tar_bytes: int) -> TarIndex | None:
+        """The index, None where it cannot be that of a tar of so many bytes."""
+        if self.format != FORMAT or len(self.spans) != 4 * len(self.names):
+            return None
+        problems = {int(number): problem for number, problem in self.problems.items()}
+        spans = np.asarray(self.spans, np.int64).reshape(-1, 2)
+        outside = (spans[:, 0] >= 0) & ((spans[:, 1] < 0) | (spans.sum(axis=1) > tar_bytes))
+        named = set(problems)
+        if not named <= set(range(len(self.names))) or not set((np.flatnonzero(outside) // 2).tolist()) <= named:
+            return None
+        return TarIndex(self.names, self.spans, problems, self.ending, self.others)
+
+
+def _read_kept(path: Path, *, tar_bytes: int) -> TarIndex | None:
+    """An index from its file; None where there is none of this format, or a damaged one: the tar is read again then."""
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path, max_bytes=MAX_INDEX_BYTES, finite=False)
+        return _Kept.model_validate(content).index(tar_bytes=tar_bytes)
+    except ValueError:  # InputError and pydantic's
+        return None
+
+
+@dataclass
+class _Pair:
+    name: str
+    photo: tuple[int, int] = (-1, -1)
+    json: tuple[int, int] = (-1, -1)
+    problem: str | None = None
+
+    def start(self) -> tuple[int, str]:
+        return min(offset for offset, _ in (self.photo, self.json) if offset >= 0), self.name
+
+
+def scan_tar(tar: Path) -> TarIndex:
+    """One pass over the headers of a tar.
+
+    Raises:
+        InputError: no tar, or an error of the disk.
+    """
+    pairs: dict[str, _Pair] = {}
+    repeated: list[_Pair] = []
+    index = TarIndex()
+    try:
+        with tar.open("rb", buffering=2 * tarfile.BLOCKSIZE) as file:
+            size = os.fstat(file.fileno()).st_size
+            headers = Headers(file)
+            try:
+                for member in headers.members():
+                    if not member.isdir() and not _add(member, pairs, repeated, tar_size=size):
+                        index.others += 1
+                index.ending = _check_end(file, headers.offset)
+            except (OSError, MemoryError):  # says something of this machine, not of the tar
+                raise
+            except Exception as error:  # tarfile raises whatever its parsers trip over: ValueError, RecursionError, …
+                if not pairs and not index.others:
+                    raise InputError(f"{tar} is no readable tar ({_reason(file, error)})") from error
+                index.ending = f"the tar cannot be read to its end ({_reason(file, error)})"
+    except OSError as error:
+        todo = remedy(error, otherwise="run the same command again")
+        raise InputError(f"{tar} cannot be read ({error.strerror}); {todo}") from error
+    for number, pair in enumerate(sorted([*pairs.values(), *repeated], key=_Pair.start)):
+        index.names.append(pair.name)
+        index.spans += [*pair.photo, *pair.json]
+        if pair.problem is not None:
+            index.problems[number] = pair.problem
+    return index
+
+
+class Headers:
+    """A tar's file as tarfile may read it: so many bytes a member, forward only."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = MAX_HEADER_BYTES
+        self.offset = 0  # where the next header would begin
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= self._left:
+            raise tarfile.ReadError(f"a header of {size} bytes; at most {MAX_HEADER_BYTES} are read")
+        self._left -= max(1, size)
+        return self._file.read(size)
+
+    def members(self) -> Iterator[tarfile.TarInfo]:
+        with tarfile.open(fileobj=self, mode="r:") as archive:  # type: ignore[call-overload]
+            while (member := archive.next()) is not None:
+                if archive.offset <= self.offset:
+                    raise tarfile.ReadError(f"the header at byte {member.offset} leads backwards")
+                if len(archive.pax_headers) > MAX_GLOBAL_RECORDS:
+                    raise tarfile.ReadError(f"more than {MAX_GLOBAL_RECORDS} global PAX records")
+                self.offset = archive.offset
+                self._left = MAX_HEADER_BYTES
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep each; memory stays flat
+                yield member
+            self.offset = archive.offset
+
+
+def _check_end(file: BinaryIO, offset: int) -> str | None:
+    """tarfile takes a damaged header, or the end of the file, for the end of the tar; a whole tar ends in zeros."""
+    block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
+    if len(block) < tarfile.BLOCKSIZE:
+        return "the tar has no end mark; it was cut off, and photos may be missing"
+    return f"damaged header at byte {offset}; what follows cannot be read" if any(block) else None
+
+
+def _add(member: tarfile.TarInfo, pairs: dict[str, _Pair], repeated: list[_Pair], *, tar_size: int) -> bool:
+    """Put a member to its pair; False where it is neither photo nor json."""
+    stem, suffix = os.path.splitext(member.name)
+    suffix = suffix.lower()
+    if suffix not in (*PHOTO_SUFFIXES, ".json") or os.path.basename(stem).startswith("."):
+        return False
+    slot = "json" if suffix == ".json" else "photo"
+    span = (member.offset_data, min(max(0, member.size), tar_size))  # a stated size may have hundreds of digits
+    pair = pairs.setdefault(stem, _Pair(stem))
+    if getattr(pair, slot) != (-1, -1):
+        repeated.append(_Pair(stem, **{slot: span}, problem=f"a second {suffix[1:]} of this name in one tar"))
+        return True
+    setattr(pair, slot, span)
+    name = printable(member.name)
+    most = MAX_JSON_BYTES if slot == "json" else MAX_PHOTO_BYTES
+    if not member.isreg() or member.issparse():
+        pair.problem = f"{name} is a link or special file"
+    elif member.name.startswith("/") or ".." in Path(member.name).parts:
+        pair.problem = f"{name} leads out of the tar"
+    elif not 0 <= member.size <= most:
+        pair.problem = f"{name} states {str(member.size)[:20]} bytes; at most {most} are read"
+    elif member.offset_data + member.size > tar_size:
+        pair.problem = f"{name} is cut off at the end of the tar"
+    return True
+
+
+def _reason(file: BinaryIO, error: Exception) -> str:
+    packed = os.pread(file.fileno(), 2, 0) == GZIP_MAGIC
+    return "it is compressed with gzip: unpack it with gunzip" if packed else f"{type(error).__name__}: {error}"

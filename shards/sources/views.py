@@ -1,0 +1,71 @@
+"""Several views of each photo, so that a few hundred photos make a cache worth more than one epoch."""
+
+import numpy as np
+
+from encoders.errors import InputError
+from shards.sources.base import KEY_LENGTH, Item, Photo, Source, short_hash
+
+MIN_SIDE = 0.4  # of the photo's side, the smallest crop
+
+
+class ViewSource(Source):
+    """A source whose photos appear whole and as random crops, half of them mirrored.
+
+    View 0 is the photo itself with its annotations. View k is a crop of 40 % to 100 % of each side, a function of
+    (seed, key, k) alone; it has no annotations. The teacher sees each view as a photo of its own, so its embedding is
+    exact, where augmenting a cached embedding is not.
+
+    Args:
+        source: where the photos come from.
+        views: views of each photo, the photo itself included; at least 1.
+        seed: another seed gives other crops.
+    """
+
+    def __init__(self, source: Source, *, views: int, seed: int = 0) -> None:
+        if views < 1:
+            raise InputError(f"{views} views of each photo; expected at least 1, the photo itself")
+        self.source = source
+        self.views = views
+        self.seed = seed
+        self.name = f"{source.name}+views{views}@seed={seed}"
+
+    def list_items(self) -> list[Item]:
+        """All views of a photo behind one another; keys end in -v0, -v1, …"""
+        return [
+            Item(view_key(item.key, view), f"{item.where}#v{view}", (index, view, item.locator), item.problem)
+            for index, item in enumerate(self.source.items())
+            for view in range(self.views)
+        ]
+
+    def read_photo(self, item: Item) -> Photo:
+        """Read the photo and cut the view out of it."""
+        index, view, _ = item.locator
+        photo = self.source.photo(self.source.items()[index])
+        if view == 0:
+            return Photo(key=item.key, image=photo.image, annotations=photo.annotations, meta=photo.meta)
+        rng = np.random.default_rng((self.seed, int(short_hash(photo.key), 16), view))
+        image, crop = random_crop(photo.image, rng=rng)
+        return Photo(key=item.key, image=image, meta=photo.meta | {"view": crop})
+
+
+def view_key(key: str, view: int) -> str:
+    """The key of a view; a long one is cut so that it stays within the tar's bounds."""
+    suffix = f"-v{view}"
+    return key[: KEY_LENGTH - len(suffix)] + suffix
+
+
+def photo_key(key: str) -> str:
+    """The key of the photo that a view is of, as far as `view_key` left it."""
+    return key.rpartition("-v")[0]
+
+
+def random_crop(image: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int | bool]]:
+    """(H, W, 3) -> a crop of 40 % to 100 % of each side, mirrored half of the time, and where it lay (pixels)."""
+    height, width = image.shape[:2]
+    share = rng.uniform(MIN_SIDE, 1)
+    rows, columns = (max(1, round(side * min(1, share * rng.uniform(0.8, 1.25)))) for side in (height, width))
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    mirror = bool(rng.random() < 0.5)
+    crop = image[top : top + rows, left : left + columns]
+    where: dict[str, int | bool] = {"top": top, "left": left, "height": rows, "width": columns, "mirror": mirror}
+    return np.ascontiguousarray(crop[:, ::-1] if mirror else crop), where

@@ -1,0 +1,63 @@
+"""Clear the way for a precompute that makes only the damaged shards of a cache again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from encoders.errors import InputError
+from shards.cache.identity import CACHE_FILE, CacheIdentity
+from shards.cache.manifest import IDENTITY_FIELDS, ShardEntry, write_manifest
+from shards.cache.names import shard_index
+from shards.verification.findings import Remedy, VerifyReport
+from shards.verification.verify import miscounted, read_usable_lines
+
+
+def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, str]:
+    """Remove what a verification found damaged, so that `precompute` makes it again and nothing else.
+
+    Shards go before their lines, so that a kill in between leaves a cache that precompute completes.
+
+    Args:
+        wanted: what the precompute to come would make; it must be this cache.
+
+    Returns:
+        sha256 of each shard as the manifest has it, by name, to compare the new ones with.
+
+    Raises:
+        InputError: the damage cannot be mended like this, or the precompute would make another cache.
+    """
+    folder = report.cache
+    if any(problem.remedy is Remedy.AGAIN for problem in report.problems):
+        raise InputError(f"{folder} cannot be repaired: {report.problems[0]}; {report.rerun}")
+    by_hand = [p for p in report.problems if p.where == CACHE_FILE and p.remedy is Remedy.BY_HAND]
+    if by_hand:
+        raise InputError(f"{folder} cannot be repaired: {by_hand[0]}")
+    entries, _ = read_usable_lines(folder)
+    damaged = set(report.damaged)
+    if any(problem.where == CACHE_FILE for problem in report.problems):
+        _restore_identity(folder, wanted, others=[e for e in entries.values() if e.name not in damaged])
+    made = CacheIdentity.read(folder)
+    if made is not None:
+        wanted.check_same(made, folder=folder)
+    for name in sorted(damaged):
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            raise InputError(f"{folder / name} is a folder where a shard belongs; move it away, then repair again")
+    for name in sorted(damaged):  # a name of `shards.cache.names`, so nothing outside of the cache
+        (folder / name).unlink(missing_ok=True)
+    kept = [e for e in entries.values() if e.name not in damaged and shard_index(e.name) < wanted.shards]
+    write_manifest(folder, kept)
+    return {entry.name: entry.sha256 for entry in entries.values()}
+
+
+def _restore_identity(folder: Path, wanted: CacheIdentity, *, others: list[ShardEntry]) -> None:
+    """Write `cache.json` again, as the shards that are whole say."""
+    for entry in others:
+        for name in IDENTITY_FIELDS:
+            if getattr(entry, name) != getattr(wanted, name):
+                raise InputError(
+                    f"{folder / CACHE_FILE} cannot be restored: {name} of {entry.name} is {getattr(entry, name)}, the"
+                    f" precompute would make {getattr(wanted, name)}"
+                )
+        if (problem := miscounted(entry, wanted)) is not None:
+            raise InputError(f"{folder / CACHE_FILE} cannot be restored: {entry.name}: {problem}")
+    (folder / CACHE_FILE).unlink(missing_ok=True)
+    replace(wanted, teacher=others[0].teacher if others else wanted.teacher).write(folder)

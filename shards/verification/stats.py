@@ -1,0 +1,150 @@
+"""What a cache holds, finished or not: counts and bytes, and what its codec keeps, measured on a sample of records."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.errors import InputError
+from encoders.sam import Sam
+from encoders.words import counted
+from shards.cache.identity import CacheIdentity
+from shards.cache.manifest import Manifest
+from shards.cache.shard_reader import ShardReader, StoredSample
+from shards.cache.shard_writer import bytes_in_tar
+from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
+from shards.codec.records import parse_record
+from shards.pipeline.teacher_pass import embed
+from shards.pipeline.work_folder import known_entries
+from shards.verification.teacher import draw, stored_photo
+
+NAMED = 5  # damaged samples in an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheStats:
+    """What a cache holds.
+
+    Attributes:
+        photos, quarantined: in the cache, and left out of its finished shards.
+        shards, shards_total: finished, and when complete.
+        bytes: of the finished shards.
+        samples: records that were drawn and measured.
+        bytes_per_sample: mean size of those without their JPEG: `KEY.emb` and `KEY.json`, each with its tar header and
+            filled up to whole blocks of 512 bytes.
+        embedding_bytes, json_bytes: mean size of the two files alone.
+    """
+
+    photos: int
+    quarantined: int
+    shards: int
+    shards_total: int
+    bytes: int
+    samples: int
+    bytes_per_sample: float
+    embedding_bytes: float
+    json_bytes: float
+
+    @property
+    def complete(self) -> bool:
+        return self.shards == self.shards_total
+
+
+class CacheSample:
+    """Records drawn from a cache by a seed; shards that are still being made do not take part.
+
+    Args:
+        folder: the cache.
+        samples: how many, at most.
+        seed: another one draws others.
+
+    Raises:
+        InputError: there is no cache, or a shard is not what its entry says.
+    """
+
+    def __init__(self, folder: Path | str, *, samples: int, seed: int = 0) -> None:
+        folder = Path(folder)
+        identity = CacheIdentity.read(folder)
+        if identity is None:
+            raise InputError(f"{folder} holds no cache of teacher embeddings; make one with: repvit-sam precompute")
+        if samples < 1:
+            raise InputError(f"{samples} samples; expected at least 1")
+        found = known_entries(folder)
+        self.manifest = Manifest(folder, identity, tuple(found[name] for name in sorted(found)))
+        self.manifest.check()
+        self._places = draw([len(entry.keys) for entry in self.manifest.entries], samples=samples, seed=seed)
+
+    def stats(self) -> CacheStats:
+        """Counts of the cache and sizes of the drawn records.
+
+        Raises:
+            InputError: some of them are damaged; names them.
+        """
+        entries = self.manifest.entries
+        sizes, damaged = [], []
+        for sample in self._read():
+            try:
+                check_whole(sample)
+                sizes.append((len(sample.record), len(sample.facts)))
+            except InputError as error:
+                damaged.append(str(error))
+        if damaged:
+            more = f"; and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+            raise InputError(
+                f"{len(damaged)} of {counted(len(sizes) + len(damaged), 'sample')} drawn from {self.manifest.folder} cannot be"
+                f" measured: {'; '.join(damaged[:NAMED])}{more}; see what else is damaged: repvit-sam cache verify"
+                f" {self.manifest.folder}"
+            )
+        count = max(1, len(sizes))
+        return CacheStats(
+            photos=self.manifest.samples,
+            quarantined=len(self.manifest.quarantined),
+            shards=len(entries),
+            shards_total=self.manifest.identity.shards,
+            bytes=sum(entry.bytes for entry in entries),
+            samples=len(sizes),
+            bytes_per_sample=sum(bytes_in_tar(size) for pair in sizes for size in pair) / count,
+            embedding_bytes=sum(record for record, _ in sizes) / count,
+            json_bytes=sum(facts for _, facts in sizes) / count,
+        )
+
+    def fidelity(self, teacher: Sam) -> Fidelity:
+        """Recompute the drawn records' embeddings from their stored pixels, and compare.
+
+        Args:
+            teacher: the one that made the cache, in eval mode, on its device.
+
+        Raises:
+            InputError: a sample is damaged, or there is none.
+        """
+        self.manifest.require(image_size=teacher.image_size)
+        if not self._places:
+            raise InputError(f"the cache in {self.manifest.folder} holds no sample yet")
+        return measure_fidelity(self._compare(teacher), teacher=teacher)
+
+    def _compare(self, teacher: Sam) -> Iterator[Comparison]:
+        for sample in self._read():
+            check_whole(sample)
+            photo = stored_photo(sample)
+            yield Comparison(
+                raw=embed(teacher, [photo])[0],
+                coded=sample.embedding(image_size=teacher.image_size),
+                shape=(photo.pixels.shape[0], photo.pixels.shape[1]),
+                boxes=stored_boxes(photo.facts, image_size=teacher.image_size),
+            )
+
+    def _read(self) -> Iterator[StoredSample]:
+        reader = ShardReader(self.manifest)
+        return (reader.read(shard, place) for shard, place in self._places)
+
+
+def check_whole(sample: StoredSample) -> None:
+    """Check a sample against the checksums that it has.
+
+    Raises:
+        InputError: it is damaged; names shard and key.
+    """
+    sample.check()
+    try:
+        parse_record(sample.record)
+    except InputError as error:
+        raise InputError(f"{sample.where}: {error}") from error
