@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.timing import alternate
 from distill.sample_data import resolve_data
-from encoders.rle import decode_segmentation, encode_mask
+from encoders.samples.rle import decode_segmentation, encode_mask
 from eval_zeroshot.annotations import Annotations, read_annotations
 from eval_zeroshot.ap import BACKENDS, average_precision
 from eval_zeroshot.detections import IouType

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 from distill.commands_edges import usable_cores
-from encoders.bsds import BsdsDataset
+from eval_zeroshot.datasets.bsds import BsdsDataset
 from eval_zeroshot.edges import score_predictions
 from eval_zeroshot.edges.prediction import THRESHOLDS
 from eval_zeroshot.edges.suppression import edge_nms

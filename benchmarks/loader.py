@@ -5,7 +5,7 @@ Photos are real ones brought to SA-1B's 2250 x 1500 pixels, embeddings are rando
   normalises and pads to (3, 1024, 1024) float32, the embedding becomes float32, torch's default_collate makes batches.
 - ours: `ShardLoader.batches`: read, decode, uint8 pixels and int8 codes in a batch. The rest is done on the device, once
   a batch; what it takes on this CPU is told beside, as `device_part_seconds`.
-- limit: simplejpeg, which `encoders.image` decodes with, decodes the JPEGs of the cache, from memory.
+- limit: simplejpeg, which `encoders.samples.image` decodes with, decodes the JPEGs of the cache, from memory.
 
 Run: python -m benchmarks.loader [--json] [--photos N] [--rounds N] [--folder FOLDER_OF_PHOTOS]
 """

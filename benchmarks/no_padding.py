@@ -33,9 +33,9 @@ from benchmarks.timing import CpuTimed, alternate
 from distill.sample_data import SAMPLE, resolve_data
 from encoders.export.untrained import untrained_subject
 from encoders.geometry import embedding_shape, resize_image
-from encoders.overlap import mask_iou
+from encoders.image_encoders.unpadded import MARGIN, UnpaddedEncoder, rectangle
 from encoders.preprocess import normalize_padded, pad_to, pad_to_square
-from encoders.unpadded import MARGIN, UnpaddedEncoder, rectangle
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot import open_dataset
 
 MODELS = ("repvit_m0_9@1024", "repvit_m1_1@1024", "repvit_m0_6@1024", "repvit_m0_6@256")

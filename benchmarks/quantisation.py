@@ -32,7 +32,7 @@ from encoders.export.formats.onnx import open_session, store_weights, write_enco
 from encoders.export.opened import ExportedSam
 from encoders.export.questions import Question
 from encoders.export.reference import make_reference
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot import open_dataset
 
 Way = Callable[[Path], None]  # rewrites an fp32 file in place

@@ -27,7 +27,7 @@ from benchmarks.output import print_facts
 from benchmarks.random_weights import randomize
 from benchmarks.timing import CpuTimed, alternate
 from encoders.contract import EMBED_DIM, STRIDE
-from encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder
+from encoders.image_encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder
 
 
 def build_original(arch: str, *, image_size: int) -> ImageEncoderViT:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 
 @dataclass(frozen=True)

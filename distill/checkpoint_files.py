@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from distill.checkpoint_state import CheckpointState, not_finite
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, sha256_file
-from encoders.weights_torch import check_archive
+from encoders.weights.torch_files import check_archive
 
 STATE, READABLE, SUMS = "state.pt", "state.json", "SHA256SUMS"
 SUM_LINES = re.compile(rb"([0-9a-f]{64})  state\.pt\n([0-9a-f]{64})  state\.json\n")

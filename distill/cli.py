@@ -15,7 +15,7 @@ from distill.starter import end_with_starter
 from distill.versions import DISTRIBUTION, installed_version
 from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
 from encoders.files import os_error_message
-from encoders.shown import shown
+from encoders.messages.shown import shown
 
 COMMANDS = {  # a command's help here is the first paragraph of its own, its modules are files of `distill`
     "quickstart": Entry(

@@ -11,7 +11,7 @@ from distill.own_photos import open_own_photos
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import atomic_path, check_output
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
 from eval_zeroshot.datasets import has_splits

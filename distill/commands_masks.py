@@ -10,7 +10,7 @@ from distill.masks_job import write_masks
 from distill.options import JsonOption, every_few_seconds
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
-from encoders.words import counted
+from encoders.messages.words import counted
 from eval_zeroshot.everything import MaskSettings
 
 DEFAULT = MaskSettings()

@@ -10,7 +10,7 @@ import typer
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot import open_dataset
 from shards import open_source
 

@@ -24,7 +24,7 @@ from distill.step import train_step
 from distill.stopping import EndingSignals, signals_wait
 from distill.task import Task
 from encoders.errors import InputError
-from encoders.words import counted
+from encoders.messages.words import counted
 from shards.loading.sample_order import ORDER_VERSION
 
 

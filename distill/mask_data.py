@@ -20,7 +20,7 @@ from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, mask_box
 from encoders.preprocess import normalize_padded, pad_to_square
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.clicks import centre_point
 
 Position = tuple[int, int]  # (epoch, position in the epoch)

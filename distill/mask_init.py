@@ -8,8 +8,8 @@ from torch import nn
 
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError, MissingExtra
-from encoders.timm_features import TimmFeaturesEncoder
-from encoders.weights_file import read_weights
+from encoders.image_encoders.timm_features import TimmFeaturesEncoder
+from encoders.weights.weights_file import read_weights
 
 LITE_MEAN, LITE_STD = 127.0, 128.0  # efficientnet-lite's input normalisation, 0-255
 

@@ -17,10 +17,10 @@ from distill.mask_init import load_efficientnet_lite0
 from distill.mask_model import PromptedSam
 from distill.prompt_prior import start_at_the_prompt
 from distill.shapes import Shapes
-from encoders.bsds import BsdsDataset
-from encoders.coco import CocoDataset
 from encoders.errors import InputError
-from encoders.timm_features import TimmFeaturesEncoder
+from encoders.image_encoders.timm_features import TimmFeaturesEncoder
+from encoders.samples.coco import CocoDataset
+from eval_zeroshot.datasets.bsds import BsdsDataset
 from shards import Manifest
 
 

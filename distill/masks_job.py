@@ -14,10 +14,10 @@ from pycocotools import mask as coco_mask
 from distill.eval_models import name_and_model, open_models
 from distill.place import this_place
 from encoders.errors import InputError
-from encoders.eta import time_left
 from encoders.files import atomic_path, check_output_folder
-from encoders.image import read_image
-from encoders.sample import image_sha256
+from encoders.messages.eta import time_left
+from encoders.samples.image import read_image
+from encoders.samples.sample import image_sha256
 from encoders.untrusted import read_json
 from eval_zeroshot import ModelFacts
 from eval_zeroshot.adapters import is_adapter

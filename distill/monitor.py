@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from distill.event_file import EventFile
 from encoders.errors import InputError
-from encoders.eta import duration
 from encoders.files import atomic_path, read_bounded, write_errors
+from encoders.messages.eta import duration
 from encoders.untrusted import parse_json, whole_lines
 from shards.cache.files import append_line
 

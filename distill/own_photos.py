@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.errors import InputError, InputWarning
 from encoders.geometry import resize_image
-from encoders.sample import image_sha256
+from encoders.samples.sample import image_sha256
 from encoders.untrusted import read_json
 from eval_zeroshot.reference import OwnPhoto, OwnPhotos
 from eval_zeroshot.reference_masks import Prompts

@@ -7,8 +7,8 @@ import encoders
 from distill.eval_models import name_and_model
 from distill.own_photos import Maker
 from distill.place import this_place
-from encoders.checkpoint import tensors_sha256
 from encoders.errors import InputError
+from encoders.weights.checkpoint import tensors_sha256
 from eval_zeroshot.adapters import is_adapter, open_adapter
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.reference import Reference

@@ -21,7 +21,7 @@ from distill.versions import reported_versions
 from encoders.errors import InputError, InputWarning
 from encoders.files import atomic_path, check_output_folder, sha256_file, write_errors
 from encoders.untrusted import read_json, read_yaml
-from encoders.weights_file import RUN_FILES
+from encoders.weights.weights_file import RUN_FILES
 
 LOCK, CONFIG_FILE, RUN_JSON, CHECKPOINTS = "run.lock", "config.yaml", "run.json", "checkpoints"
 MAX_JSON_BYTES = 2**24

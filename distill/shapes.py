@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from encoders.geometry import mask_box
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 MIN_VISIBLE_PIXELS = 30
 

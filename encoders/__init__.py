@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 from encoders.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from encoders.checkpoint import (
+    from encoders.errors import InputError, MissingExtra, NonFiniteLoss
+    from encoders.fusion import fuse
+    from encoders.predictor import Prediction, Predictor
+    from encoders.registry import build_image_encoder, build_sam, list_models
+    from encoders.sam import Sam
+    from encoders.sam_predictor import SamPredictor
+    from encoders.samples.sample import Sample
+    from encoders.weights.checkpoint import (
         init_from_imagenet,
         load,
         official_state_dict,
@@ -14,13 +21,6 @@ if TYPE_CHECKING:
         tensors_sha256,
         weights_sha256,
     )
-    from encoders.errors import InputError, MissingExtra, NonFiniteLoss
-    from encoders.fusion import fuse
-    from encoders.predictor import Prediction, Predictor
-    from encoders.registry import build_image_encoder, build_sam, list_models
-    from encoders.sam import Sam
-    from encoders.sam_predictor import SamPredictor
-    from encoders.sample import Sample
 
 __all__ = [
     "InputError",
@@ -48,7 +48,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "checkpoint": (
+            "weights.checkpoint": (
                 "init_from_imagenet",
                 "load",
                 "official_state_dict",
@@ -63,6 +63,6 @@ if not TYPE_CHECKING:
             "registry": ("build_image_encoder", "build_sam", "list_models"),
             "sam": ("Sam",),
             "sam_predictor": ("SamPredictor",),
-            "sample": ("Sample",),
+            "samples.sample": ("Sample",),
         },
     )

@@ -54,9 +54,9 @@ def _kind(image: Any) -> str:
     if isinstance(image, Image.Image):
         return f'a PIL image of mode {image.mode}; pass np.asarray(image.convert("RGB"))'
     if isinstance(image, (str, os.PathLike)):
-        return f"the path {os.fspath(image)!r}; pass read_image(path), from encoders.image"
+        return f"the path {os.fspath(image)!r}; pass read_image(path), from encoders.samples.image"
     if isinstance(image, bytes):
-        return 'bytes; pass decode_image(data, name="photo"), from encoders.image'
+        return 'bytes; pass decode_image(data, name="photo"), from encoders.samples.image'
     if isinstance(image, torch.Tensor):
         given = f"a torch tensor of {tuple(image.shape)} {image.dtype}"
         return f"{given}; for (3, H, W) uint8 pass image.permute(1, 2, 0).cpu().numpy()"

@@ -15,9 +15,9 @@ from encoders.errors import InputError
 from encoders.geometry import Shape, resize_image
 from encoders.given_embedding import check_embedding, check_shape
 from encoders.given_image import check_image, check_images
+from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 from encoders.preprocess import normalize_padded, pad_to, pad_to_square
 from encoders.prompts import check_kinds, prompts_to_frame
-from encoders.unpadded import UnpaddedEncoder, rectangle
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
 
@@ -67,7 +67,8 @@ class Predictor:
 
     Args:
         sam: a model in eval mode (BatchNorm encoders are silently wrong in train mode, so that is an InputError).
-        padding: False encodes photos in their own aspect, see `encoders.unpadded`; faster, and nearly the same. For RepViT.
+        padding: False encodes photos in their own aspect, see `encoders.image_encoders.unpadded`; faster, and nearly the same.
+            For RepViT.
 
     Raises:
         InputError: `sam` is the name of a model; or `padding` is False and the model's encoder cannot do without: the message

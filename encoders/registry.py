@@ -9,11 +9,11 @@ from torch import nn
 
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
-from encoders.repvit import REPVIT_SIZES, RepVitEncoder
+from encoders.image_encoders.repvit import REPVIT_SIZES, RepVitEncoder
+from encoders.image_encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder
+from encoders.image_encoders.timm_features import TimmFeaturesEncoder
+from encoders.image_encoders.tiny_vit import TinyVitEncoder
 from encoders.sam import Sam
-from encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder
-from encoders.timm_features import TimmFeaturesEncoder
-from encoders.tiny_vit import TinyVitEncoder
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **{name: partial(RepVitEncoder, name) for name in REPVIT_SIZES},
@@ -22,7 +22,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "sam_demo": partial(TimmFeaturesEncoder, "tf_efficientnet_lite0"),
 }
 SHIPPED_WEIGHTS = {"sam_demo": Path(__file__).parent / "assets" / "sam_demo.safetensors"}
-# `encoders.weights_checks.content_digest` of them
+# `encoders.weights.checks.content_digest` of them
 SHIPPED_DIGESTS = {"sam_demo": "2f021d7964f1691c62350af8f0b8646251893965b03e2cb2fa0310c39bc5af15"}
 
 
@@ -62,7 +62,7 @@ def build_sam(name: str, *, checkpoint: Path | str | None = None, image_size: in
         InputError: as `build_image_encoder` and `encoders.load`.
     """
     if checkpoint is not None:
-        from encoders.checkpoint import load  # builds its models here
+        from encoders.weights.checkpoint import load  # builds its models here
 
         if name not in BUILDERS:
             raise unknown_model(name)

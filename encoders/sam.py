@@ -8,8 +8,8 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, STRIDE, check_image_size
-from encoders.decoded_masks import logits_to_masks, upscale_logits
-from encoders.decoder import Prompts, decode_spread, fits
+from encoders.decoder.batched import Prompts, decode_spread, fits
+from encoders.decoder.masks import logits_to_masks, upscale_logits
 from encoders.geometry import Shape
 
 SINGLE_TOKEN, MULTIMASK_TOKENS = slice(0, 1), slice(1, None)  # of the decoder's four mask tokens

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from encoders.contract import MASK_STRIDE
-from encoders.decoded_masks import upscale_logits
+from encoders.decoder.masks import upscale_logits
 from encoders.errors import InputError
 from encoders.geometry import Shape, resized_shape
 from encoders.given_image import check_image

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.rle import rle_iou
+from encoders.samples.rle import rle_iou
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.results import Estimate
 

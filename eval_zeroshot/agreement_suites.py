@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.overlap import mask_iou
-from encoders.sample import Sample
+from encoders.samples.overlap import mask_iou
+from encoders.samples.sample import Sample
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects, most_confident_iou
 from eval_zeroshot.observations import Observation

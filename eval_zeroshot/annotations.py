@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from encoders.annotation_json import read_annotation_json
-from encoders.coco import file_name
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.rle import Rle, to_rle
+from encoders.samples.annotation_json import read_annotation_json
+from encoders.samples.coco import file_name
+from encoders.samples.rle import Rle, to_rle
 from encoders.untrusted import json_kind
 
 Kind = Literal["coco", "lvis"]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.mvtec import HOW_TO_GET, category_of
-from encoders.rle import encode_mask
-from encoders.sample import Sample
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.agreement import agreement
+from eval_zeroshot.datasets.mvtec import HOW_TO_GET, category_of
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.pixel_f1 import max_f1, max_f1_of_draws

@@ -3,7 +3,7 @@
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.words import counted
+from encoders.messages.words import counted
 from eval_zeroshot import ap_fast, ap_reference
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.detections import IouType

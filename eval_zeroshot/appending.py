@@ -8,7 +8,7 @@ from typing import Any
 
 from encoders.errors import InputError, InputWarning
 from encoders.files import check_output_folder, write_errors
-from encoders.words import counted
+from encoders.messages.words import counted
 
 
 class AppendedFile:

@@ -1,6 +1,6 @@
 """The box suite: ground-truth boxes."""
 
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects, most_confident_iou
 from eval_zeroshot.protocol import PredictorLike, ask_single_and_three

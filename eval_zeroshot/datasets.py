@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from encoders import bsds, davis, duts, mvtec, seginw, uvo
-from encoders.coco import CocoDataset, file_name, is_lvis_image, url_place
 from encoders.errors import InputError
-from encoders.sample import Sample
-from encoders.words import counted
+from encoders.messages.words import counted
+from encoders.samples.coco import CocoDataset, file_name, is_lvis_image, url_place
+from encoders.samples.sample import Sample
+from eval_zeroshot.datasets import bsds, davis, duts, mvtec, seginw, uvo
 
 HOW_TO_GET = (
     "COCO: https://cocodataset.org/#download, val2017.zip and annotations_trainval2017.zip, then give "

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from encoders.annotation_json import read_annotation_json
 from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
-from encoders.rle import to_rle
+from encoders.messages.words import counted
+from encoders.samples.annotation_json import read_annotation_json
+from encoders.samples.rle import to_rle
 from encoders.untrusted import json_kind
-from encoders.words import counted
 from eval_zeroshot.annotations import Annotations, is_finite, is_whole
 
 IouType = Literal["segm", "bbox"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.clicks import Click, click_prompts
 from eval_zeroshot.edgesam_frame import (

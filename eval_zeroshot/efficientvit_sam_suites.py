@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.clicks import BACKGROUND, Click, click_prompts, next_click
 from eval_zeroshot.metrics import Size, sizes_with_both_ends

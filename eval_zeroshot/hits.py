@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from encoders.overlap import box_iou, mask_iou
-from encoders.rle import Rle, decode_segmentation
-from encoders.sample import Sample
+from encoders.samples.overlap import box_iou, mask_iou
+from encoders.samples.rle import Rle, decode_segmentation
+from encoders.samples.sample import Sample
 
 LEAST_BOX_IOU = 0.5
 NO_OBJECT = -1

@@ -9,8 +9,8 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.rle import Rle, encode_mask
-from encoders.sample import Sample
+from encoders.samples.rle import Rle, encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.agreement import agreement, mean_agreement
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.ap import average_precision

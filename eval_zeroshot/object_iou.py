@@ -8,8 +8,8 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.rle import encode_mask
-from encoders.sample import Sample
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.agreement import agreement
 from eval_zeroshot.calibration import expected_calibration_error
 from eval_zeroshot.metrics import SIZES, Size, size_class

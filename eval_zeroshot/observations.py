@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.errors import InputError
 from encoders.files import read_bounded, write_errors
-from encoders.rle import to_rle
+from encoders.samples.rle import to_rle
 from encoders.untrusted import whole_lines
 from eval_zeroshot.appending import AppendedFile
 from eval_zeroshot.lines import parse_line, problem, with_checksum

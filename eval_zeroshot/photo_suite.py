@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.agreement import agreement, mean_agreement
 from eval_zeroshot.metrics import SIZES
 from eval_zeroshot.observations import Observation

@@ -4,8 +4,8 @@ import warnings
 
 from encoders.errors import InputWarning
 from encoders.geometry import mask_box
-from encoders.overlap import box_iou
-from encoders.sample import Sample
+from encoders.samples.overlap import box_iou
+from encoders.samples.sample import Sample
 
 LEAST_BOX_IOU = 0.5
 MOST_STRANGE = 0.02  # of all objects; of COCO val2017 it is 0.0006

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.clicks import Click, centre_point, click_prompts, next_click
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects

@@ -20,8 +20,8 @@ import encoders
 from encoders.contract import STRIDE
 from encoders.errors import InputError
 from encoders.geometry import embedding_shape, mask_box
-from encoders.rle import decode_segmentation
-from encoders.sample import Sample, image_sha256
+from encoders.samples.rle import decode_segmentation
+from encoders.samples.sample import Sample, image_sha256
 from eval_zeroshot.observations import Observation, ObservationStore
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.reference_masks import FILE_IN_WORDS, GRID_IN_WORDS, Answered, Prompts, answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.geometry import Shape
-from encoders.rle import Rle, encode_mask
+from encoders.samples.rle import Rle, encode_mask
 from eval_zeroshot.point_grid import distinct_boxes, mask_boxes, point_grid
 from eval_zeroshot.protocol import PredictorLike, ask, prompts_per_call
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from encoders.shown import shown
+from encoders.messages.shown import shown
 
 MISSING = "–"  # what stands where there is no number
 GAP = 2  # columns of a terminal between two columns of a table
@@ -52,7 +52,7 @@ class Grid:
         )
 
     def shown(self) -> "Grid":
-        """The same grid with all text as it may be printed, see `encoders.shown`."""
+        """The same grid with all text as it may be printed, see `encoders.messages.shown`."""
         rows = [[cell._replace(text=shown(cell.text)) for cell in row] for row in self.rows]
         header = [shown(title) for title in self.header]
         return replace(self, title=shown(self.title), header=header, rows=rows, caption=shown(self.caption))

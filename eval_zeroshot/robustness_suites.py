@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot.calibration import ECE_BINS, own_words
 from eval_zeroshot.clicks import FOREGROUND, Click, centre_point, click_prompts
 from eval_zeroshot.object_iou import Answers, InstanceIou, Objects

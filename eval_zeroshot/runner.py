@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from encoders.errors import InputError, did_you_mean
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.datasets import EvalDataset
 from eval_zeroshot.lines import problem
 from eval_zeroshot.observations import Observation, ObservationStore, dataset_sha256

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from encoders.duts import HOW_TO_GET
 from encoders.errors import InputError
 from encoders.geometry import mask_box
-from encoders.overlap import mask_iou
-from encoders.rle import encode_mask
-from encoders.sample import Sample
+from encoders.samples.overlap import mask_iou
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.clicks import centre_point
+from eval_zeroshot.datasets.duts import HOW_TO_GET
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import MeanSuite
 from eval_zeroshot.protocol import PredictorLike, ask

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.sample import Sample
-from encoders.seginw import HOW_TO_GET, annotation_files, photo_key
+from encoders.samples.sample import Sample
 from eval_zeroshot.agreement import agreement, mean_agreement
 from eval_zeroshot.annotations import read_annotations
+from eval_zeroshot.datasets.seginw import HOW_TO_GET, annotation_files, photo_key
 from eval_zeroshot.detections import read_detections
 from eval_zeroshot.instance import InstanceAp, asked_alone
 from eval_zeroshot.instance_protocols import InstanceProtocol, single_mask

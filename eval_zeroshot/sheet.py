@@ -10,9 +10,9 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from encoders.errors import InputError
 from encoders.files import atomic_path
-from encoders.overlap import mask_iou
-from encoders.sample import Sample
-from encoders.shown import shown
+from encoders.messages.shown import shown
+from encoders.samples.overlap import mask_iou
+from encoders.samples.sample import Sample
 from eval_zeroshot.clicks import centre_point
 from eval_zeroshot.protocol import PredictorLike, ask
 

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.protocol import PredictorLike
 from eval_zeroshot.results import Direction, Result

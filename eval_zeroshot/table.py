@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from eval_zeroshot.published import PublishedGroup, published_groups
 from eval_zeroshot.render import Grid, grid_to_markdown, print_grid, to_markdown
 from eval_zeroshot.report.choice import check_columns, fitting, with_columns

@@ -5,14 +5,14 @@ from itertools import chain
 
 import numpy as np
 
-from encoders.davis import HOW_TO_GET as HOW_TO_GET_DAVIS
 from encoders.errors import InputError
-from encoders.overlap import mask_iou
-from encoders.rle import decode_segmentation, encode_mask, rle_iou
-from encoders.sample import Sample
-from encoders.uvo import HOW_TO_GET as HOW_TO_GET_UVO
-from encoders.video import frame_key, sequence_of
+from encoders.samples.overlap import mask_iou
+from encoders.samples.rle import decode_segmentation, encode_mask, rle_iou
+from encoders.samples.sample import Sample
 from eval_zeroshot.boundary_f import TOLERANCE, boundary_f
+from eval_zeroshot.datasets.davis import HOW_TO_GET as HOW_TO_GET_DAVIS
+from eval_zeroshot.datasets.frames import frame_key, sequence_of
+from eval_zeroshot.datasets.uvo import HOW_TO_GET as HOW_TO_GET_UVO
 from eval_zeroshot.observations import Observation
 from eval_zeroshot.photo_suite import PhotoSuite
 from eval_zeroshot.protocol import PredictorLike

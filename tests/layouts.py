@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0] + 252 * [64, 64, 64]  # 256 entries: a shorter one is saved in fewer bits
 

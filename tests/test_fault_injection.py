@@ -20,8 +20,8 @@ from shards_photos import pair, write_tar
 from distill.checkpoint import save_checkpoint
 from distill.checkpoint_files import read_state
 from distill.config import DistillConfig, PrecomputeConfig, find_config, read_config
-from encoders.image import read_image
-from encoders.weights_file import read_weights
+from encoders.samples.image import read_image
+from encoders.weights.weights_file import read_weights
 from eval_zeroshot import Estimate, Result, read_results, write_results
 from eval_zeroshot.observations import Observation, ObservationStore
 from shards.loading.loader import ShardLoader

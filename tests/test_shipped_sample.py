@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from distill.sample_data import SAMPLE, resolve_data
-from encoders.coco import CocoDataset
 from encoders.errors import InputError
+from encoders.samples.coco import CocoDataset
 
 COUNTS = {"train": 64, "val": 32}
 LICENCES = {  # COCO's ids of the licences that allow passing a photo on, also changed and for money

@@ -18,7 +18,7 @@ from encoders.geometry import resize_image
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.sam import Sam
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 FUSION_PHOTOS = 2  # that unfused and fused encoder are compared on; the certificate's masks are of the unfused one anyway
 

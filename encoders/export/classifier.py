@@ -17,7 +17,6 @@ import torch
 from timm.models.repvit import RepVit
 from torch import Tensor
 
-from encoders.checkpoint import weights_sha256
 from encoders.errors import InputError, did_you_mean
 from encoders.export.classifier_report import CROP, ClassifierReport, compare_logits, crop, normalized
 from encoders.export.encoder_module import PixelEncoder
@@ -25,11 +24,12 @@ from encoders.export.folder import put_in_place, staging_folder
 from encoders.export.fusion_check import check_fusion, check_trained, fusion_difference, zero_weight_share
 from encoders.files import atomic_path
 from encoders.fusion import fuse_module
-from encoders.keymaps import check_state
-from encoders.keymaps.repvit import repvit_prefixes, upgrade_legacy
-from encoders.keymaps.table import rename
-from encoders.repvit import REPVIT_SIZES, build_classifier
-from encoders.weights_file import read_weights
+from encoders.image_encoders.repvit import REPVIT_SIZES, build_classifier
+from encoders.weights.keymaps import check_state
+from encoders.weights.checkpoint import weights_sha256
+from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
+from encoders.weights.keymaps.table import rename
+from encoders.weights.weights_file import read_weights
 
 RESOLUTION = 224
 STRIDE = 32  # pixels of the input per position of the last feature map

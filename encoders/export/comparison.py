@@ -7,9 +7,9 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.export.certificate import Measures
 from encoders.export.reference import Answers, Asked, PhotoReference, Reference, ask, chosen, embed, sampled, sampled_logits
-from encoders.overlap import mask_iou
-from encoders.rle import decode_segmentation
-from encoders.sample import image_sha256
+from encoders.samples.overlap import mask_iou
+from encoders.samples.rle import decode_segmentation
+from encoders.samples.sample import image_sha256
 
 ENCODER, DECODER = "the exported encoder", "the exported decoder"
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from encoders.export.sam_vit_module import StaticSamVit
-from encoders.sam_vit import SamVitEncoder
+from encoders.image_encoders.sam_vit import SamVitEncoder
 
 
 def exportable(encoder: nn.Module) -> nn.Module:

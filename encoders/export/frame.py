@@ -1,6 +1,7 @@
 """A fixed rectangle in place of the padded square: what an exported encoder takes of photos of one aspect.
 
-Exported shapes are fixed, so an export without padding is for one aspect; see `encoders.unpadded` for what it saves and costs.
+Exported shapes are fixed, so an export without padding is for one aspect; `encoders.image_encoders.unpadded` says what it saves
+and costs.
 """
 
 import copy
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from encoders.contract import STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, resized_shape
+from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 from encoders.sam import Sam
-from encoders.unpadded import UnpaddedEncoder, rectangle
 
 MAX_SIDE = 10_000  # of an aspect's two numbers
 

@@ -22,7 +22,7 @@ from encoders.export.thresholds import least_precision, rounding_layers, thresho
 from encoders.fusion import fuse
 from encoders.geometry import Shape
 from encoders.sam import Sam
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 Say = Callable[[str], None]
 

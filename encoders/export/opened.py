@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.decoded_masks import logits_to_masks
+from encoders.decoder.masks import logits_to_masks
 from encoders.errors import InputError
 from encoders.export.certificate import read_certificate
 from encoders.export.decoder_module import BOTTOM_RIGHT, PADDING, TOP_LEFT

@@ -8,7 +8,7 @@ import numpy as np
 from encoders.contract import MASK_STRIDE
 from encoders.export.decoder_module import BACKGROUND, FOREGROUND
 from encoders.geometry import Shape
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 Kind = Literal["box", "click", "mask"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

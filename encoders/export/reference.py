@@ -17,8 +17,8 @@ from encoders.export.certificate import Finite, Sha256
 from encoders.export.questions import Kind, Question, boxes_of, prompts_of
 from encoders.files import atomic_path, read_bounded
 from encoders.predictor import Prediction
-from encoders.rle import encode_mask
-from encoders.sample import Sample, image_sha256
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample, image_sha256
 
 REFERENCE = "reference.json"
 MAX_BYTES = 2**28

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.sam_vit import SamVitBlock, SamVitEncoder
-from encoders.sam_vit_attention import SamVitAttention
+from encoders.image_encoders.sam_vit import SamVitBlock, SamVitEncoder
+from encoders.image_encoders.sam_vit_attention import SamVitAttention
 
 MAX_LOGITS = 2**25  # of attention held at a time, for an image: 128 MiB of float32
 

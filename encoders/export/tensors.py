@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from encoders.weights_checks import tensors_digest
+from encoders.weights.checks import tensors_digest
 
 
 def weights_checksum(*modules: nn.Module) -> str:

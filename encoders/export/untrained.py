@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from encoders.checkpoint import load
 from encoders.export.fusion_check import randomize_batchnorm
+from encoders.image_encoders.repvit import RepVitEncoder
 from encoders.precise_batchnorm import precise_batchnorm
 from encoders.registry import SHIPPED_WEIGHTS, build_sam
-from encoders.repvit import RepVitEncoder
 from encoders.sam import Sam
+from encoders.weights.checkpoint import load
 
 STD = 0.02  # of what was all zeros: position tables, biases
 IMAGES = 2  # for BatchNorm statistics

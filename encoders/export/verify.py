@@ -12,7 +12,7 @@ from encoders.export.opened import open_export
 from encoders.export.reference import read_reference
 from encoders.export.thresholds import least_precision, thresholds_for
 from encoders.predictor import Predictor
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 
 @dataclass(frozen=True, kw_only=True)

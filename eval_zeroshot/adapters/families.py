@@ -12,7 +12,7 @@ import torch
 
 from encoders.errors import InputError, InputWarning
 from encoders.files import sha256_file
-from encoders.weights_file import read_weights
+from encoders.weights.weights_file import read_weights
 from eval_zeroshot.adapters.efficient_sam import EfficientSamAdapter
 from eval_zeroshot.adapters.sam_predictor import SamPredictorAdapter
 from eval_zeroshot.protocol import PredictorLike

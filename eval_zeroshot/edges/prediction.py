@@ -8,9 +8,9 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from encoders.bsds import UNREADABLE
 from encoders.errors import InputError
 from encoders.geometry import Shape
+from eval_zeroshot.datasets.bsds import UNREADABLE
 
 THRESHOLDS = 99
 SUFFIXES = (".png", ".mat")

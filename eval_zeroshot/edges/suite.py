@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from encoders.bsds import HOW_TO_GET
 from encoders.errors import InputError
 from encoders.files import atomic_path
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
+from eval_zeroshot.datasets.bsds import HOW_TO_GET
 from eval_zeroshot.edges.benchmark import BENCHMARK
 from eval_zeroshot.edges.counts import Counts, count_matches
 from eval_zeroshot.edges.grid_masks import BOX_NMS_IOU, POINTS_PER_SIDE, distinct, grid_masks

@@ -7,8 +7,8 @@ import torch
 
 from encoders.contract import MASK_STRIDE, MASK_THRESHOLD
 from encoders.geometry import Shape
-from encoders.rle import Rle, encode_mask
 from encoders.sam import upscale_logits
+from encoders.samples.rle import Rle, encode_mask
 from eval_zeroshot.everything.settings import MaskSettings
 from eval_zeroshot.point_grid import mask_boxes
 from eval_zeroshot.protocol import MASK_PIXELS_PER_CALL, PredictorLike, ask, prompts_per_call

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot.everything.candidates import Candidate, ask_points
 from eval_zeroshot.everything.order import PointOrder
 from eval_zeroshot.everything.regions import without_small_regions

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from encoders.rle import Rle
+from encoders.samples.rle import Rle
 from eval_zeroshot.ap_fast import AREAS_PIXELS, THRESHOLDS
 from eval_zeroshot.matching import MatchGroup, match
 from eval_zeroshot.metrics import SIZES

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoders.rle import Rle, encode_mask
-from encoders.sample import Sample
+from encoders.samples.rle import Rle, encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.everything.candidates import Candidate
 from eval_zeroshot.everything.generator import explore, select
 from eval_zeroshot.everything.order import ORDER_IN_WORDS

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from encoders.checkpoint import load, save_sam
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
 from encoders.export.certificate import read_certificate
@@ -14,6 +13,7 @@ from encoders.export.formats import find_format
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
 from encoders.sam import Sam
+from encoders.weights.checkpoint import load, save_sam
 from eval_zeroshot.latency.subjects import FORMAT_RUNTIMES, TORCH_RUNTIMES, ModelFacts
 
 WEIGHTS = "weights.safetensors"

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.checkpoint import load
 from encoders.errors import InputError
 from encoders.export.decoder_module import PromptDecoder
 from encoders.fusion import fuse
 from encoders.sam import Sam
+from encoders.weights.checkpoint import load
 from eval_zeroshot.latency.opening import NO_CUDA, Call, Opened
 from eval_zeroshot.latency.parts import contract_image, everything, some_embedding, some_points
 from eval_zeroshot.latency.subjects import Spec

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoders.errors import InputError, MissingExtra
-from encoders.image import read_image
+from encoders.samples.image import read_image
 from eval_zeroshot.latency.opening import NO_CUDA
 from eval_zeroshot.latency.settings import LabSettings
 from eval_zeroshot.latency.subjects import ModelFacts, runtimes_of

@@ -55,7 +55,7 @@ def photo_of(spec: Spec) -> np.ndarray:
     """The photo of everything mode, (H, W, 3) uint8 RGB."""
     if spec.photo is None:
         return synthetic_photo(spec.image_size)
-    from encoders.image import read_image
+    from encoders.samples.image import read_image
 
     image: np.ndarray = read_image(Path(spec.photo))
     return image

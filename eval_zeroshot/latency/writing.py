@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from encoders.shown import shown, spreadsheet_cell
+from encoders.messages.shown import shown, spreadsheet_cell
 from eval_zeroshot.latency.rows import LatencyRow
 from eval_zeroshot.render import Grid, grid_to_markdown, print_grid
 

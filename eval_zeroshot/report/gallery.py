@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from encoders.errors import InputError
-from encoders.rle import decode_segmentation
-from encoders.sample import Sample
+from encoders.samples.rle import decode_segmentation
+from encoders.samples.sample import Sample
 from eval_zeroshot.clicks import centre_point
 from eval_zeroshot.edges.scores import best_f
 from eval_zeroshot.hits import CORNERS

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from eval_zeroshot.render import Grid
 
 PREAMBLE = "% needs \\usepackage{booktabs} in the preamble"

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from encoders.errors import InputError, did_you_mean
 from encoders.files import atomic_path
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from eval_zeroshot.render import Grid
 from eval_zeroshot.report.columns import Group, group_grid, label, reading_note
 from eval_zeroshot.report.curves import Figure, figures

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from encoders.errors import InputError
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.observations import Observation
 
 

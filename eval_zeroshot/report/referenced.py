@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.observations import Observation, read_observations
 from eval_zeroshot.reference import OwnPhotos, sample_of
 from eval_zeroshot.report.observed import MAX_HEADER, newest_first

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from encoders.shown import shown
+from encoders.messages.shown import shown
 
 WIDTH, HEIGHT = 420, 300  # units of the drawing; text of 12 stays readable where the page shrinks it to a phone
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 42

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from encoders.shown import shown, spreadsheet_cell
+from encoders.messages.shown import shown, spreadsheet_cell
 from eval_zeroshot.published import PublishedGroup
 from eval_zeroshot.report.columns import Group
 from eval_zeroshot.report.papers import published_fractions

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from encoders.contract import check_image_size
 from encoders.errors import InputError
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from encoders.untrusted import json_kind
 from shards.cache.names import shard_index
 

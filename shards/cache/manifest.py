@@ -12,9 +12,9 @@ from typing import Any
 
 from encoders.errors import InputError
 from encoders.files import read_bounded
-from encoders.shown import shown
+from encoders.messages.shown import shown
+from encoders.messages.words import counted
 from encoders.untrusted import parse_json
-from encoders.words import counted
 from shards.cache.fields import BadPhoto, ImageSize, Keys, Name, Sha256, ShardBytes, ShardName, Version, checked
 from shards.cache.files import to_line, write_if_other
 from shards.cache.identity import CACHE_FILE, MAX_CACHE_BYTES, CacheIdentity

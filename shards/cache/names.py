@@ -3,7 +3,7 @@
 import re
 
 from encoders.errors import InputError
-from encoders.shown import shown
+from encoders.messages.shown import shown
 
 PATTERN = re.compile(r"train-([0-9]{6,12})\.tar")
 MAX_SHOWN = 80  # characters of a name from outside, in a message

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from encoders.errors import InputError, MissingExtra
 from encoders.files import write_failure
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from shards.cache import web
 from shards.cache.pace import SLOWEST_BYTES_PER_SECOND, Pace, TooSlow
 

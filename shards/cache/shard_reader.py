@@ -11,7 +11,7 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.geometry import Shape, embedding_shape
-from encoders.image import decode_image
+from encoders.samples.image import decode_image
 from encoders.untrusted import json_kind
 from shards.cache.manifest import Manifest
 from shards.cache.shard_index import index_shard

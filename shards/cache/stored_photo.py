@@ -9,7 +9,7 @@ from PIL import Image
 
 from encoders.errors import InputError
 from encoders.geometry import resize_image
-from encoders.image import decode_image
+from encoders.samples.image import decode_image
 from shards.cache.files import to_line
 from shards.sources.base import Item, Photo, Source
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from encoders.errors import InputError
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from shards.cache.pace import Pace, TooSlow
 
 SCHEMES = ("http", "https")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from encoders.geometry import Shape, embedding_shape, scale_boxes
-from encoders.overlap import mask_iou
 from encoders.predictor import Predictor
 from encoders.sam import Sam
+from encoders.samples.overlap import mask_iou
 
 GRID = 4  # points along each side where a photo has no boxes
 BOXES = 16  # of a photo, at most

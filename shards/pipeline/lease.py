@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from encoders.errors import InputWarning
 from encoders.files import read_bounded
-from encoders.shown import shown
+from encoders.messages.shown import shown
 from encoders.untrusted import parse_json
 from shards.cache.files import create
 

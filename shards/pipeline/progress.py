@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from encoders.eta import duration, time_left
-from encoders.words import counted
+from encoders.messages.eta import duration, time_left
+from encoders.messages.words import counted
 from shards.cache.files import append_line, read_lines
 from shards.pipeline.lease import Lease, Leases
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from encoders.coco import finite_numbers, normalize_instance
 from encoders.errors import InputError
 from encoders.geometry import Shape
+from encoders.samples.coco import finite_numbers, normalize_instance
 from encoders.untrusted import json_kind
 
 MAX_INSTANCES = 10_000  # of one photo; SA-1B has a few hundred at most
@@ -20,7 +20,7 @@ def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list
         where: what to call the photo in an error.
 
     Returns:
-        One dict an instance, see `encoders.coco.normalize_instance`, with SA-1B's own fields where given.
+        One dict an instance, see `encoders.samples.coco.normalize_instance`, with SA-1B's own fields where given.
 
     Raises:
         InputError: names the photo and the annotation.

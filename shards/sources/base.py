@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.coco import sample_from_coco
 from encoders.errors import InputError
-from encoders.sample import Sample
+from encoders.samples.coco import sample_from_coco
+from encoders.samples.sample import Sample
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_JSON_BYTES = 1 << 24  # of one photo's annotations; SA-1B's have a few MiB at most, and parsed they take 20 times that

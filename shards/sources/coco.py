@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from encoders.coco import CocoDataset, file_name
 from encoders.errors import InputError
 from encoders.files import sha256_file
-from encoders.image import read_image
+from encoders.samples.coco import CocoDataset, file_name
+from encoders.samples.image import read_image
 from shards.sources.annotations import normalize_annotations, plain_facts
 from shards.sources.base import Item, Photo, Source, printable, safe_key
 from shards.sources.folder import photo_size

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from encoders.errors import InputError
 from encoders.files import file_kind
-from encoders.image import read_image
+from encoders.samples.image import read_image
 from shards.sources.base import PHOTO_SUFFIXES, Item, Photo, Source, printable, unique_keys
 
 

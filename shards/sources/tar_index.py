@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.errors import InputError
 from encoders.files import atomic_path, file_kind, remedy
-from encoders.image import MAX_PHOTO_BYTES
+from encoders.samples.image import MAX_PHOTO_BYTES
 from encoders.untrusted import read_json
 from shards.sources.base import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
 from shards.sources.pool import worker_pool

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.image import decode_image
+from encoders.samples.image import decode_image
 from encoders.untrusted import json_kind
 from shards.sources.annotations import normalize_annotations, plain_facts
 from shards.sources.base import Item, Photo, Source

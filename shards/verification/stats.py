@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.errors import InputError
+from encoders.messages.words import counted
 from encoders.sam import Sam
-from encoders.words import counted
 from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import Manifest
 from shards.cache.shard_reader import ShardReader, StoredSample

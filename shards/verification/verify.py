@@ -10,9 +10,9 @@ from pathlib import Path
 from encoders.acceleration import PRECISION_MARK
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
+from encoders.messages.shown import shown
+from encoders.messages.words import counted
 from encoders.sam import Sam
-from encoders.shown import shown
-from encoders.words import counted
 from shards.cache.files import to_line
 from shards.cache.identity import CACHE_FILE, CacheIdentity
 from shards.cache.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry, manifest_lines, parse_entry

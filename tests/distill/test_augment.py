@@ -1,7 +1,7 @@
 import numpy as np
 
 from distill.augment import View, jitter_colour, paste, random_view
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 
 def marked_photo() -> Sample:

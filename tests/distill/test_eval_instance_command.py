@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 
 MASK = encode_mask(np.pad(np.ones((10, 30), bool), ((5, 25), (40, 20))))  # rows 5 to 15, columns 40 to 70 of 40 x 90
 RIGHT = {"image_id": 7, "category_id": 3, "score": 0.9}

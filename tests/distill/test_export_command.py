@@ -16,7 +16,7 @@ from distill.commands_export import licences_of_run
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.export.fusion_check import randomize_batchnorm
-from encoders.repvit import build_classifier
+from encoders.image_encoders.repvit import build_classifier
 from eval_zeroshot import read_results
 
 pytest.importorskip("onnxruntime")

@@ -12,9 +12,9 @@ from distill.mask_data import MaskBatch, PromptedPhotos, StepSampler, mask_batch
 from distill.mask_model import PromptedSam
 from distill.prompt_prior import start_at_the_prompt
 from encoders.errors import InputError
-from encoders.neck import SamNeck
+from encoders.image_encoders.neck import SamNeck
 from encoders.sam import Sam
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 SIZE = 64
 

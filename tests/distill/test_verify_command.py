@@ -12,8 +12,8 @@ import yaml
 
 import encoders
 from distill.cli import main
-from encoders.checkpoint import save_sam
 from encoders.files import sha256_file
+from encoders.weights.checkpoint import save_sam
 
 Run = Callable[..., tuple[int, str, str]]
 

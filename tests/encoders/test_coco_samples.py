@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from encoders import InputError
-from encoders.coco import CocoDataset
 from encoders.errors import InputWarning
-from encoders.rle import encode_mask
+from encoders.samples.coco import CocoDataset
+from encoders.samples.rle import encode_mask
 
 SQUARE = np.zeros((20, 30), bool)
 SQUARE[4:9, 12:22] = True  # 5 rows x 10 columns

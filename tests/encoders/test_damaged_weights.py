@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import encoders
-from encoders.weights_file import read_weights
-from encoders.weights_safetensors import write_safetensors
+from encoders.weights.safetensors_files import write_safetensors
+from encoders.weights.weights_file import read_weights
 from tests.encoders.weights_damage import FACTS, WRITERS, mutated, small_state
 
 KEY = "image_encoder.stem.conv1.c.weight"
@@ -146,7 +146,7 @@ def test_floats_that_are_called_integers(tmp_path):
     )
     found = read_weights(tmp_path / "m.safetensors")
     with pytest.raises(encoders.InputError, match=f"{KEY} is int32, expected floating-point numbers"):
-        encoders.checkpoint._fitting(found, dict(found.tensors), state, wanted="it")
+        encoders.weights.checkpoint._fitting(found, dict(found.tensors), state, wanted="it")
 
 
 def test_a_compressed_archive_is_not_unpacked(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from encoders.eta import duration, time_left
+from encoders.messages.eta import duration, time_left
 
 
 @pytest.mark.parametrize(

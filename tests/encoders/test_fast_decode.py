@@ -11,8 +11,8 @@ from torch import nn
 
 import encoders
 from encoders import decoder
-from encoders.decoded_masks import logits_to_masks, upscale_logits
-from encoders.decoder import MAX_TOKENS
+from encoders.decoder.batched import MAX_TOKENS
+from encoders.decoder.masks import logits_to_masks, upscale_logits
 from encoders.geometry import resized_shape
 from encoders.sam import Sam
 

@@ -6,7 +6,7 @@ from timm.models.repvit import RepVit
 
 import encoders
 from encoders.fusion import fuse_module
-from encoders.repvit import REPVIT_SIZES
+from encoders.image_encoders.repvit import REPVIT_SIZES
 
 IMAGE = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
 

@@ -7,9 +7,9 @@ import timm
 import torch
 
 import encoders
-from encoders.keymaps.repvit import repvit_prefixes
-from encoders.keymaps.table import rename
-from encoders.repvit import RepVitEncoder, build_classifier
+from encoders.image_encoders.repvit import RepVitEncoder, build_classifier
+from encoders.weights.keymaps.repvit import repvit_prefixes
+from encoders.weights.keymaps.table import rename
 
 HEADS = {
     "classifier.classifier.l.weight": torch.zeros(1000, 384),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from encoders.errors import InputError
-from encoders.mask_file import read_labels, read_mask, regions
+from eval_zeroshot.datasets.mask_file import read_labels, read_mask, regions
 
 ON = np.zeros((6, 8), bool)
 ON[1:3, 4:7] = True

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import encoders
-from encoders.keymaps import identify, key_table
-from encoders.repvit import REPVIT_SIZES
+from encoders.image_encoders.repvit import REPVIT_SIZES
+from encoders.weights.keymaps import key_table
+from encoders.weights.keymaps import identify
 
 
 def random_state(shapes, *, seed=0):

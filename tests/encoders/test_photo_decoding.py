@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from encoders import InputError
-from encoders.image import decode_image, read_image
+from encoders.samples.image import decode_image, read_image
 
 # A 6 x 10 photo (height x width): left half red, right half blue, the top row of pixels is white.
 UPRIGHT = np.zeros((6, 10, 3), np.uint8)
@@ -206,7 +206,7 @@ def test_a_decompression_bomb_is_refused_before_its_pixels_are_decoded():
 
 
 def test_a_photo_beyond_the_limit_of_pixels_is_refused_with_both_numbers(monkeypatch):
-    monkeypatch.setattr("encoders.image.MAX_PIXELS", 59)
+    monkeypatch.setattr("encoders.samples.image.MAX_PIXELS", 59)
     with pytest.raises(InputError, match="10 x 6 pixels; at most 59"):
         decode_image(encoded(Image.fromarray(UPRIGHT)), name="x")
 
@@ -251,7 +251,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):
 
 
 def test_a_file_too_large_for_a_photo_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr("encoders.image.MAX_PHOTO_BYTES", 10)
+    monkeypatch.setattr("encoders.samples.image.MAX_PHOTO_BYTES", 10)
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(UPRIGHT)))
     with pytest.raises(InputError, match=r"bytes; at most 10 are read"):
         read_image(tmp_path / "a.png")

@@ -4,7 +4,7 @@ import torch
 
 import encoders
 from encoders.fusion import fuse_module
-from encoders.repvit import REPVIT_SIZES, RepVitEncoder, build_classifier
+from encoders.image_encoders.repvit import REPVIT_SIZES, RepVitEncoder, build_classifier
 
 # Parameters of the classification networks with one head: as trained, and re-parameterised (the published counts).
 # Source: THU-MIG/RepViT's own code; the right column rounds to the paper's 5.1, 6.8, 8.2, 14.0 and 22.9 million.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from encoders.errors import InputError
-from encoders.rle import decode_segmentation, encode_mask, rle_iou, run_lengths, to_rle
+from encoders.samples.rle import decode_segmentation, encode_mask, rle_iou, run_lengths, to_rle
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 60))
 

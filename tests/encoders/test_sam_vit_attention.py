@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from encoders import sam_vit_attention
-from encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder, SamVitSize
-from encoders.sam_vit_attention import attend_folded, attend_masked, join_heads, relative_logits, split_heads
-from encoders.token_linear import TokenLinear
+from encoders.image_encoders import sam_vit_attention
+from encoders.image_encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder, SamVitSize
+from encoders.image_encoders.sam_vit_attention import attend_folded, attend_masked, join_heads, relative_logits, split_heads
+from encoders.image_encoders.token_linear import TokenLinear
 
 TINY = SamVitSize(width=48, depth=4, heads=3, global_blocks=(1, 3))
 

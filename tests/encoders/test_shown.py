@@ -1,6 +1,6 @@
 import pytest
 
-from encoders.shown import shown, spreadsheet_cell
+from encoders.messages.shown import shown, spreadsheet_cell
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from encoders.timm_features import TimmFeaturesEncoder
+from encoders.image_encoders.timm_features import TimmFeaturesEncoder
 
 
 @pytest.mark.parametrize("image_size", [64, 192, 320])

@@ -7,8 +7,8 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError
-from encoders.padding_row import Frame, act
-from encoders.unpadded import UnpaddedEncoder, rectangle
+from encoders.image_encoders.padding_row import Frame, act
+from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 
 SIZE = 256
 WIDE, TALL = (100, 256), (256, 84)  # (height, width) of the resized photo

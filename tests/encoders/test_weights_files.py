@@ -78,7 +78,7 @@ def test_an_interrupted_write_leaves_the_old_file(sam, tmp_path, monkeypatch):
         name.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("encoders.weights_safetensors.save_file", fail)
+    monkeypatch.setattr("encoders.weights.safetensors_files.save_file", fail)
     with pytest.raises(encoders.InputError, match="disk full"):
         encoders.save_sam(sam, path)
     assert path.read_bytes() == before

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from encoders import InputError
-from encoders.image import decode_image
-from encoders.whole_image import PASSES, check_png
+from encoders.samples.image import decode_image
+from encoders.samples.whole_image import PASSES, check_png
 
 NOISE = np.random.default_rng(0).integers(0, 256, (120, 100, 3), dtype=np.uint8)
 

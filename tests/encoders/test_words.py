@@ -1,4 +1,4 @@
-from encoders.words import counted
+from encoders.messages.words import counted
 
 
 def test_one_is_not_said_as_many():

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import encoders
-from encoders.repvit import build_classifier
+from encoders.image_encoders.repvit import build_classifier
 
 
 def message(path, **options):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from encoders.weights_safetensors import write_safetensors
+from encoders.weights.safetensors_files import write_safetensors
 
 FACTS = {"format": "repvit-sam-1", "arch": "repvit_m0_6", "image_size": "128", "fused": "false"}
 Write = Callable[[dict[str, Tensor], Path], object]

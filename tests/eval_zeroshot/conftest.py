@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.predictor import Prediction
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 
 class Oracle:

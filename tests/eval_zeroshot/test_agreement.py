@@ -6,7 +6,7 @@ import pytest
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot import FillBox, compare, evaluate
 from eval_zeroshot.agreement_suites import agreement_suites
 from eval_zeroshot.datasets import EvalDataset

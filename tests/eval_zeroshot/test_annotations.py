@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot.annotations import read_annotations
 from eval_zeroshot.ap import BACKENDS, average_precision
 from eval_zeroshot.detections import read_detections

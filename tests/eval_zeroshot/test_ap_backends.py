@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError, MissingExtra
-from encoders.rle import decode_segmentation, encode_mask
+from encoders.samples.rle import decode_segmentation, encode_mask
 from eval_zeroshot.annotations import Annotations, read_annotations
 from eval_zeroshot.ap import BACKENDS, COCO_NAMES, LVIS_NAMES, average_precision
 from eval_zeroshot.detections import checked_for, iou_type_of, read_detections

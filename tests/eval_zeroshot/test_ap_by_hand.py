@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot.annotations import Annotations
 from eval_zeroshot.ap import BACKENDS, average_precision
 from eval_zeroshot.detections import Detections, checked_for, unknown_categories

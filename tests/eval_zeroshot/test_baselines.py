@@ -4,7 +4,7 @@ import torch
 
 import encoders
 from encoders.errors import InputError
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot import Disc, FillBox, PointIou, box_iou, open_dataset, untrained
 from eval_zeroshot.baselines import fill_box
 

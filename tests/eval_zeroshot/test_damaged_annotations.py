@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.coco import CocoDataset
 from encoders.errors import InputError
-from encoders.rle import encode_mask
+from encoders.samples.coco import CocoDataset
+from encoders.samples.rle import encode_mask
 from eval_zeroshot import open_dataset
 from eval_zeroshot.annotations import read_annotations
 from eval_zeroshot.ap import average_precision

@@ -11,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from encoders.bsds import read_annotators, truth_files
 from encoders.errors import InputError
+from eval_zeroshot.datasets.bsds import read_annotators, truth_files
 from eval_zeroshot.edges.benchmark import score_predictions
 from eval_zeroshot.edges.prediction import read_prediction
 from eval_zeroshot.edges.thinning import thin

@@ -5,8 +5,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from encoders.bsds import read_annotators, truth_files
 from encoders.errors import InputError
+from eval_zeroshot.datasets.bsds import read_annotators, truth_files
 from eval_zeroshot.edges.prediction import EdgeStrength, read_prediction, region_boundary
 from eval_zeroshot.edges.thinning import thin
 

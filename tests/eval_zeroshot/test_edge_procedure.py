@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from encoders.predictor import Prediction
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot.edges.mask_edges import mask_edges
 from eval_zeroshot.edges.suite import Edges
 from eval_zeroshot.edges.suppression import edge_nms

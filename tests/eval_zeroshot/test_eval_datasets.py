@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.bsds import truth_files
 from encoders.errors import InputError
 from eval_zeroshot import FillBox, box_iou, open_dataset
+from eval_zeroshot.datasets.bsds import truth_files
 
 
 @pytest.fixture

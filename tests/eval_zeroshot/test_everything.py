@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot import evaluate
 from eval_zeroshot.baselines import FillBox
 from eval_zeroshot.everything import MaskGenerator, MaskSettings

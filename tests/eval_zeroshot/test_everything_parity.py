@@ -9,7 +9,7 @@ from segment_anything.modeling import Sam as OfficialSam
 from torch import nn
 
 import encoders
-from encoders.image import read_image
+from encoders.samples.image import read_image
 from eval_zeroshot.everything import MaskGenerator, MaskSettings
 
 IMAGE_SIZE = 128

@@ -9,9 +9,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from encoders.coco import CocoDataset, file_name
-from encoders.rle import encode_mask
-from encoders.sample import Sample
+from encoders.samples.coco import CocoDataset, file_name
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.everything.candidates import Candidate
 from eval_zeroshot.everything.recall import frequency_groups, matched_shares, size_groups
 from eval_zeroshot.everything.suite import _Truth, best

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from encoders.rle import encode_mask
-from encoders.sample import Sample
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot.hits import hit_values, matched_objects
 from tests.layouts import rectangle
 

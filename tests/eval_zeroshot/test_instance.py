@@ -6,7 +6,7 @@ import pytest
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
-from encoders.rle import encode_mask, rle_iou
+from encoders.samples.rle import encode_mask, rle_iou
 from eval_zeroshot import average_precision, choose_suites, evaluate, open_dataset
 from eval_zeroshot.annotations import Annotations, read_annotations
 from eval_zeroshot.baselines import FillBox, fill_box

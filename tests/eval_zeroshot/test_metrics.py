@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics import mean_and_error, size_class
 
 

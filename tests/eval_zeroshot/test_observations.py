@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot.observations import Observation, ObservationStore, opened_alone, read_observations
 
 WHO = {"suite": "s", "dataset": "d"}

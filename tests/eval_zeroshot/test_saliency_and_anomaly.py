@@ -5,7 +5,7 @@ import pytest
 
 from encoders.errors import InputError
 from encoders.predictor import Prediction
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot import FillBox, evaluate, get_suite, open_dataset
 from eval_zeroshot.baselines import fill_box
 from eval_zeroshot.pixel_f1 import max_f1

@@ -6,7 +6,7 @@ from torch import nn
 from encoders.errors import InputError
 from encoders.predictor import Prediction, Predictor
 from encoders.sam import Sam
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from eval_zeroshot import BoxIou, FillBox, PointIou, box_iou, get_suite, point_iou, protocol
 from eval_zeroshot.observations import Observation
 

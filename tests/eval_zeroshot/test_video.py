@@ -6,7 +6,7 @@ import pytest
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot import FillBox, evaluate, get_suite, open_dataset, tracking
 from eval_zeroshot.baselines import fill_box
 from eval_zeroshot.boundary_f import boundary_f, outline

@@ -1,7 +1,7 @@
 """What tests ask of a cache."""
 
 import shards
-from encoders.rle import decode_segmentation
+from encoders.samples.rle import decode_segmentation
 from shards.cache.shard_reader import ShardReader
 
 

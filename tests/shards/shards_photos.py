@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 
 
 def make_photo(number: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from encoders.errors import InputError
 from encoders.files import sha256_file
 from encoders.geometry import resize_image
 from encoders.preprocess import normalize_padded, pad_to_square
-from encoders.rle import decode_segmentation
+from encoders.samples.rle import decode_segmentation
 
 
 def test_a_shard_holds_the_teachers_pixels_its_embedding_and_the_facts(cache):

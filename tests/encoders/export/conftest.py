@@ -10,7 +10,7 @@ import torch
 import encoders
 from encoders.export.decoder_module import PromptDecoder
 from encoders.export.untrained import untrained_subject
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 SIZE = 64
 

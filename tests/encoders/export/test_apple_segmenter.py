@@ -22,8 +22,8 @@ from encoders.export.targets.apple_segmenter import (
     main_asset,
 )
 from encoders.export.targets.apple_segmenter_module import NOT_MEANT, Segmenter
-from encoders.overlap import mask_iou
 from encoders.preprocess import normalize_padded
+from encoders.samples.overlap import mask_iou
 from tests.encoders.export.apple_image_segmenter import (
     BACKGROUND,
     BOTTOM_RIGHT,

@@ -20,9 +20,9 @@ from encoders.export.classifier_report import compare_logits, crop, normalized
 from encoders.export.fusion_check import randomize_batchnorm
 from encoders.export.tensors import weights_checksum
 from encoders.files import sha256_file
-from encoders.keymaps.repvit import repvit_prefixes
-from encoders.keymaps.table import rename
-from encoders.repvit import REPVIT_SIZES, build_classifier
+from encoders.image_encoders.repvit import REPVIT_SIZES, build_classifier
+from encoders.weights.keymaps.repvit import repvit_prefixes
+from encoders.weights.keymaps.table import rename
 
 KEYS = dict(zip(REPVIT_SIZES, (476, 713, 713, 659, 1145, 1469), strict=True))  # with two heads, of the original's own models
 FAST = ("repvit_m0_6", "repvit_m0_9")

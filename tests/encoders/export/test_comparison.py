@@ -16,7 +16,7 @@ from encoders.export.questions import questions
 from encoders.export.reference import make_reference
 from encoders.export.thresholds import THRESHOLDS, least_precision, rounding_layers, thresholds_for
 from encoders.predictor import Prediction
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 SHAPE, SIZE = (40, 64), 64
 ASKED = questions(points=(2, 3), masks=False)

@@ -6,7 +6,7 @@ from encoders.errors import MissingExtra
 from encoders.export import ExportRequest, export_model
 from encoders.export.formats import FORMATS
 from encoders.export.untrained import untrained_subject
-from encoders.repvit import REPVIT_SIZES
+from encoders.image_encoders.repvit import REPVIT_SIZES
 
 MODELS = [*REPVIT_SIZES, "tiny_vit", "sam_vit_b", "sam_demo"]
 

@@ -10,7 +10,7 @@ from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import write_encoder
 from encoders.export.sam_vit_module import MAX_LOGITS, query_rows
 from encoders.export.untrained import untrained_subject
-from encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder, SamVitSize
+from encoders.image_encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder, SamVitSize
 
 TINY = SamVitSize(width=24, depth=3, heads=2, global_blocks=(1,))
 

@@ -14,7 +14,7 @@ from encoders.export.fusion_check import (
     zero_weight_share,
 )
 from encoders.export.untrained import untrained_subject
-from encoders.repvit import REPVIT_SIZES
+from encoders.image_encoders.repvit import REPVIT_SIZES
 
 IMAGES = [torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))]
 

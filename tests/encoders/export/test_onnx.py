@@ -13,7 +13,7 @@ from encoders.export import ExportRequest, export_model
 from encoders.export.certifying import contract_image
 from encoders.export.formats.onnx import OnnxFormat, open_session, write_encoder
 from encoders.export.untrained import untrained_subject
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from tests.encoders.export.sam_onnx_reference import CASES, decoder_inputs, expected_outputs
 
 pytest.importorskip("onnx")

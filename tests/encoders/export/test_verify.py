@@ -11,7 +11,7 @@ from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model, open_export, verify_export
 from encoders.export.folder import file_records
 from encoders.predictor import Predictor
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 from tests.encoders.export.conftest import PlainFormat
 
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from encoders.checkpoint import save_sam
 from encoders.export.untrained import untrained_subject
+from encoders.weights.checkpoint import save_sam
 from eval_zeroshot.latency.process import Failed, ProcessSubject
 
 

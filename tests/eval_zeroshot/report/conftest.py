@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from encoders.geometry import mask_box
-from encoders.rle import encode_mask
-from encoders.sample import Sample
+from encoders.samples.rle import encode_mask
+from encoders.samples.sample import Sample
 from eval_zeroshot import Estimate, Result
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.rle import encode_mask
+from encoders.samples.rle import encode_mask
 from eval_zeroshot import Estimate, compare
 from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.page import breakable, linked, page, write_page

@@ -14,8 +14,8 @@ from encoders.export.encoder_module import to_pixels
 from encoders.export.mil import Interpreter, read_package
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse, fuse_module
+from encoders.image_encoders.repvit import build_classifier
 from encoders.preprocess import normalize_padded, pad_to_square
-from encoders.repvit import build_classifier
 
 pytest.importorskip("coremltools", reason="makes the packages")
 

@@ -8,9 +8,9 @@ import pytest
 
 import encoders
 from encoders.export.targets import find_target
-from encoders.overlap import mask_iou
 from encoders.predictor import Predictor
-from encoders.sample import Sample
+from encoders.samples.overlap import mask_iou
+from encoders.samples.sample import Sample
 
 SIZE = 256
 PHOTOS = {"wide": 2, "tall": 7}  # of sample:val: 428 x 640 and 640 x 480, height first

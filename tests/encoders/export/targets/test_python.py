@@ -15,7 +15,7 @@ from PIL import Image
 from encoders.errors import InputError
 from encoders.export.targets import find_target
 from encoders.export.targets.python import REQUIREMENTS, SEGMENT_FILE
-from encoders.overlap import mask_iou
+from encoders.samples.overlap import mask_iou
 
 SESSIONS = "encoders.export.formats.onnx.open_session"
 

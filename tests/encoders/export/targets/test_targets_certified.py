@@ -14,7 +14,7 @@ from encoders.errors import InputError, InputWarning
 from encoders.export import ExportRequest, export_model, verify_export
 from encoders.export.targets.onnxruntime_web import FILES, find_onnxruntime_web
 from encoders.export.targets.web import PAGE_FILES
-from encoders.sample import Sample
+from encoders.samples.sample import Sample
 
 MODELS = {"encoder.onnx", "decoder.onnx", "README.md"}
 TOOLS = {

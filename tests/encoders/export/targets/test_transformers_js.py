@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from encoders.export.targets.transformers_js import PromptEncoderMaskDecoder, model_config, processor_config
-from encoders.overlap import mask_iou
 from encoders.predictor import Predictor
+from encoders.samples.overlap import mask_iou
 
 SCRIPT = Path(__file__).with_name("sam_in_node.mjs")
 PACKAGE = "REPVIT_SAM_TRANSFORMERS_JS"  # a folder of the npm package @huggingface/transformers, with what it depends on

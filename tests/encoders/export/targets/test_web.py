@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from encoders.decoded_masks import logits_to_masks
+from encoders.decoder.masks import logits_to_masks
 from encoders.errors import InputError
 from encoders.export.certifying import contract_image
 from encoders.export.opened import ExportedSam, point_prompts

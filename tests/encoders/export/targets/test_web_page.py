@@ -24,9 +24,9 @@ from encoders.errors import InputError
 from encoders.export.targets import find_target
 from encoders.export.targets.onnxruntime_web import find_onnxruntime_web
 from encoders.fusion import fuse
-from encoders.image import decode_image, read_image
-from encoders.overlap import mask_iou
 from encoders.predictor import Predictor
+from encoders.samples.image import decode_image, read_image
+from encoders.samples.overlap import mask_iou
 
 pytestmark = pytest.mark.slow
 

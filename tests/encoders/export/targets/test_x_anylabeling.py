@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from encoders.decoded_masks import upscale_logits
+from encoders.decoder.masks import upscale_logits
 from encoders.errors import InputError, InputWarning
 from encoders.export.certifying import contract_image
 from encoders.export.targets import find_target

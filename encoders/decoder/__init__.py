@@ -1,0 +1,1 @@
+"""segment-anything's mask decoder, batched and without autograd."""

@@ -1,0 +1,1 @@
+"""Image encoders: RepViT, TinyViT, timm backbones, SAM's ViTs."""

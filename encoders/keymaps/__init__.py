@@ -1,7 +1,0 @@
-"""How the original projects name the weights that we hold: one table per source, used in both directions."""
-
-from encoders.keymaps.identify import identify
-from encoders.keymaps.strict import check_state
-from encoders.keymaps.table import KeyTable, key_table
-
-__all__ = ["KeyTable", "check_state", "identify", "key_table"]

@@ -1,0 +1,1 @@
+"""The one sample type, and photos, masks and annotations in files."""

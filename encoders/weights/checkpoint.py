@@ -1,0 +1,269 @@
+"""Weights in and out: the one reader of run folders, our files and the original projects' checkpoints."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from encoders.contract import IMAGE_SIZE
+from encoders.errors import InputError, did_you_mean
+from encoders.files import sha256_file
+from encoders.fusion import fuse
+from encoders.image_encoders.repvit import RepVitEncoder
+from encoders.weights.keymaps import check_state, key_table
+from encoders.registry import BUILDERS, SHIPPED_DIGESTS, SHIPPED_WEIGHTS, build_sam, list_models, unknown_model
+from encoders.sam import Sam
+from encoders.weights.checks import content_digest, short, tensors_digest
+from encoders.weights.keymaps import identify
+from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
+from encoders.weights.keymaps.table import rename
+from encoders.weights.safetensors_files import write_safetensors
+from encoders.weights.weights_file import FORMAT, RUN_FILES, WeightsFile, read_weights, weight_paths
+
+MAX_IMAGE_SIZE = 8192  # pixels; what a file of ours may name
+
+
+class _Facts(BaseModel):
+    """What the metadata of a file of ours say of the model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    arch: str
+    image_size: int = Field(IMAGE_SIZE, gt=0, le=MAX_IMAGE_SIZE)
+    fused: Literal["true", "false"] = "false"
+
+
+def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int | None = None) -> Sam:
+    """A SAM with its weights, in eval mode, float32 on the CPU. Loading is strict: every name and shape must fit.
+
+    Args:
+        path_or_name: a run folder, a safetensors file of ours, an original project's checkpoint (`repvit_sam.pt` and
+            the same at other widths, `mobile_sam.pt`, `sam_vit_{b,l,h}.pth`), or a registry name that ships weights.
+        arch: registry name; needed only where the file does not tell it.
+        image_size: S in pixels; None takes the file's own, 1024 for an original checkpoint.
+
+    Raises:
+        InputError: nothing there, a damaged file, no checkpoint, or one of another architecture: the message names the
+            first unexpected and missing keys and what the file looks like.
+    """
+    if arch is not None and arch not in BUILDERS:
+        raise unknown_model(arch)
+    file = _read(path_or_name)
+    if file.is_ours:
+        return _load_ours(file, arch=arch, image_size=image_size)
+    if arch is None:
+        looks = identify({key: tensor.shape for key, tensor in file.tensors.items()})
+        if looks is None or not looks.loadable:
+            text = looks.text if looks else "no model known here"
+            raise InputError(f"{file.name} looks like {text}; expected one of {', '.join(list_models())}")
+        arch = looks.arch
+    assert arch is not None
+    return _load_official(file, arch=arch, image_size=IMAGE_SIZE if image_size is None else image_size)
+
+
+def resolve(path_or_name: Path | str) -> Path:
+    """The path of a registry name's shipped weights, or the given path.
+
+    Raises:
+        InputError: a name that ships no weights, or whose weights are not there, or neither a name nor a path.
+    """
+    path, name = Path(path_or_name), str(path_or_name)
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # a name too long for a file, a folder without permission
+        what = f"{short(name)} cannot be opened ({error.strerror})"
+        raise InputError(f"{what}; give a run folder or a checkpoint file") from error
+    if name in SHIPPED_WEIGHTS:
+        if not SHIPPED_WEIGHTS[name].is_file():
+            raise InputError(f"the weights of {name} are not installed: {SHIPPED_WEIGHTS[name]} does not exist")
+        return SHIPPED_WEIGHTS[name]
+    shipped = ", ".join(SHIPPED_WEIGHTS)
+    if name in BUILDERS:
+        say = f"arch={name!r} (--arch {name})"
+        raise InputError(f"{name} ships no weights (only {shipped} does); give its checkpoint, with {say}")
+    hint = did_you_mean(name, BUILDERS)
+    raise InputError(
+        f"{short(name)} does not exist; expected a run folder, a checkpoint file or a name that ships weights ({shipped}){hint}"
+    )
+
+
+def _read(path_or_name: Path | str) -> WeightsFile:
+    path = resolve(path_or_name)
+    file = read_weights(path)
+    for name, shipped in SHIPPED_WEIGHTS.items():
+        if path == shipped and not file.verified and content_digest(file.tensors, file.metadata) != SHIPPED_DIGESTS[name]:
+            raise InputError(f"{path} is damaged: it is not the file that was shipped; install repvit-sam again")
+    return file
+
+
+def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -> Sam:
+    facts = _facts(file)
+    if facts.arch not in BUILDERS:
+        raise InputError(f"{file.name}: {unknown_model(short(facts.arch))}")
+    if arch is not None and arch != facts.arch:
+        say = f"arch={facts.arch!r} (--arch {facts.arch})"
+        raise InputError(f"{file.name} holds {facts.arch}, not {arch}; leave arch out or say {say}")
+    sam = build_sam(facts.arch, image_size=facts.image_size if image_size is None else image_size)
+    if facts.fused == "true":
+        sam = fuse(sam)
+    wanted = f"{facts.arch} at image size {sam.image_size}"
+    sam.load_state_dict(_fitting(file, dict(file.tensors), sam.state_dict(), wanted=wanted))
+    return sam
+
+
+def _facts(file: WeightsFile) -> _Facts:
+    try:
+        return _Facts.model_validate(file.metadata)
+    except ValidationError as error:
+        first = error.errors()[0]
+        given = f"{first['loc'][0]} is {short(first['input'])!r}" if first["type"] != "missing" else f"no {first['loc'][0]}"
+        raise InputError(f"{file.name} is damaged: its metadata say {given} ({first['msg']}); copy it again") from error
+
+
+def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
+    sam = build_sam(arch, image_size=image_size)
+    table = key_table(arch)
+    ours = sam.state_dict()
+    names = {table.official(key): key for key in ours}
+    found = {key: tensor for key, tensor in file.tensors.items() if key not in table.unused}
+    expected = {theirs: ours[key] for theirs, key in names.items()}
+    found = _fitting(file, found, expected, wanted=f"{table.source}, {arch} at image size {image_size}")
+    sam.load_state_dict({key: found[theirs] for theirs, key in names.items()})
+    return sam
+
+
+def _fitting(
+    file: WeightsFile, found: dict[str, Tensor], expected: Mapping[str, Tensor], *, wanted: str
+) -> dict[str, Tensor]:
+    """`found`, after seeing that it has the names, shapes and kinds of number of `expected`.
+
+    Raises:
+        InputError: it has not; names the first that differ.
+    """
+    check_state(_shapes(found), _shapes(expected), name=file.name, wanted=wanted)
+    for key, tensor in expected.items():
+        if tensor.is_floating_point() and not found[key].is_floating_point():
+            kind = str(found[key].dtype).removeprefix("torch.")
+            raise InputError(f"{file.name} does not fit {wanted}: {key} is {kind}, expected floating-point numbers")
+    return found
+
+
+def official_state_dict(sam: Sam) -> dict[str, Tensor]:
+    """The weights under the original project's names, as its own builder loads them strictly.
+
+    RepViT: `repvit_sam.pt` (for `repvit_m2_3` the released file's 1,598 keys). TinyViT: `mobile_sam.pt`, whose unused
+    ImageNet head is filled with zeros. SAM ViT: `sam_vit_*.pth`.
+
+    Raises:
+        InputError: a fused model, whose parameters no original has.
+    """
+    if sam.fused:
+        raise InputError("the model is fused, which cannot be undone; give the one it was fused from")
+    table = key_table(sam.arch)
+    state = {table.official(key): tensor for key, tensor in sam.state_dict().items()}
+    return state | {key: torch.zeros(shape) for key, shape in table.unused.items()}
+
+
+def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
+    """Start a RepViT encoder from an ImageNet checkpoint, in place; the neck keeps its initialisation.
+
+    Reads the original's `.pth` (dict with `model`, current or legacy RepVGGDW form) and timm's RepViT files. The
+    classification heads are dropped.
+
+    Args:
+        model: a Sam with a RepViT encoder, or the encoder.
+        path: the checkpoint.
+
+    Raises:
+        InputError: the encoder is no RepViT, or the file does not hold one of this size.
+    """
+    encoder = model.image_encoder if isinstance(model, Sam) else model
+    if not isinstance(encoder, RepVitEncoder):
+        raise InputError(f"only RepViT encoders start from a RepViT checkpoint, this is a {type(encoder).__name__}")
+    file = read_weights(Path(path))
+    found = upgrade_legacy({k: v for k, v in file.tensors.items() if not k.startswith(("classifier.", "head."))})
+    ours = {key: tensor for key, tensor in encoder.state_dict().items() if not key.startswith("neck.")}
+    prefixes = {} if any(key.startswith("stem.") for key in found) else dict(repvit_prefixes(encoder.name))
+    names = {rename(key, prefixes): key for key in ours}
+    found = _fitting(file, found, {theirs: ours[key] for theirs, key in names.items()}, wanted=f"{encoder.name} of ImageNet")
+    encoder.load_state_dict({key: found[theirs] for theirs, key in names.items()}, strict=False)
+
+
+def save_sam(
+    sam: Sam, path: Path | str, *, dtype: torch.dtype = torch.float32, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a whole Sam as one safetensors file that `load` reads without being told anything.
+
+    Args:
+        sam: any Sam of the registry, fused or not.
+        path: of the file; it is replaced atomically.
+        dtype: of the floating-point tensors in the file.
+        metadata: further facts, kept beside `format`, `arch`, `image_size`, `fused` and `content_sha256`, the checksum that
+            `load` verifies.
+    """
+    _save(sam, sam.state_dict(), Path(path), dtype=dtype, metadata=metadata)
+
+
+def save_run_weights(
+    sam: Sam, folder: Path | str, *, dtype: torch.dtype = torch.float32, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `encoder.safetensors` (image encoder) and `decoder.safetensors` (the rest) into a run folder.
+
+    The decoder comes first: a run counts as finished when both are there.
+    """
+    state = sam.state_dict()
+    encoder = {key: tensor for key, tensor in state.items() if key.startswith("image_encoder.")}
+    decoder = {key: tensor for key, tensor in state.items() if key not in encoder}
+    for name, part in reversed(list(zip(RUN_FILES, (encoder, decoder), strict=True))):
+        _save(sam, part, Path(folder) / name, dtype=dtype, metadata=metadata)
+
+
+def _save(
+    sam: Sam, state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str] | None
+) -> None:
+    facts = {"format": FORMAT, "arch": sam.arch, "image_size": str(sam.image_size), "fused": str(sam.fused).lower()}
+    tensors = {key: _plain(tensor, dtype) for key, tensor in state.items()}
+    write_safetensors(path, tensors, metadata={**(metadata or {}), **facts})
+
+
+def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().cpu()
+    return (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+
+
+def weights_sha256(path_or_name: Path | str) -> str:
+    """sha256 in hex of the file that holds the weights; of the two files' checksums for a run folder.
+
+    Two files may hold the same weights: to tell a teacher, ask `tensors_sha256`.
+
+    Raises:
+        InputError: as `load`, where there is nothing to read.
+    """
+    sums = [sha256_file(path) for path in weight_paths(resolve(path_or_name))]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def tensors_sha256(path_or_name: Path | str, *, recorded: str | None = None) -> str:
+    """What tells a teacher from others: sha256 in hex of its tensors' names, shapes, dtypes and bytes, in whatever file.
+
+    Args:
+        path_or_name: as for `load`.
+        recorded: the identity that a cache has of its teacher. Caches of earlier versions have `weights_sha256`: where that is
+            the one of these weights, it is returned, so that the caller only has to compare.
+
+    Raises:
+        InputError: as `load`, for a file that cannot be read.
+    """
+    found = tensors_digest(_read(path_or_name).tensors)
+    if recorded is not None and recorded != found and recorded == weights_sha256(path_or_name):
+        return recorded
+    return found
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in tensors.items()}

@@ -1,0 +1,7 @@
+"""How the original projects name the weights that we hold: one table per source, used in both directions."""
+
+from encoders.weights.keymaps.identify import identify
+from encoders.weights.keymaps.strict import check_state
+from encoders.weights.keymaps.table import KeyTable, key_table
+
+__all__ = ["KeyTable", "check_state", "identify", "key_table"]

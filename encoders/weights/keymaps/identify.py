@@ -1,0 +1,80 @@
+"""What a state dict looks like, told from a few of its keys and shapes."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from encoders.image_encoders.repvit import REPVIT_SIZES
+from encoders.image_encoders.sam_vit import SAM_VIT_SIZES
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What a file looks like.
+
+    Attributes:
+        text: for a message.
+        arch: registry name, None where the registry has no such model.
+        loadable: whether `encoders.load` reads such a file; an ImageNet checkpoint only initialises an encoder.
+    """
+
+    text: str
+    arch: str | None = None
+    loadable: bool = False
+
+
+def identify(shapes: Shapes) -> Looks | None:
+    """Guess from names and shapes; None where nothing fits."""
+    for key, judge in _SIGNATURES.items():
+        if key in shapes and len(shapes[key]) > 0:
+            return judge(shapes, key)
+    return None
+
+
+def _repvit_sam(shapes: Shapes, stem: str) -> Looks:
+    if any("fuse_stage" in key for key in shapes):
+        return Looks("an EdgeSAM checkpoint, which is not supported")
+    arch = _repvit_size(shapes, stem, "image_encoder.features.")
+    if arch is None:
+        return Looks("a RepViT-SAM of a size that is not in the registry")
+    return Looks(f"RepViT-SAM with {arch}", arch=arch, loadable=True)
+
+
+def _repvit_imagenet(shapes: Shapes, stem: str) -> Looks:
+    arch = _repvit_size(shapes, stem, "features.")
+    name = arch or "RepViT of a size that is not in the registry"
+    return Looks(f"an ImageNet checkpoint of {name}: it initialises an encoder, it is no SAM", arch=arch)
+
+
+def _repvit_size(shapes: Shapes, stem: str, prefix: str) -> str | None:
+    """Registry name by the stem's width and the number of rows."""
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,4})\.")
+    rows = max(int(found[1]) for found in map(pattern.match, shapes) if found)
+    for name, size in REPVIT_SIZES.items():
+        if (size.widths[0], size.rows) == (shapes[stem][0], rows):
+            return name
+    return None
+
+
+def _sam_vit(shapes: Shapes, pos_embed: str) -> Looks:
+    shape = shapes[pos_embed]
+    for name, size in SAM_VIT_SIZES.items():
+        if len(shape) == 4 and size.width == shape[-1]:
+            at = "" if shape[1] == 64 else f" at image size {shape[1] * 16}"
+            return Looks(f"segment-anything's {name}{at}", arch=name, loadable=True)
+    return Looks("a SAM with a ViT encoder that is not in the registry")
+
+
+_SIGNATURES: dict[str, Callable[[Shapes, str], Looks]] = {
+    "image_encoder.features.0.2.c.weight": _repvit_sam,
+    "features.0.2.c.weight": _repvit_imagenet,
+    "image_encoder.patch_embed.seq.0.c.weight": lambda *_: Looks("MobileSAM (tiny_vit)", "tiny_vit", loadable=True),
+    "image_encoder.pos_embed": _sam_vit,
+    "image_encoder.trunk.pos_embed": lambda *_: Looks("SAM 2, which is not supported"),
+    "image_encoder.stem.conv2.c.weight": lambda *_: Looks("our own RepViT weights without their metadata"),
+    "image_encoder.patch_embed.conv1.conv.weight": lambda *_: Looks("our own tiny_vit weights without their metadata"),
+    "stem.conv2.c.weight": lambda *_: Looks("timm's RepViT: it initialises an encoder, it is no SAM"),
+    "mask_decoder.iou_token.weight": lambda *_: Looks("a SAM whose image encoder is not known here"),
+}
