@@ -18,9 +18,9 @@ import numpy as np
 from benchmarks.timing import alternate
 from distill.sample_data import resolve_data
 from encoders.samples.rle import decode_segmentation, encode_mask
-from eval_zeroshot.annotations import Annotations, read_annotations
-from eval_zeroshot.ap import BACKENDS, average_precision
-from eval_zeroshot.detections import IouType
+from eval_zeroshot.ap.annotations import Annotations, read_annotations
+from eval_zeroshot.ap.backends import BACKENDS, average_precision
+from eval_zeroshot.ap.detections import IouType
 
 MOVED_PIXELS = 12
 TYPES: tuple[IouType, ...] = ("segm", "bbox")

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from eval_zeroshot.datasets.opening.bsds import BsdsDataset
 from PIL import Image
 from scipy import ndimage
 
 from distill.commands_edges import usable_cores
-from eval_zeroshot.datasets.bsds import BsdsDataset
-from eval_zeroshot.edges import score_predictions
-from eval_zeroshot.edges.prediction import THRESHOLDS
-from eval_zeroshot.edges.suppression import edge_nms
+from eval_zeroshot.suites.edges import score_predictions
+from eval_zeroshot.suites.edges.prediction import THRESHOLDS
+from eval_zeroshot.suites.edges.suppression import edge_nms
 
 OFFICIAL_SECONDS = 0.1  # the official C++ matcher, per photo, annotator and level on one core
 

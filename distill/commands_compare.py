@@ -14,12 +14,12 @@ from encoders.files import atomic_path, check_output
 from encoders.messages.shown import shown
 from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
-from eval_zeroshot.datasets import has_splits
+from eval_zeroshot.datasets.opening import has_splits
 from eval_zeroshot.report.page import write_page
 from eval_zeroshot.report.photos import Photos
 from eval_zeroshot.report.referenced import AnsweredPhotos, kept_answers
-from eval_zeroshot.results import EXPECTED
-from eval_zeroshot.table import FORMATS
+from eval_zeroshot.report.table import FORMATS
+from eval_zeroshot.results.result import EXPECTED
 
 CHOICES = ("terminal", *FORMATS)
 WHOLE = ("csv", "json")  # formats for programs, which have every number

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from distill.eval_group import eval_app
 from distill.options import JsonOption, every_few_seconds
-from eval_zeroshot.edges.benchmark import EdgeReport, score_predictions
-from eval_zeroshot.edges.prediction import THRESHOLDS
+from eval_zeroshot.suites.edges.benchmark import EdgeReport, score_predictions
+from eval_zeroshot.suites.edges.prediction import THRESHOLDS
 
 
 def edges(

@@ -17,8 +17,8 @@ from distill.place import this_place
 from encoders.errors import InputWarning
 from eval_zeroshot import Result, evaluate, observe_share, write_results
 from eval_zeroshot import compare as compare_results
-from eval_zeroshot.observations import opened_alone
-from eval_zeroshot.results import others
+from eval_zeroshot.results.observations import opened_alone
+from eval_zeroshot.results.result import others
 from shards.cache.kept import NO_ROOM, kept
 
 MODEL_HELP = (

@@ -10,10 +10,10 @@ import typer
 from distill.eval_group import eval_app
 from distill.options import JsonOption
 from distill.sample_data import resolve_data
-from eval_zeroshot.annotations import read_annotations, uncounted
-from eval_zeroshot.ap import average_precision
-from eval_zeroshot.datasets import find_annotations
-from eval_zeroshot.detections import checked_for, iou_type_of, read_detections, unknown_categories
+from eval_zeroshot.ap.annotations import read_annotations, uncounted
+from eval_zeroshot.ap.backends import average_precision
+from eval_zeroshot.ap.detections import checked_for, iou_type_of, read_detections, unknown_categories
+from eval_zeroshot.datasets.opening import find_annotations
 
 
 def instance(

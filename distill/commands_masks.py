@@ -11,7 +11,7 @@ from distill.options import JsonOption, every_few_seconds
 from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.messages.words import counted
-from eval_zeroshot.everything import MaskSettings
+from eval_zeroshot.suites.everything import MaskSettings
 
 DEFAULT = MaskSettings()
 MODEL_HELP = "Run folder, weights, name, FAMILY:WEIGHTS of another project, or MODULE:CALLABLE of your own, as in eval."

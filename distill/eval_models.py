@@ -11,9 +11,9 @@ from encoders.export.certificate import CERTIFICATE, is_export
 from encoders.export.opened import open_export
 from encoders.files import sha256_file
 from eval_zeroshot import FillBox, ModelFacts, untrained
-from eval_zeroshot.adapters import is_adapter, is_callable, open_adapter
-from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.results import Role
+from eval_zeroshot.predictors.adapters import is_adapter, is_callable, open_adapter
+from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.results.result import Role
 
 BASELINES = "filled box or disc"
 

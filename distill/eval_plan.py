@@ -11,11 +11,11 @@ from distill.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.files import check_output
 from eval_zeroshot import Result, open_dataset, read_results
-from eval_zeroshot.agreement_suites import agreement_suites, is_agreement
-from eval_zeroshot.choose import choose_suites
-from eval_zeroshot.datasets import COMMON_NAMES, EvalDataset
-from eval_zeroshot.reference import ReferencedPhotos
-from eval_zeroshot.suite import Suite
+from eval_zeroshot.datasets.opening import COMMON_NAMES, EvalDataset
+from eval_zeroshot.predictors.reference import ReferencedPhotos
+from eval_zeroshot.suites.agreement import agreement_suites, is_agreement
+from eval_zeroshot.suites.base import Suite
+from eval_zeroshot.suites.choose import choose_suites
 from shards.cache.identity import CACHE_FILE
 from shards.sources.base import PHOTO_SUFFIXES
 

@@ -20,11 +20,11 @@ from encoders.samples.image import read_image
 from encoders.samples.sample import image_sha256
 from encoders.untrusted import read_json
 from eval_zeroshot import ModelFacts
-from eval_zeroshot.adapters import is_adapter
-from eval_zeroshot.everything import MaskGenerator, MaskSettings
-from eval_zeroshot.everything.generator import explore
-from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.sheet import paint_masks
+from eval_zeroshot.predictors.adapters import is_adapter
+from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.report.contact_sheet import paint_masks
+from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
+from eval_zeroshot.suites.everything.generator import explore
 from shards import Source, open_source
 from shards.cache.kept import kept
 from shards.sources.base import PHOTO_SUFFIXES, Item, safe_key

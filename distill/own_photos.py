@@ -13,8 +13,8 @@ from encoders.errors import InputError, InputWarning
 from encoders.geometry import resize_image
 from encoders.samples.sample import image_sha256
 from encoders.untrusted import read_json
-from eval_zeroshot.reference import OwnPhoto, OwnPhotos
-from eval_zeroshot.reference_masks import Prompts
+from eval_zeroshot.predictors.reference import OwnPhoto, OwnPhotos
+from eval_zeroshot.predictors.reference_masks import Prompts
 from shards import Item, Manifest, ShardReader, Source, open_source
 from shards.cache.identity import CACHE_FILE
 from shards.sources.base import MAX_JSON_BYTES

@@ -9,9 +9,9 @@ from distill.own_photos import Maker
 from distill.place import this_place
 from encoders.errors import InputError
 from encoders.weights.checkpoint import tensors_sha256
-from eval_zeroshot.adapters import is_adapter, open_adapter
-from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.reference import Reference
+from eval_zeroshot.predictors.adapters import is_adapter, open_adapter
+from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.predictors.reference import Reference
 from eval_zeroshot.runner import fingerprint
 
 

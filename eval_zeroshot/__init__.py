@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING
 from encoders.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from eval_zeroshot.ap import average_precision
-    from eval_zeroshot.baselines import Disc, FillBox, untrained
-    from eval_zeroshot.box_suite import BoxIou
-    from eval_zeroshot.choose import choose_suites
-    from eval_zeroshot.datasets import EvalDataset, open_dataset
-    from eval_zeroshot.point_suite import PointIou
-    from eval_zeroshot.published import PublishedRow, published_rows
-    from eval_zeroshot.results import Estimate, Result, append_results, read_results, write_results
+    from eval_zeroshot.ap.backends import average_precision
+    from eval_zeroshot.datasets.opening import EvalDataset, open_dataset
+    from eval_zeroshot.predictors.baselines import Disc, FillBox, untrained
+    from eval_zeroshot.report.contact_sheet import contact_sheet
+    from eval_zeroshot.report.published import PublishedRow, published_rows
+    from eval_zeroshot.report.table import Comparison, compare
+    from eval_zeroshot.results.result import Estimate, Result, append_results, read_results, write_results
     from eval_zeroshot.runner import ModelFacts, evaluate, observe_share
-    from eval_zeroshot.sheet import contact_sheet
-    from eval_zeroshot.suite import Suite
-    from eval_zeroshot.suites import SUITES, box_iou, get_suite, point_iou
-    from eval_zeroshot.table import Comparison, compare
+    from eval_zeroshot.suites.base import Suite
+    from eval_zeroshot.suites.box import BoxIou
+    from eval_zeroshot.suites.choose import choose_suites
+    from eval_zeroshot.suites.point import PointIou
+    from eval_zeroshot.suites.ready_made import SUITES, box_iou, get_suite, point_iou
 
 __all__ = [
     "SUITES",
@@ -53,18 +53,18 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "ap": ("average_precision",),
-            "baselines": ("Disc", "FillBox", "untrained"),
-            "box_suite": ("BoxIou",),
-            "choose": ("choose_suites",),
-            "datasets": ("EvalDataset", "open_dataset"),
-            "point_suite": ("PointIou",),
-            "published": ("PublishedRow", "published_rows"),
-            "results": ("Estimate", "Result", "append_results", "read_results", "write_results"),
+            "ap.backends": ("average_precision",),
+            "predictors.baselines": ("Disc", "FillBox", "untrained"),
+            "suites.box": ("BoxIou",),
+            "suites.choose": ("choose_suites",),
+            "datasets.opening": ("EvalDataset", "open_dataset"),
+            "suites.point": ("PointIou",),
+            "report.published": ("PublishedRow", "published_rows"),
+            "results.result": ("Estimate", "Result", "append_results", "read_results", "write_results"),
             "runner": ("ModelFacts", "evaluate", "observe_share"),
-            "sheet": ("contact_sheet",),
-            "suite": ("Suite",),
-            "suites": ("SUITES", "box_iou", "get_suite", "point_iou"),
-            "table": ("Comparison", "compare"),
+            "report.contact_sheet": ("contact_sheet",),
+            "suites.base": ("Suite",),
+            "suites.ready_made": ("SUITES", "box_iou", "get_suite", "point_iou"),
+            "report.table": ("Comparison", "compare"),
         },
     )

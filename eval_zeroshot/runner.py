@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from encoders.errors import InputError, did_you_mean
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets import EvalDataset
-from eval_zeroshot.lines import problem
-from eval_zeroshot.observations import Observation, ObservationStore, dataset_sha256
-from eval_zeroshot.plausible import BoxCheck
+from eval_zeroshot.datasets.opening import EvalDataset
+from eval_zeroshot.datasets.plausible import BoxCheck
+from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.progress import Progress, chosen_progress
-from eval_zeroshot.protocol import PredictorLike
-from eval_zeroshot.results import Result, Role
-from eval_zeroshot.suite import Follows, KeepsFiles, Suite
+from eval_zeroshot.results.lines import problem
+from eval_zeroshot.results.observations import Observation, ObservationStore, dataset_sha256
+from eval_zeroshot.results.result import Result, Role
+from eval_zeroshot.suites.base import Follows, KeepsFiles, Suite
 from eval_zeroshot.summaries import summarise_all
 
 Stores = Mapping[tuple[str, str], ObservationStore]  # (suite, model) -> its observations

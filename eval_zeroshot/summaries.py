@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eval_zeroshot.observations import Observation
-from eval_zeroshot.results import Result
-from eval_zeroshot.statistics import FEWEST_UNITS, difference, photo_weights, with_intervals
-from eval_zeroshot.suite import DrawsTogether, Resamples, Suite
+from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.result import Result
+from eval_zeroshot.results.statistics import FEWEST_UNITS, difference, photo_weights, with_intervals
+from eval_zeroshot.suites.base import DrawsTogether, Resamples, Suite
 
 
 def summarise_all(

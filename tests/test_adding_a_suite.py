@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from encoders.errors import InputError
-from eval_zeroshot import datasets
+from eval_zeroshot.datasets import opening as datasets
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "adding_a_suite.md"
 MOST_LINES = 40

@@ -23,7 +23,7 @@ from distill.config import DistillConfig, PrecomputeConfig, find_config, read_co
 from encoders.samples.image import read_image
 from encoders.weights.weights_file import read_weights
 from eval_zeroshot import Estimate, Result, read_results, write_results
-from eval_zeroshot.observations import Observation, ObservationStore
+from eval_zeroshot.results.observations import Observation, ObservationStore
 from shards.loading.loader import ShardLoader
 from tests.distill.test_damaged_checkpoint import fresh, train
 from tests.encoders.weights_damage import WRITERS, small_state

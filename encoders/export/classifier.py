@@ -25,8 +25,8 @@ from encoders.export.fusion_check import check_fusion, check_trained, fusion_dif
 from encoders.files import atomic_path
 from encoders.fusion import fuse_module
 from encoders.image_encoders.repvit import REPVIT_SIZES, build_classifier
-from encoders.weights.keymaps import check_state
 from encoders.weights.checkpoint import weights_sha256
+from encoders.weights.keymaps import check_state
 from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
 from encoders.weights.keymaps.table import rename
 from encoders.weights.weights_file import read_weights

@@ -14,11 +14,10 @@ from encoders.errors import InputError, did_you_mean
 from encoders.files import sha256_file
 from encoders.fusion import fuse
 from encoders.image_encoders.repvit import RepVitEncoder
-from encoders.weights.keymaps import check_state, key_table
 from encoders.registry import BUILDERS, SHIPPED_DIGESTS, SHIPPED_WEIGHTS, build_sam, list_models, unknown_model
 from encoders.sam import Sam
 from encoders.weights.checks import content_digest, short, tensors_digest
-from encoders.weights.keymaps import identify
+from encoders.weights.keymaps import check_state, identify, key_table
 from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
 from encoders.weights.keymaps.table import rename
 from encoders.weights.safetensors_files import write_safetensors

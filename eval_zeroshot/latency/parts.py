@@ -83,7 +83,7 @@ def everything(spec: Spec, model: Any) -> tuple[Callable[[], None], Detail]:
         model: exported or PyTorch's, as `encoders.Predictor` takes it.
     """
     from encoders.predictor import Predictor
-    from eval_zeroshot.everything import MaskGenerator, MaskSettings
+    from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
 
     generator = MaskGenerator(Predictor(model), settings=MaskSettings(points_per_side=spec.grid))
     photo, found = photo_of(spec), [0]

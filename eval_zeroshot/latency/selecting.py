@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from encoders.errors import InputError, did_you_mean
 from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.results import Result
+from eval_zeroshot.results.result import Result
 
 Item = TypeVar("Item", Result, LatencyRow)
 

@@ -129,7 +129,7 @@ def name_models(models: Iterable[str], untrained: Iterable[str]) -> list[ModelFa
 
 
 def _named(text: str) -> ModelFacts:
-    from eval_zeroshot.adapters import is_adapter  # PyTorch, which a subject's process may do without
+    from eval_zeroshot.predictors.adapters import is_adapter  # PyTorch, which a subject's process may do without
 
     name, equals, source = text.partition("=")
     if not equals or Path(text).exists():

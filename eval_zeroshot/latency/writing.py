@@ -10,7 +10,7 @@ from rich.console import Console
 
 from encoders.messages.shown import shown, spreadsheet_cell
 from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.render import Grid, grid_to_markdown, print_grid
+from eval_zeroshot.report.render import Grid, grid_to_markdown, print_grid
 
 FORMATS = ("terminal", "markdown", "csv", "json")
 FILE_WIDTH = 120  # characters per line of a terminal table that is written to a file

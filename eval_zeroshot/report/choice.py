@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from encoders.errors import InputError, did_you_mean
-from eval_zeroshot.metrics import SIZES
-from eval_zeroshot.render import GAP, Grid, column_width, least_name
+from eval_zeroshot.metrics.masks import SIZES
 from eval_zeroshot.report.columns import CLICKS
+from eval_zeroshot.report.render import GAP, Grid, column_width, least_name
 
 ALL = "all"
 MODEL = "model"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from eval_zeroshot.metrics import SIZES
-from eval_zeroshot.render import MISSING, Cell, Grid
-from eval_zeroshot.results import Estimate, Result
+from eval_zeroshot.metrics.masks import SIZES
+from eval_zeroshot.report.render import MISSING, Cell, Grid
+from eval_zeroshot.results.result import Estimate, Result
 
 TITLES = {
     ("box", "value"): "box mIoU",

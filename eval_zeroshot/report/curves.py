@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 from markupsafe import Markup
 
-from eval_zeroshot.edges.counts import Counts
-from eval_zeroshot.edges.scores import best_f
 from eval_zeroshot.report.columns import CLICKS, Group, clicks_of, number_title
 from eval_zeroshot.report.intervals import intervals, spread, spread_name
 from eval_zeroshot.report.observed import Seen, primary_values
 from eval_zeroshot.report.svg import Chart, nice_range, step_of
-from eval_zeroshot.results import Estimate
+from eval_zeroshot.results.result import Estimate
+from eval_zeroshot.suites.edges.counts import Counts
+from eval_zeroshot.suites.edges.scores import best_f
 
 BINS = 20  # of IoU
 ISO_F = (0.2, 0.4, 0.6, 0.8)  # lines of equal F behind the curves

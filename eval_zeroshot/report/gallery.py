@@ -9,17 +9,17 @@ from PIL import Image
 from encoders.errors import InputError
 from encoders.samples.rle import decode_segmentation
 from encoders.samples.sample import Sample
-from eval_zeroshot.clicks import centre_point
-from eval_zeroshot.edges.scores import best_f
-from eval_zeroshot.hits import CORNERS
-from eval_zeroshot.observations import Observation
+from eval_zeroshot.ap.hits import CORNERS
 from eval_zeroshot.report.cases import Case, worst_and_median
 from eval_zeroshot.report.columns import Group
 from eval_zeroshot.report.curves import counts_of
 from eval_zeroshot.report.observed import Seen, mask_ious_of_hits, primary_values
 from eval_zeroshot.report.photos import PhotosByKey
 from eval_zeroshot.report.pictures import cut_out, data_uri, edges_picture, paint, plain, with_prompt
-from eval_zeroshot.results import Result
+from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.result import Result
+from eval_zeroshot.suites.edges.scores import best_f
+from eval_zeroshot.suites.prompting.clicks import centre_point
 
 COUNT = 4  # cases of each kind
 ObjectName = tuple[str, int]  # photo's key, annotation id

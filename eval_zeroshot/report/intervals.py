@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from eval_zeroshot.report.columns import Group, number_title
 from eval_zeroshot.report.svg import Range, nice_range, step_of, ticks, written
-from eval_zeroshot.results import Estimate
+from eval_zeroshot.results.result import Estimate
 
 Styles = Mapping[str, str]  # model -> CSS class
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from encoders.messages.shown import shown
-from eval_zeroshot.render import Grid
+from eval_zeroshot.report.render import Grid
 
 PREAMBLE = "% needs \\usepackage{booktabs} in the preamble"
 SPECIAL = {

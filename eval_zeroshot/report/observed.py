@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError, InputWarning
-from eval_zeroshot.hits import NO_OBJECT
-from eval_zeroshot.observations import Observation, dataset_sha256, read_identity, read_observations
-from eval_zeroshot.results import Result
+from eval_zeroshot.ap.hits import NO_OBJECT
+from eval_zeroshot.results.observations import Observation, dataset_sha256, read_identity, read_observations
+from eval_zeroshot.results.result import Result
 
 SAME = ("dataset", "suite", "version", "protocol", "model", "image_size")  # what an identity and its result have in common
 TOLERANCE = 1e-9

@@ -12,17 +12,17 @@ from markupsafe import Markup, escape
 from encoders.errors import InputError, did_you_mean
 from encoders.files import atomic_path
 from encoders.messages.shown import shown
-from eval_zeroshot.render import Grid
 from eval_zeroshot.report.columns import Group, group_grid, label, reading_note
 from eval_zeroshot.report.curves import Figure, figures
 from eval_zeroshot.report.gallery import Gallery, gallery
 from eval_zeroshot.report.observed import ObservedFiles
 from eval_zeroshot.report.papers import printed_note, published_grid
 from eval_zeroshot.report.photos import Photos, PhotosByKey
+from eval_zeroshot.report.render import Grid
 from eval_zeroshot.report.summary import summary_grid, told_apart
 from eval_zeroshot.report.svg import safe
-from eval_zeroshot.results import Result
-from eval_zeroshot.table import Comparison
+from eval_zeroshot.report.table import Comparison
+from eval_zeroshot.results.result import Result
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}(?:v\d+)?)")
 LONG, PIECE = 14, re.compile(r"[^_\-/.]{1,14}[_\-/.]?|.")  # letters of a word in a header, and what a longer one is made of

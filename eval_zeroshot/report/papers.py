@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from eval_zeroshot.published import PublishedGroup, PublishedRow
-from eval_zeroshot.render import MISSING, Cell, Grid
+from eval_zeroshot.report.published import PublishedGroup, PublishedRow
+from eval_zeroshot.report.render import MISSING, Cell, Grid
 
 HEADING = "Published numbers, each under its own protocol; not comparable with the tables above"
 

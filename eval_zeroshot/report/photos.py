@@ -6,7 +6,7 @@ from typing import Protocol
 
 from encoders.errors import InputError
 from encoders.samples.sample import Sample
-from eval_zeroshot.observations import Observation
+from eval_zeroshot.results.observations import Observation
 
 
 class Photos(Protocol):

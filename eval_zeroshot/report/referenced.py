@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from encoders.samples.sample import Sample
-from eval_zeroshot.observations import Observation, read_observations
-from eval_zeroshot.reference import OwnPhotos, sample_of
+from eval_zeroshot.predictors.reference import OwnPhotos, sample_of
 from eval_zeroshot.report.observed import MAX_HEADER, newest_first
+from eval_zeroshot.results.observations import Observation, read_observations
 
 ABOUT = ("dataset", "reference", "prompts")  # what the identity of a file of a reference's answers says
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from eval_zeroshot.render import MISSING, Cell, Grid
 from eval_zeroshot.report.columns import Group, label, mean, number_title
-from eval_zeroshot.results import Result
+from eval_zeroshot.report.render import MISSING, Cell, Grid
+from eval_zeroshot.results.result import Result
 
 
 def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:

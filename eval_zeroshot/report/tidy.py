@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from encoders.messages.shown import shown, spreadsheet_cell
-from eval_zeroshot.published import PublishedGroup
 from eval_zeroshot.report.columns import Group
 from eval_zeroshot.report.papers import published_fractions
-from eval_zeroshot.results import Estimate, Result
+from eval_zeroshot.report.published import PublishedGroup
+from eval_zeroshot.results.result import Estimate, Result
 
 MEASURED = "measured"  # the source of a number that is not from a paper
 FIELDS = (

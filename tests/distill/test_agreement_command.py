@@ -10,7 +10,7 @@ from PIL import Image
 
 from distill import own_photos
 from encoders.registry import SHIPPED_WEIGHTS
-from eval_zeroshot import reference_masks
+from eval_zeroshot.predictors import reference_masks
 
 
 @pytest.fixture(autouse=True)

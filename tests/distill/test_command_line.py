@@ -110,10 +110,10 @@ def test_configs_are_listed_with_their_purpose_and_printed(command):
 
 
 def test_every_suite_is_listed_with_what_it_measures_and_needs(command):
-    from eval_zeroshot.agreement_suites import NAMES
-    from eval_zeroshot.choose import INSTANCE_SUITES
-    from eval_zeroshot.seginw import SegInW
-    from eval_zeroshot.suites import SUITES
+    from eval_zeroshot.suites.agreement import NAMES
+    from eval_zeroshot.suites.choose import INSTANCE_SUITES
+    from eval_zeroshot.suites.ready_made import SUITES
+    from eval_zeroshot.suites.seginw import SegInW
 
     assert set(LISTED_SUITES) == {*SUITES, *INSTANCE_SUITES, SegInW.name, *NAMES}
     code, out, _ = command("suites")

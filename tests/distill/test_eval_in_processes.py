@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encoders.errors import InputError
-from eval_zeroshot.observations import ObservationStore
+from eval_zeroshot.results.observations import ObservationStore
 
 SAMPLE = ("eval", "-m", "demo=sam_demo", "--image-size", 64, "--baselines", "-s", "box", "--data", "sample:val", "--limit", 3)
 

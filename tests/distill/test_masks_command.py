@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import encoders
-from eval_zeroshot.everything import MaskGenerator, MaskSettings
+from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
 from shards.sources.tars import parse_annotations
 
 SETTINGS = ("--points", 3, "--min-iou", 0, "--min-stability", 0, "--image-size", 64)

@@ -5,8 +5,7 @@ import torch
 
 import encoders
 from encoders.image_encoders.repvit import REPVIT_SIZES
-from encoders.weights.keymaps import key_table
-from encoders.weights.keymaps import identify
+from encoders.weights.keymaps import identify, key_table
 
 
 def random_state(shapes, *, seed=0):

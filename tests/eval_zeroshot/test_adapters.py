@@ -14,7 +14,7 @@ from encoders.errors import InputError
 from encoders.predictor import Predictor
 from encoders.sam import Sam
 from eval_zeroshot import box_iou, evaluate, point_iou
-from eval_zeroshot.adapters import SamPredictorAdapter, is_adapter, open_adapter
+from eval_zeroshot.predictors.adapters import SamPredictorAdapter, is_adapter, open_adapter
 
 PIXELS = {"pixel_mean": [123.675, 116.28, 103.53], "pixel_std": [58.395, 57.12, 57.375]}
 

@@ -8,11 +8,11 @@ from encoders.errors import InputError
 from encoders.predictor import Prediction
 from encoders.samples.rle import encode_mask
 from eval_zeroshot import FillBox, compare, evaluate
-from eval_zeroshot.agreement_suites import agreement_suites
-from eval_zeroshot.datasets import EvalDataset
-from eval_zeroshot.observations import Observation
-from eval_zeroshot.reference import OwnPhoto, Reference, ReferencedPhotos, sample_of
-from eval_zeroshot.reference_masks import Prompts, answer
+from eval_zeroshot.datasets.opening import EvalDataset
+from eval_zeroshot.predictors.reference import OwnPhoto, Reference, ReferencedPhotos, sample_of
+from eval_zeroshot.predictors.reference_masks import Prompts, answer
+from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.suites.agreement import agreement_suites
 
 SHAPE = (60, 100)  # height, width
 

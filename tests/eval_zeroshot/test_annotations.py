@@ -7,9 +7,9 @@ import pytest
 
 from encoders.errors import InputError
 from encoders.samples.rle import encode_mask
-from eval_zeroshot.annotations import read_annotations
-from eval_zeroshot.ap import BACKENDS, average_precision
-from eval_zeroshot.detections import read_detections
+from eval_zeroshot.ap.annotations import read_annotations
+from eval_zeroshot.ap.backends import BACKENDS, average_precision
+from eval_zeroshot.ap.detections import read_detections
 
 
 def coco(**changes):

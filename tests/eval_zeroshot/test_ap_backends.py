@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from encoders.errors import InputError, MissingExtra
 from encoders.samples.rle import decode_segmentation, encode_mask
-from eval_zeroshot.annotations import Annotations, read_annotations
-from eval_zeroshot.ap import BACKENDS, COCO_NAMES, LVIS_NAMES, average_precision
-from eval_zeroshot.detections import checked_for, iou_type_of, read_detections
+from eval_zeroshot.ap.annotations import Annotations, read_annotations
+from eval_zeroshot.ap.backends import BACKENDS, COCO_NAMES, LVIS_NAMES, average_precision
+from eval_zeroshot.ap.detections import checked_for, iou_type_of, read_detections
 
 HEIGHT, WIDTH = 120, 170  # room for an object of more than 96 x 96 pixels
 

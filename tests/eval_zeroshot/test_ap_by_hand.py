@@ -5,9 +5,9 @@ import pytest
 
 from encoders.errors import InputError
 from encoders.samples.rle import encode_mask
-from eval_zeroshot.annotations import Annotations
-from eval_zeroshot.ap import BACKENDS, average_precision
-from eval_zeroshot.detections import Detections, checked_for, unknown_categories
+from eval_zeroshot.ap.annotations import Annotations
+from eval_zeroshot.ap.backends import BACKENDS, average_precision
+from eval_zeroshot.ap.detections import Detections, checked_for, unknown_categories
 
 WIDTH, HEIGHT = 200, 100
 BIG, SMALL = (120, 20, 40, 30), (10, 70, 20, 20)  # xywh: 1200 px, medium; 400 px, small

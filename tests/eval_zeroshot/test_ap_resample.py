@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eval_zeroshot import average_precision
-from eval_zeroshot.annotations import Annotations, read_annotations
-from eval_zeroshot.ap_resample import resampled_ap
-from eval_zeroshot.detections import read_detections
+from eval_zeroshot.ap.annotations import Annotations, read_annotations
+from eval_zeroshot.ap.detections import read_detections
+from eval_zeroshot.ap.resample import resampled_ap
 
 
 def box(image: int, x: int, *, category: int = 1, **facts) -> dict:
@@ -65,7 +65,7 @@ def test_a_photo_drawn_twice_counts_as_two(truth, results):
 def test_draws_in_groups_are_the_same(truth, results, monkeypatch):
     weights = np.random.default_rng(0).integers(0, 3, (20, 3))
     whole = draw(truth, results, *weights)["value"]
-    monkeypatch.setattr("eval_zeroshot.ap_resample.NUMBERS_AT_A_TIME", 1)
+    monkeypatch.setattr("eval_zeroshot.ap.resample.NUMBERS_AT_A_TIME", 1)
     np.testing.assert_array_equal(draw(truth, results, *weights)["value"], whole)
 
 

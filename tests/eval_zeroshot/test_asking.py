@@ -7,7 +7,7 @@ import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
 from eval_zeroshot import BoxIou, FillBox
-from eval_zeroshot.protocol import ask, ask_single_and_three
+from eval_zeroshot.predictors.protocol import ask, ask_single_and_three
 
 SHAPE = (20, 30)
 BOXES = np.array([[3.0, 2.0, 20.0, 11.0], [14.0, 5.0, 29.0, 19.0]])

@@ -6,7 +6,7 @@ import encoders
 from encoders.errors import InputError
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot import Disc, FillBox, PointIou, box_iou, open_dataset, untrained
-from eval_zeroshot.baselines import fill_box
+from eval_zeroshot.predictors.baselines import fill_box
 
 PHOTO = np.zeros((20, 40, 3), np.uint8)
 

@@ -5,7 +5,7 @@ from segment_anything.utils.amg import calculate_stability_score
 
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, box_iou, point_iou
-from eval_zeroshot.calibration import expected_calibration_error, own_words, stability_scores
+from eval_zeroshot.metrics.calibration import expected_calibration_error, own_words, stability_scores
 
 
 def test_the_calibration_error_by_hand():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encoders.errors import InputError, InputWarning
-from eval_zeroshot.adapters import SamPredictorAdapter, is_adapter, is_callable, open_adapter
+from eval_zeroshot.predictors.adapters import SamPredictorAdapter, is_adapter, is_callable, open_adapter
 
 GOOD = """
 import numpy as np

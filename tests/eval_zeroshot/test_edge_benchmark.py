@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.io
+from eval_zeroshot.datasets.opening.bsds import read_annotators, truth_files
 from PIL import Image
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
@@ -12,10 +13,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from encoders.errors import InputError
-from eval_zeroshot.datasets.bsds import read_annotators, truth_files
-from eval_zeroshot.edges.benchmark import score_predictions
-from eval_zeroshot.edges.prediction import read_prediction
-from eval_zeroshot.edges.thinning import thin
+from eval_zeroshot.suites.edges.benchmark import score_predictions
+from eval_zeroshot.suites.edges.prediction import read_prediction
+from eval_zeroshot.suites.edges.thinning import thin
 
 
 @pytest.mark.parametrize(("kind", "official"), [("ucm2", "test_1"), ("png", "test_2"), ("segs", "test_3"), ("segs", "test_4")])

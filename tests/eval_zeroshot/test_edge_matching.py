@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from eval_zeroshot.edges import matching
-from eval_zeroshot.edges.matching import BoundaryMatcher
+from eval_zeroshot.suites.edges import matching
+from eval_zeroshot.suites.edges.matching import BoundaryMatcher
 
 
 def least_cost(first, second, radius):

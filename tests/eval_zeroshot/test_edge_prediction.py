@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import scipy.io
+from eval_zeroshot.datasets.opening.bsds import read_annotators, truth_files
 from PIL import Image
 
 from encoders.errors import InputError
-from eval_zeroshot.datasets.bsds import read_annotators, truth_files
-from eval_zeroshot.edges.prediction import EdgeStrength, read_prediction, region_boundary
-from eval_zeroshot.edges.thinning import thin
+from eval_zeroshot.suites.edges.prediction import EdgeStrength, read_prediction, region_boundary
+from eval_zeroshot.suites.edges.thinning import thin
 
 
 def test_a_png_is_boundary_from_its_level_on(tmp_path):

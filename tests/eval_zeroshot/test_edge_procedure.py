@@ -5,9 +5,9 @@ import pytest
 
 from encoders.predictor import Prediction
 from encoders.samples.sample import Sample
-from eval_zeroshot.edges.mask_edges import mask_edges
-from eval_zeroshot.edges.suite import Edges
-from eval_zeroshot.edges.suppression import edge_nms
+from eval_zeroshot.suites.edges.mask_edges import mask_edges
+from eval_zeroshot.suites.edges.suite import Edges
+from eval_zeroshot.suites.edges.suppression import edge_nms
 
 SHAPE, SIDE = (40, 64), 16  # (height, width) of the photo; of the logits of its 64 x 64 frame
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.edges.counts import Counts
-from eval_zeroshot.edges.scores import best_f, edge_scores
+from eval_zeroshot.suites.edges.counts import Counts
+from eval_zeroshot.suites.edges.scores import best_f, edge_scores
 
 
 def counts(matched_truth, truth, matched_edge, edge):

@@ -15,11 +15,11 @@ from encoders.geometry import resized_shape
 from encoders.predictor import Prediction
 from encoders.sam import upscale_logits
 from eval_zeroshot import evaluate, get_suite, open_dataset
-from eval_zeroshot.edges.counts import Counts
-from eval_zeroshot.edges.prediction import region_boundary
-from eval_zeroshot.edges.suite import Edges, jackknife_error
-from eval_zeroshot.edges.thinning import thin
-from eval_zeroshot.observations import Observation
+from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.suites.edges.counts import Counts
+from eval_zeroshot.suites.edges.prediction import region_boundary
+from eval_zeroshot.suites.edges.suite import Edges, jackknife_error
+from eval_zeroshot.suites.edges.thinning import thin
 from eval_zeroshot.summaries import summarise_all
 
 IMAGE_SIZE, SHAPE = 256, (240, 360)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval_zeroshot.edges.thinning import thin
+from eval_zeroshot.suites.edges.thinning import thin
 
 
 def map_of(*rows):

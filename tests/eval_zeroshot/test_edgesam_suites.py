@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, get_suite
-from eval_zeroshot.edgesam_frame import (
+from eval_zeroshot.suites.edgesam_frame import (
     answer_cells,
     centre_in_frame,
     in_frame,

@@ -3,8 +3,8 @@ import pytest
 
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, get_suite
-from eval_zeroshot.clicks import next_click
-from eval_zeroshot.metrics import sizes_with_both_ends
+from eval_zeroshot.metrics.masks import sizes_with_both_ends
+from eval_zeroshot.suites.prompting.clicks import next_click
 
 BOX, POINT = get_suite("box_efficientvit_sam"), get_suite("point_efficientvit_sam")
 

@@ -11,14 +11,14 @@ from encoders.errors import InputError
 from encoders.predictor import Prediction
 from encoders.samples.rle import encode_mask
 from eval_zeroshot import evaluate
-from eval_zeroshot.baselines import FillBox
-from eval_zeroshot.everything import MaskGenerator, MaskSettings
-from eval_zeroshot.everything.candidates import Candidate, stability_scores
-from eval_zeroshot.everything.generator import explore
-from eval_zeroshot.everything.order import PointOrder, coarse_to_fine
-from eval_zeroshot.everything.regions import without_small_regions
-from eval_zeroshot.everything.suite import Everything, best
-from eval_zeroshot.suites import SUITES
+from eval_zeroshot.predictors.baselines import FillBox
+from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
+from eval_zeroshot.suites.everything.candidates import Candidate, stability_scores
+from eval_zeroshot.suites.everything.generator import explore
+from eval_zeroshot.suites.everything.order import PointOrder, coarse_to_fine
+from eval_zeroshot.suites.everything.regions import without_small_regions
+from eval_zeroshot.suites.everything.suite import Everything, best
+from eval_zeroshot.suites.ready_made import SUITES
 
 NO_FILTER = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import encoders
 from encoders.samples.image import read_image
-from eval_zeroshot.everything import MaskGenerator, MaskSettings
+from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
 
 IMAGE_SIZE = 128
 

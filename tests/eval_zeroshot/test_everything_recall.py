@@ -12,9 +12,9 @@ from pycocotools.cocoeval import COCOeval
 from encoders.samples.coco import CocoDataset, file_name
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
-from eval_zeroshot.everything.candidates import Candidate
-from eval_zeroshot.everything.recall import frequency_groups, matched_shares, size_groups
-from eval_zeroshot.everything.suite import _Truth, best
+from eval_zeroshot.suites.everything.candidates import Candidate
+from eval_zeroshot.suites.everything.recall import frequency_groups, matched_shares, size_groups
+from eval_zeroshot.suites.everything.suite import _Truth, best
 
 
 def test_shares_by_hand():

@@ -5,7 +5,7 @@ import pytest
 
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
-from eval_zeroshot.hits import hit_values, matched_objects
+from eval_zeroshot.ap.hits import hit_values, matched_objects
 from tests.layouts import rectangle
 
 LEFT, RIGHT = (3, 2, 13, 12), (15, 4, 25, 9)  # xyxy

@@ -8,11 +8,11 @@ from encoders.errors import InputError
 from encoders.predictor import Prediction
 from encoders.samples.rle import encode_mask, rle_iou
 from eval_zeroshot import average_precision, choose_suites, evaluate, open_dataset
-from eval_zeroshot.annotations import Annotations, read_annotations
-from eval_zeroshot.baselines import FillBox, fill_box
-from eval_zeroshot.detections import Detections, read_detections
-from eval_zeroshot.instance import InstanceAp
-from eval_zeroshot.instance_protocols import PROTOCOLS
+from eval_zeroshot.ap.annotations import Annotations, read_annotations
+from eval_zeroshot.ap.detections import Detections, read_detections
+from eval_zeroshot.predictors.baselines import FillBox, fill_box
+from eval_zeroshot.suites.instance import InstanceAp
+from eval_zeroshot.suites.instance_protocols import PROTOCOLS
 
 HEIGHT, WIDTH = 20, 30
 FIRST, SECOND = (3, 2, 10, 12), (15, 4, 24, 12)  # xyxy
@@ -181,7 +181,7 @@ def test_unknown_categories_and_boxes_over_the_limit_are_left_out_and_counted(ph
 def test_boxes_of_a_photo_are_asked_in_groups_that_fit_in_memory(photos, truth, monkeypatch):
     boxes = [record(FIRST, 0.9), record(SECOND, 0.8), record(FIRST, 0.7)]
     whole = suite_of("sam", truth, *boxes).run(Shrinking(), photos)
-    monkeypatch.setattr("eval_zeroshot.protocol.MASK_PIXELS_PER_CALL", 2 * 3 * HEIGHT * WIDTH)
+    monkeypatch.setattr("eval_zeroshot.predictors.protocol.MASK_PIXELS_PER_CALL", 2 * 3 * HEIGHT * WIDTH)
     model = Shrinking()
     assert suite_of("sam", truth, *boxes).run(model, photos) == whole
     assert [len(call["boxes"]) for call in model.asked] == [2, 2, 1, 1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from encoders.samples.overlap import mask_iou
-from eval_zeroshot.metrics import mean_and_error, size_class
+from eval_zeroshot.metrics.masks import mean_and_error, size_class
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from encoders.errors import InputError
 from encoders.samples.rle import encode_mask
-from eval_zeroshot.observations import Observation, ObservationStore, opened_alone, read_observations
+from eval_zeroshot.results.observations import Observation, ObservationStore, opened_alone, read_observations
 
 WHO = {"suite": "s", "dataset": "d"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from encoders.errors import InputWarning
 from eval_zeroshot import FillBox, box_iou, evaluate
-from eval_zeroshot.detections import read_detections
+from eval_zeroshot.ap.detections import read_detections
 
 
 def boxed(sample, boxes):

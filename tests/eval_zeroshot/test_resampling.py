@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from encoders.predictor import Prediction
-from eval_zeroshot import FillBox, choose_suites, evaluate, get_suite, open_dataset, tracking
-from eval_zeroshot.instance import InstanceAp
-from eval_zeroshot.suite import Resamples
-from eval_zeroshot.suites import SUITES
+from eval_zeroshot import FillBox, choose_suites, evaluate, get_suite, open_dataset
+from eval_zeroshot.suites.base import Resamples
+from eval_zeroshot.suites.instance import InstanceAp
+from eval_zeroshot.suites.prompting import tracking
+from eval_zeroshot.suites.ready_made import SUITES
 from tests.layouts import make_davis, make_duts, make_mvtec, make_seginw, rectangle
 
 HOOK = rectangle((10, 3, 16, 5)) | rectangle((10, 3, 12, 9))  # 20 pixels of a box of 36

@@ -5,7 +5,7 @@ import pytest
 
 from encoders.errors import InputError, InputWarning
 from eval_zeroshot import Estimate, Result, append_results, read_results, write_results
-from eval_zeroshot.results import others
+from eval_zeroshot.results.result import others
 
 
 def result(model: str = "m", suite: str = "box", role: str = "student", **facts) -> Result:

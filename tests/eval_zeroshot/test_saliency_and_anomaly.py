@@ -7,9 +7,9 @@ from encoders.errors import InputError
 from encoders.predictor import Prediction
 from encoders.samples.sample import Sample
 from eval_zeroshot import FillBox, evaluate, get_suite, open_dataset
-from eval_zeroshot.baselines import fill_box
-from eval_zeroshot.pixel_f1 import max_f1
-from eval_zeroshot.saliency import mean_absolute_error
+from eval_zeroshot.metrics.pixel_f1 import max_f1
+from eval_zeroshot.predictors.baselines import fill_box
+from eval_zeroshot.suites.saliency import mean_absolute_error
 from tests.layouts import make_duts, make_mvtec, rectangle
 
 PIXELS = 20 * 30
@@ -189,7 +189,7 @@ def test_defects_asked_in_groups_keep_their_masks_and_scores(tmp_path, monkeypat
     model.set_image(sample.image)
     whole = ANOMALY.observe(model, sample)
     assert whole.values["predicted_iou"] == pytest.approx([0.98, 0.88, 0.76])
-    monkeypatch.setattr("eval_zeroshot.protocol.MASK_PIXELS_PER_CALL", 2 * 3 * PIXELS)
+    monkeypatch.setattr("eval_zeroshot.predictors.protocol.MASK_PIXELS_PER_CALL", 2 * 3 * PIXELS)
     assert ANOMALY.observe(model, sample) == whole
 
 

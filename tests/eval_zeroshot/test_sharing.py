@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eval_zeroshot import FillBox, box_iou, evaluate, get_suite, observe_share, open_dataset, point_iou
-from eval_zeroshot.datasets import EvalDataset
+from eval_zeroshot.datasets.opening import EvalDataset
 from tests.layouts import make_davis
 
 

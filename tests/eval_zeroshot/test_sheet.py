@@ -4,7 +4,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from encoders.errors import InputError
 from eval_zeroshot import FillBox, contact_sheet
-from eval_zeroshot.sheet import COLORS, paint_masks, shortened, wrapped
+from eval_zeroshot.report.contact_sheet import COLORS, paint_masks, shortened, wrapped
 
 
 def test_the_sheet_has_a_row_for_each_photo_and_a_column_for_each_model(make_sample, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from encoders.errors import InputError
 from encoders.predictor import Prediction
 from eval_zeroshot import Estimate, FillBox, Result, box_iou, evaluate
-from eval_zeroshot.statistics import interval, photo_weights, resampled_means, with_intervals
+from eval_zeroshot.results.statistics import interval, photo_weights, resampled_means, with_intervals
 
 
 def weights_of(photos: int, **options) -> np.ndarray:
@@ -20,7 +20,7 @@ def test_a_draw_has_as_many_photos_as_there_are_and_each_as_often_as_another():
 
 def test_draws_depend_on_the_seed_and_not_on_the_size_of_blocks(monkeypatch):
     whole = weights_of(5, resamples=50, seed=3)
-    monkeypatch.setattr("eval_zeroshot.statistics.BLOCK_NUMBERS", 5 * 50)
+    monkeypatch.setattr("eval_zeroshot.results.statistics.BLOCK_NUMBERS", 5 * 50)
     np.testing.assert_array_equal(weights_of(5, resamples=50, seed=3), whole)
     assert (weights_of(5, resamples=50, seed=4) != whole).any()
 

@@ -7,8 +7,9 @@ from encoders.errors import InputError
 from encoders.predictor import Prediction, Predictor
 from encoders.sam import Sam
 from encoders.samples.sample import Sample
-from eval_zeroshot import BoxIou, FillBox, PointIou, box_iou, get_suite, point_iou, protocol
-from eval_zeroshot.observations import Observation
+from eval_zeroshot import BoxIou, FillBox, PointIou, box_iou, get_suite, point_iou
+from eval_zeroshot.predictors import protocol
+from eval_zeroshot.results.observations import Observation
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:

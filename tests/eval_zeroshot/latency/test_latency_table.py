@@ -8,7 +8,7 @@ from eval_zeroshot.latency import latency_grids
 from eval_zeroshot.latency.published import published_latencies
 from eval_zeroshot.latency.rows import Placement
 from eval_zeroshot.latency.writing import write_table
-from eval_zeroshot.render import grid_to_markdown
+from eval_zeroshot.report.render import grid_to_markdown
 
 
 def cells(grid):

@@ -1,7 +1,7 @@
 import os
 
-from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.observed import ObservedFiles, primary_values
+from eval_zeroshot.results.observations import dataset_sha256
 
 
 def test_a_result_finds_its_own_observations(hand, tmp_path):

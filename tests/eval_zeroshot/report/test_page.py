@@ -8,10 +8,10 @@ from PIL import Image
 
 from encoders.samples.rle import encode_mask
 from eval_zeroshot import Estimate, compare
-from eval_zeroshot.observations import dataset_sha256
 from eval_zeroshot.report.page import breakable, linked, page, write_page
 from eval_zeroshot.report.pictures import MISSED, RIGHT, SURPLUS, cut_out, paint
 from eval_zeroshot.report.svg import step_of, ticks
+from eval_zeroshot.results.observations import dataset_sha256
 
 
 def objects(hand):

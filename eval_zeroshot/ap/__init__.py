@@ -1,0 +1,1 @@
+"""Average precision, by the original packages and in numpy."""

@@ -1,0 +1,1 @@
+"""Pure functions from masks and numbers to numbers."""

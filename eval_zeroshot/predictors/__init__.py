@@ -1,0 +1,1 @@
+"""What answers prompts: models of ours and of others, baselines, references."""

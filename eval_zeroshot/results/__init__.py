@@ -1,0 +1,1 @@
+"""What was seen and measured, in files: observations, results, intervals."""

@@ -1,0 +1,1 @@
+"""Suites: named, versioned protocols that ask a predictor about samples."""

@@ -1,0 +1,115 @@
+"""Agreement with a reference model, usually the teacher, on photos without annotations: no ground truth is needed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from encoders.errors import InputError
+from encoders.samples.overlap import mask_iou
+from encoders.samples.sample import Sample
+from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.predictors.reference import BOX, POINT, ReferencedPhotos
+from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.result import Result
+from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects, most_confident_iou
+
+BOTH = "agreement"  # stands for the two suites
+NAMES = {"agreement_box": BOX, "agreement_point": POINT}
+ASKED = {
+    BOX: "box prompts, single mask output of both",
+    POINT: "one foreground point a prompt, the most confident of three masks of both",
+}
+
+
+class Agreement(InstanceIou):
+    """IoU of a model's mask with the reference's for the same prompt; see `protocol`.
+
+    Args:
+        name: of `NAMES`, which says whether points or boxes are asked.
+        photos: samples with the reference's masks; its name and identity go into protocol and results.
+    """
+
+    version = "1"
+    primary = "iou"
+    reasons = ("empty",)
+
+    def __init__(self, name: str, *, photos: ReferencedPhotos) -> None:
+        self.name = name
+        self.kind = NAMES[name]
+        self._reference = photos.reference.name
+        further = "; oracle: the best of the model's three masks" if self.kind == POINT else ""
+        self.protocol = (
+            f"agreement with a model, without ground truth. Reference: {photos.reference.in_words()}. {ASKED[self.kind]}; "
+            f"{photos.prompts_in_words}; IoU with the reference's mask for the same prompt, mean over prompts, those skipped "
+            "whose reference mask is empty; photos whose long side exceeds 1024 px are brought to that; sizes by the area of "
+            "the reference's mask. extra: the model's predicted IoU, its calibration error against the reference's mask "
+            f"(ece, {ECE_BINS} bins) and stability{further}"
+        )
+
+    def counted_ids(self, sample: Sample) -> list[int]:
+        return super().counted_ids(self._asked(sample))
+
+    def observe(self, predictor: PredictorLike, sample: Sample) -> Observation:
+        return super().observe(predictor, self._asked(sample))
+
+    def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
+        if self.kind == BOX:
+            masks, scores, logits = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=False)
+        else:
+            points, labels = objects.boxes[:, None, :2], np.ones((len(objects.boxes), 1), np.int64)
+            masks, scores, logits = ask(predictor, shape=objects.shape, points=points, labels=labels, multimask=True)
+        ious = mask_iou(masks, objects.truths[:, None])
+        each, best = np.arange(len(ious)), scores.argmax(axis=1)
+        values = {"iou": most_confident_iou(ious, scores)}
+        if self.kind == POINT:
+            values["oracle"] = ious.max(axis=1)
+        values |= own_words(scores[each, best], logits[each, best], shape=objects.shape)
+        return Answers(values=values, masks=masks[each, best])
+
+    def summarise(
+        self,
+        observations: Sequence[Observation],
+        *,
+        model: str,
+        dataset: str,
+        reference: tuple[str, Sequence[Observation]] | None = None,
+    ) -> Result:
+        found = super().summarise(observations, model=model, dataset=dataset, reference=reference)
+        return found.model_copy(update={"reference": self._reference})
+
+    def _asked(self, sample: Sample) -> Sample:
+        """The objects of this suite's kind alone, the prompt in place of the box; a point is a box without an extent."""
+        chosen = np.flatnonzero(sample.category_ids == self.kind)
+        prompts = [sample.meta["prompts"][index] for index in chosen]
+        return replace(
+            sample,
+            boxes=[prompt["box"] if self.kind == BOX else prompt["point"] * 2 for prompt in prompts],
+            masks=[sample.masks[int(index)] for index in chosen],
+            areas=sample.areas[chosen],
+            category_ids=sample.category_ids[chosen],
+            annotation_ids=sample.annotation_ids[chosen],
+            crowd=sample.crowd[chosen],
+        )
+
+
+def is_agreement(name: str) -> bool:
+    """Whether a suite's name is one of these."""
+    return name == BOTH or name in NAMES
+
+
+def agreement_suites(names: Iterable[str], *, photos: ReferencedPhotos) -> list[Agreement]:
+    """Suites by name, each once; "agreement" stands for boxes and points.
+
+    Raises:
+        InputError: another suite is among them, which needs annotations.
+    """
+    wanted: dict[str, None] = {}
+    for name in names:
+        if not is_agreement(name):
+            raise InputError(
+                f"{name} needs annotations, which agreement does without; evaluate them by two calls, with the same --out"
+            )
+        wanted.update(dict.fromkeys(NAMES if name == BOTH else [name]))
+    return [Agreement(name, photos=photos) for name in wanted]

@@ -1,0 +1,77 @@
+"""The point suite: clicks of a simulated user, by the rule of SAM's paper (arXiv:2304.02643, section 7.1 and D.1)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from encoders.samples.overlap import mask_iou
+from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
+from eval_zeroshot.suites.prompting.clicks import Click, centre_point, click_prompts, next_click
+
+
+class PointIou(InstanceIou):
+    """Clicks of a simulated user; see `protocol`.
+
+    Args:
+        clicks: numbers of clicks to report besides the first.
+    """
+
+    name = "point"
+    version = "2"
+    primary = "click_1"
+
+    def __init__(self, *, clicks: Sequence[int] = (2, 3, 5, 9)) -> None:
+        self.clicks = tuple(clicks)
+        extra = ", ".join([*(f"click_{count}" for count in self.clicks), "oracle of the three masks"])
+        self.protocol = (
+            "first click at the object's pixel farthest from its boundary, the most confident of three masks; each further "
+            "click at the pixel of the error regions farthest from its region's boundary, given with all earlier clicks "
+            "and the logits of the mask before, single mask output; a perfect mask gets no further click and is kept; IoU "
+            f"at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; predicted IoU, its calibration "
+            f"error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
+        )
+
+    def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
+        history = [[centre_point(truth)] for truth in objects.truths]
+        points, labels = click_prompts(history)
+        three, scores, logits = ask(predictor, shape=objects.shape, points=points, labels=labels, multimask=True)
+        best = scores.argmax(axis=1)
+        every = np.arange(len(best))
+        first = three[every, best]
+        ious = mask_iou(three, objects.truths[:, None])
+        values = {"click_1": ious[every, best], "oracle": ious.max(axis=1)}
+        values |= own_words(scores[every, best], logits[every, best], shape=objects.shape)
+        masks, logits = first.copy(), logits[every, best][:, None].copy()
+        for count in range(2, max(self.clicks, default=1) + 1):
+            self._refine(predictor, objects, history=history, masks=masks, logits=logits)
+            if count in self.clicks:
+                values[f"click_{count}"] = mask_iou(masks, objects.truths)
+        return Answers(values=values, masks=first)
+
+    def _refine(
+        self,
+        predictor: PredictorLike,
+        objects: Objects,
+        *,
+        history: list[list[Click]],
+        masks: np.ndarray,
+        logits: np.ndarray,
+    ) -> None:
+        """One more click for each object that is not perfect yet; `history`, `masks` and `logits` are updated."""
+        wrong = []
+        for index, (truth, mask) in enumerate(zip(objects.truths, masks, strict=True)):
+            click = next_click(truth, mask)
+            if click is not None:
+                history[index].append(click)
+                wrong.append(index)
+        if not wrong:
+            return
+        # An object that is perfect once stays so, hence those still wrong have the same number of clicks.
+        points, labels = click_prompts([history[index] for index in wrong])
+        found, _, feedback = ask(
+            predictor, shape=objects.shape, points=points, labels=labels, masks=logits[wrong], multimask=False
+        )
+        masks[wrong], logits[wrong] = found[:, 0], feedback
+

@@ -1,0 +1,1 @@
+"""Where simulated users click, and which points and boxes are asked."""
