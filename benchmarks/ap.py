@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import alternate
-from distill.sample_data import resolve_data
+from distill.jobs.sample_data import resolve_data
 from encoders.samples.rle import decode_segmentation, encode_mask
 from eval_zeroshot.ap.annotations import Annotations, read_annotations
 from eval_zeroshot.ap.backends import BACKENDS, average_precision

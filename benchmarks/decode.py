@@ -27,7 +27,7 @@ import encoders
 from benchmarks.output import print_facts
 from benchmarks.random_weights import randomize
 from benchmarks.timing import CpuTimed, alternate
-from distill.sample_data import SAMPLE
+from distill.jobs.sample_data import SAMPLE
 from encoders.geometry import resized_shape
 
 PHOTO = SAMPLE / "val" / "images" / "000000311303.jpg"

@@ -20,7 +20,7 @@ from eval_zeroshot.datasets.opening.bsds import BsdsDataset
 from PIL import Image
 from scipy import ndimage
 
-from distill.commands_edges import usable_cores
+from distill.cli.edges import usable_cores
 from eval_zeroshot.suites.edges import score_predictions
 from eval_zeroshot.suites.edges.prediction import THRESHOLDS
 from eval_zeroshot.suites.edges.suppression import edge_nms

@@ -30,7 +30,7 @@ from torch import Tensor
 import encoders
 from benchmarks.output import print_facts
 from benchmarks.timing import CpuTimed, alternate
-from distill.sample_data import SAMPLE, resolve_data
+from distill.jobs.sample_data import SAMPLE, resolve_data
 from encoders.export.untrained import untrained_subject
 from encoders.geometry import embedding_shape, resize_image
 from encoders.image_encoders.unpadded import MARGIN, UnpaddedEncoder, rectangle

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from distill.sample_data import SAMPLE
+from distill.jobs.sample_data import SAMPLE
 
 WIDTH, HEIGHT = 2250, 1500  # pixels, of an SA-1B photo
 SA1B_QUALITY = 90

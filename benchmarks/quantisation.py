@@ -206,7 +206,7 @@ def main() -> None:
 
 def sample_photos(split: str, *, limit: int) -> list[Sample]:
     """The first photos of the shipped sample's split."""
-    from distill.sample_data import resolve_data
+    from distill.jobs.sample_data import resolve_data
 
     data = open_dataset(resolve_data(f"sample:{split}"))
     return [data[index] for index in range(min(limit, len(data)))]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import encoders
-from distill.config import DistillConfig, TeacherConfig
-from distill.config_models import in_words_of_config, load_teacher
+from distill.config.models import in_words_of_config, load_teacher
+from distill.config.runs import DistillConfig, TeacherConfig
 from distill.losses import embedding_losses
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader

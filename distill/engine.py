@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from distill.config import DistillConfig
-from distill.deepspeed_config import read_deepspeed_config
-from distill.place import cuda_wanted, meeting_variables, this_place
+from distill.config.deepspeed import read_deepspeed_config
+from distill.config.runs import DistillConfig
+from distill.launching.place import cuda_wanted, meeting_variables, this_place
 from distill.sync_batchnorm import synchronize_batchnorm
 from distill.task import Task
 from encoders.errors import InputError

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from distill.checkpoint import load_checkpoint, save_checkpoint
-from distill.config import DistillConfig
+from distill.config.runs import DistillConfig
 from distill.ema import Ema
 from distill.engine import World, accumulation, initialize, join_world, micro_batch
+from distill.launching.stopping import EndingSignals, signals_wait
 from distill.monitor import Monitor
 from distill.ranks import gather_over_ranks, on_every_rank, on_first_rank
 from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
 from distill.schedule import lr_factor
 from distill.step import train_step
-from distill.stopping import EndingSignals, signals_wait
 from distill.task import Task
 from encoders.errors import InputError
 from encoders.messages.words import counted
@@ -166,7 +166,7 @@ def say(text: str, *, world: World) -> None:
 def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
     """The task of the config's stage, for this rank, `batch_size` samples at a time."""
     if config.stage == "mask":
-        from distill.mask_task import MaskTask
+        from distill.mask_stage.task import MaskTask
 
         return MaskTask(config, batch_size=batch_size, rank=world.rank, world_size=world.size)
     from distill.embedding_task import EmbeddingTask

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill.config import EmbeddingLossConfig
+from distill.config.runs import EmbeddingLossConfig
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

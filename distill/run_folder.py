@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.checkpoint import list_checkpoints
-from distill.config import DistillConfig, write_config
+from distill.config.runs import DistillConfig, write_config
 from distill.event_file import Whole
 from distill.monitor import METRICS
 from distill.versions import reported_versions

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.cli import main
+from distill.cli.app import main
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "adding_a_model.md"
 

@@ -19,7 +19,7 @@ from shards_photos import pair, write_tar
 
 from distill.checkpoint import save_checkpoint
 from distill.checkpoint_files import read_state
-from distill.config import DistillConfig, PrecomputeConfig, find_config, read_config
+from distill.config.runs import DistillConfig, PrecomputeConfig, find_config, read_config
 from encoders.samples.image import read_image
 from encoders.weights.weights_file import read_weights
 from eval_zeroshot import Estimate, Result, read_results, write_results

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from distill.cli import Commands
+from distill.cli.app import Commands
 
 ROOT = Path(__file__).resolve().parent.parent
 DOC = ROOT / "docs" / "own_photos.md"

@@ -71,11 +71,11 @@ def test_only_our_packages_are_installed(installed):
 
 def test_config_sample_and_teacher_are_found_outside_the_checkout(installed, tmp_path):
     code = """
-import distill.config, distill.sample_data, encoders
+import distill.config.runs, distill.jobs.sample_data, encoders
 from eval_zeroshot import open_dataset
-print(distill.config.__file__)
-print(sorted(path.name for path in distill.config_folder.CONFIGS.glob("quickstart_*.yaml")))
-print(len(open_dataset(distill.sample_data.resolve_data("sample:val"))))
+print(distill.config.runs.__file__)
+print(sorted(path.name for path in distill.config.folder.CONFIGS.glob("quickstart_*.yaml")))
+print(len(open_dataset(distill.jobs.sample_data.resolve_data("sample:val"))))
 print(type(encoders.load("sam_demo")).__name__)
 """
     lines = run_installed(installed, sys.executable, "-c", code, cwd=tmp_path).splitlines()
@@ -98,7 +98,7 @@ def test_what_answers_at_once_answers_outside_the_checkout(installed, tmp_path, 
 
 
 def test_torch_and_deepspeed_are_imported_only_where_they_are_needed():
-    code = "import sys, encoders, shards, eval_zeroshot, distill.cli; print({'torch', 'deepspeed'} & set(sys.modules))"
+    code = "import sys, encoders, shards, eval_zeroshot, distill.cli.app; print({'torch', 'deepspeed'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

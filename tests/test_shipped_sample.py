@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.sample_data import SAMPLE, resolve_data
+from distill.jobs.sample_data import SAMPLE, resolve_data
 from encoders.errors import InputError
 from encoders.samples.coco import CocoDataset
 

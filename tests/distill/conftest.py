@@ -15,8 +15,8 @@ from PIL import Image
 
 import encoders
 import shards
-from distill.cli import main
-from distill.config import DistillConfig, read_config
+from distill.cli.app import main
+from distill.config.runs import DistillConfig, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {

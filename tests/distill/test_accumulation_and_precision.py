@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import encoders
-from distill.config import DistillConfig
+from distill.config.runs import DistillConfig
 from distill.engine import accumulation, initialize, join_world, micro_batch
 from distill.step import train_step
 from encoders.errors import NonFiniteLoss

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill import own_photos
+from distill.jobs import own_photos
 from encoders.registry import SHIPPED_WEIGHTS
 from eval_zeroshot.predictors import reference_masks
 

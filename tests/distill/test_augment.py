@@ -1,6 +1,6 @@
 import numpy as np
 
-from distill.augment import View, jitter_colour, paste, random_view
+from distill.mask_stage.augmentation import View, jitter_colour, paste, random_view
 from encoders.samples.sample import Sample
 
 

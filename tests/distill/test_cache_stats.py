@@ -10,9 +10,9 @@ import yaml
 
 import encoders
 import shards
-from distill.cli import main
-from distill.commands_cache import stats_facts
-from distill.config import PrecomputeConfig, write_config
+from distill.cli.app import main
+from distill.cli.cache import stats_facts
+from distill.config.runs import PrecomputeConfig, write_config
 from encoders.errors import InputError
 from shards.codec.base import Gate
 from shards.codec.records import CODECS

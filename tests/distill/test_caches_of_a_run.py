@@ -11,7 +11,7 @@ import torch
 
 import encoders
 from distill import embedding_task
-from distill.config import DistillConfig, read_config
+from distill.config.runs import DistillConfig, read_config
 from distill.embedding_task import EmbeddingTask
 from encoders.errors import InputError
 from shards import Manifest, ShardReader

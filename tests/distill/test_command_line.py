@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distill import ending
-from distill.commands_suites import SUITES as LISTED_SUITES
+from distill.cli import ending
+from distill.cli.suites import SUITES as LISTED_SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ("--help", "--version", "models", "models --json", "suites", "configs", "configs sam_demo_256", "doctor")
@@ -28,7 +28,7 @@ def test_commands_that_only_tell_something_import_no_torch():
     """All in one process, so a command that imported it would be the first to say so."""
     code = """
 import contextlib, io, json, sys
-from distill.cli import main
+from distill.cli.app import main
 guilty = {}
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["repvit-sam", *arguments.split()]
@@ -76,7 +76,7 @@ def test_output_to_a_full_disk_is_said():
     assert done.stderr.startswith(b"error: standard output cannot be written (No space left")
 
 
-@pytest.mark.parametrize("place", ["distill.commands_about.machine_facts", "distill.cli.app"])
+@pytest.mark.parametrize("place", ["distill.cli.about.machine_facts", "distill.cli.app.app"])
 def test_ctrl_c_ends_with_130_and_without_a_traceback(command, monkeypatch, place):
     def interrupted(*given, **more):
         raise KeyboardInterrupt
@@ -89,14 +89,14 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(command, monkeypatch, plac
 def test_names_of_other_scripts_are_printed_where_the_terminal_cannot_show_them():
     done = run("configs", "日本", PYTHONIOENCODING="ascii")
     assert done.returncode == 2 and done.stderr.startswith(rb"error: no shipped config is called '\u65e5\u672c'")
-    code = "from distill.ending import print_anything; print_anything(); print('photo_\\u65e5.jpg \\udcff')"
+    code = "from distill.cli.ending import print_anything; print_anything(); print('photo_\\u65e5.jpg \\udcff')"
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert done.stdout == rb"photo_\u65e5.jpg \udcff" + b"\n"
 
 
 def test_configs_are_listed_with_their_purpose_and_printed(command):
-    from distill.config_folder import CONFIGS
+    from distill.config.folder import CONFIGS
 
     code, out, _ = command("configs")
     assert code == 0 and "quickstart_precompute The shipped sample through the demo teacher: 64 photos" in " ".join(out.split())

@@ -18,7 +18,7 @@ def compare(command):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Two box fillers on two photos of the shipped sample."""
-    from distill.sample_data import resolve_data
+    from distill.jobs.sample_data import resolve_data
 
     path = tmp_path_factory.mktemp("eval") / "results.jsonl"
     samples = open_dataset(resolve_data("sample:val"), limit=2)

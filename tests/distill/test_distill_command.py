@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import encoders
-from distill.cli import main
+from distill.cli.app import main
 
 STEPS = 12  # a checkpoint every 4
 

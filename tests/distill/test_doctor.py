@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distill import engine_check, machine
+from distill.jobs import engine_check, machine
 
 METADATA = """Metadata-Version: 2.4
 Name: repvit-sam
@@ -79,7 +79,7 @@ def test_without_full_the_engine_is_not_spoken_for(command):
 )
 def test_with_full_it_says_what_starting_the_engine_did(command, monkeypatch, script, training):
     def run(words, **options):
-        assert words[1:] == ["-m", "distill.engine_check"]
+        assert words[1:] == ["-m", "distill.jobs.engine_check"]
         return started([sys.executable, "-c", script], **options)
 
     started = subprocess.run

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from distill import loop
 from distill.checkpoint import list_checkpoints
-from distill.config import DistillConfig, read_config
+from distill.config.runs import DistillConfig, read_config
 from distill.loop import distill, length, short_run_note
 from distill.monitor import Monitor
 from encoders.errors import InputError, InputWarning

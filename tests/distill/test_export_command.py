@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import encoders
-from distill import export_photos
-from distill.cli import main
-from distill.commands_export import licences_of_run
-from distill.sample_data import resolve_data
+from distill.cli import export_photos
+from distill.cli.app import main
+from distill.cli.export import licences_of_run
+from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.export.fusion_check import randomize_batchnorm
 from encoders.image_encoders.repvit import build_classifier

@@ -8,9 +8,9 @@ import yaml
 from shards_photos import jpeg, make_photo
 from typer.testing import CliRunner
 
-from distill.cli import app
-from distill.config import PrecomputeConfig
-from distill.photos import open_photos
+from distill.cli.app import app
+from distill.config.runs import PrecomputeConfig
+from distill.jobs.photos import open_photos
 from encoders.errors import InputError
 from shards.sources.selection import Subset
 

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from distill.config import DistillConfig, PrecomputeConfig
-from distill.mask_data import MAX_DRAWS, PromptedPhotos, StepSampler
+from distill.config.runs import DistillConfig, PrecomputeConfig
+from distill.mask_stage.data import MAX_DRAWS, PromptedPhotos, StepSampler
 from encoders.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ from itertools import islice
 import pytest
 from PIL import Image
 
-from distill import cli, commands_latency
+from distill.cli import app as cli
+from distill.cli import latency as latency_commands
 from eval_zeroshot import Result, write_results
 from eval_zeroshot.latency import LatencyRow, host, read_rows
 
@@ -24,7 +25,7 @@ SMALL = ["--untrained", "repvit_m0_6", "--image-size", 64, "--rounds", 2, "--all
 def command(command):
     """Exit code, stdout and stderr of `repvit-sam latency ARGUMENTS`, in this process."""
     if all(group.name != "latency" for group in cli.app.registered_groups):
-        commands_latency.register(cli.app)
+        latency_commands.register(cli.app)
     return partial(command, "latency")
 
 
@@ -100,7 +101,7 @@ def test_all_parts_and_the_compiled_model_and_two_threads(command, tmp_path):
 @pytest.mark.slow  # about 20 s on an idle core: a model is exported and certified first
 def test_an_exported_folder_is_timed_in_its_own_runtime(command, tmp_path):
     pytest.importorskip("onnxscript")
-    from distill.sample_data import resolve_data
+    from distill.jobs.sample_data import resolve_data
     from encoders import load
     from encoders.export import ExportRequest, export_model
     from eval_zeroshot import open_dataset
@@ -164,7 +165,7 @@ def test_a_full_disk_is_reported_with_its_free_space(command, tmp_path, monkeypa
     code, _, err = command("table", tmp_path / "rows.jsonl", "--out", tmp_path / "table.txt")
     assert code == 2 and "table.txt cannot be written (No space left on device, " in err and "MiB free)" in err
     monkeypatch.setattr(os, "fsync", lambda descriptor: full(None, None))
-    monkeypatch.setattr(commands_latency, "run_lab", lambda models, settings, *, keep, say: keep([row()]))
+    monkeypatch.setattr(latency_commands, "run_lab", lambda models, settings, *, keep, say: keep([row()]))
     code, _, err = command(*SMALL, "--out", tmp_path / "latency.jsonl")
     assert code == 2 and "latency.jsonl cannot be written (No space left on device, " in err
     code, printed, err = command(*SMALL, "--json", "--out", tmp_path / "latency.jsonl")
@@ -186,7 +187,7 @@ def test_a_busy_machine_is_refused(command, tmp_path, monkeypatch):
 
 def test_a_failed_row_makes_the_command_fail_after_all_rows(command, tmp_path, monkeypatch):
     rows = [row(), row(model="big", how="failed", p50_ms=None, note="out of memory")]
-    monkeypatch.setattr(commands_latency, "run_lab", lambda *given, **more: rows)
+    monkeypatch.setattr(latency_commands, "run_lab", lambda *given, **more: rows)
     code, out, _ = command(*SMALL, "--out", tmp_path / "latency.jsonl")
     assert code == 1 and "failed" in out and "412" in out
 
@@ -195,8 +196,8 @@ def test_a_failed_row_makes_the_command_fail_after_all_rows(command, tmp_path, m
 def test_a_request_to_end_leaves_what_was_measured(tmp_path):
     out = tmp_path / "latency.jsonl"
     script = (
-        "from distill import cli, commands_latency; "
-        "any(g.name == 'latency' for g in cli.app.registered_groups) or commands_latency.register(cli.app); cli.main()"
+        "from distill.cli import app as cli, latency as latency_commands; "
+        "any(g.name == 'latency' for g in cli.app.registered_groups) or latency_commands.register(cli.app); cli.main()"
     )
     process = start_script(script, "latency", *SMALL[:-3], "--rounds", 10_000, "--allow-loaded", "--out", out)
     try:

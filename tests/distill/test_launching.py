@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from distill.group import run_group
-from distill.stopping import REPEAT_SECONDS
+from distill.launching.process_group import run_group
+from distill.launching.stopping import REPEAT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = """
 import os, sys
 sys.path.insert(0, {root!r})
-from distill.group import run_group
+from distill.launching.process_group import run_group
 sys.exit(run_group([sys.executable, "-c", {child!r}], environments=[os.environ | {{"RANK": str(r)}} for r in (0, 1)]))
 """
 # Says that it runs by a file with its number, and ends as told by the file "ending" once the signal has come.
@@ -91,7 +91,7 @@ def test_a_second_signal_ends_them_at_once(launcher, tmp_path):
 TRAINS = """
 import pathlib, sys, time
 sys.path.insert(0, {root!r})
-from distill.stopping import EndingSignals
+from distill.launching.stopping import EndingSignals
 with EndingSignals() as signals:
     pathlib.Path({file!r}).touch()
     while not signals.first:
@@ -122,7 +122,7 @@ def test_exit_codes_come_through_and_one_that_fails_ends_the_others():
 APART = """
 import os, sys
 sys.path.insert(0, {root!r})
-from distill.group import {run}
+from distill.launching.process_group import {run}
 environment = os.environ | {{"PYTHONPATH": {stubs!r} + ":" + {root!r}}}
 {run}([sys.executable, "-m", "distill", "doctor"], environments=[environment])
 """

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.commands_lint import SHOWN_TYPES, finding_rows, operation_rows
+from distill.cli.lint import SHOWN_TYPES, finding_rows, operation_rows
 from encoders.export.device_lint import RULES
 from encoders.export.device_lint.report import Finding, LintReport
 

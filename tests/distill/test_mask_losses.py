@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from distill.mask_losses import bce_loss, dice_loss, focal_loss, mask_iou
+from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou
 
 LOGIT = math.log(3)  # sigmoid = 0.75
 

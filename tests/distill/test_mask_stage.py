@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from distill.mask_config import MaskDataConfig, MaskLossConfig
-from distill.mask_data import MaskBatch, PromptedPhotos, StepSampler, mask_batches, merge
-from distill.mask_model import PromptedSam
-from distill.prompt_prior import start_at_the_prompt
+from distill.config.mask import MaskDataConfig, MaskLossConfig
+from distill.mask_stage.data import MaskBatch, PromptedPhotos, StepSampler, mask_batches, merge
+from distill.mask_stage.model import PromptedSam
+from distill.mask_stage.prompt_prior import start_at_the_prompt
 from encoders.errors import InputError
 from encoders.image_encoders.neck import SamNeck
 from encoders.sam import Sam

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from distill.cli import main
+from distill.cli.app import main
 from distill.run_folder import only_process
 from encoders.errors import InputError
 

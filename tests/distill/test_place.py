@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from distill.place import Place, meeting_variables, this_place
-from distill.slurm import first_node
+from distill.launching.place import Place, meeting_variables, this_place
+from distill.launching.slurm import first_node
 from encoders.errors import InputError
 
 SRUN = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NODELIST": "gpu[07-10]"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import encoders
-from distill.precise_bn import precise_from_cache
+from distill.jobs.precise_bn import precise_from_cache
 from encoders.errors import InputError
 from encoders.precise_batchnorm import precise_batchnorm
 from shards.loading.loader import ShardLoader

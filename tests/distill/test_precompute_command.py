@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from distill.cli import main
-from distill.commands_data import quarantine_list
-from distill.launch import launch, launch_apart
-from distill.place import Place, this_place
+from distill.cli.app import main
+from distill.cli.precompute import quarantine_list
+from distill.launching.launch import launch, launch_apart
+from distill.launching.place import Place, this_place
 from encoders.errors import InputError
 from shards import Manifest
 

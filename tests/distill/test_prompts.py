@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.prompts import error_clicks, jitter_box, point_inside
+from distill.mask_stage.prompts import error_clicks, jitter_box, point_inside
 from eval_zeroshot.suites.prompting.clicks import centre_point
 
 

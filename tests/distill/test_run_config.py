@@ -7,9 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from distill.config import DistillConfig, PrecomputeConfig, find_config, read_config, write_config
-from distill.config_folder import CONFIGS
-from distill.deepspeed_config import read_deepspeed_config
+from distill.config.deepspeed import read_deepspeed_config
+from distill.config.folder import CONFIGS
+from distill.config.runs import DistillConfig, PrecomputeConfig, find_config, read_config, write_config
 from distill.run_folder import check_run, claim_run
 from encoders.errors import InputError
 

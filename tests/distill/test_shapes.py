@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from distill.shapes import MIN_VISIBLE_PIXELS, Shapes
+from distill.mask_stage.drawn_scenes import MIN_VISIBLE_PIXELS, Shapes
 
 
 def test_a_scene_is_the_same_every_time_and_scenes_differ():

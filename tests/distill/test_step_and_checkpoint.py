@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from distill.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from distill.config import DistillConfig
+from distill.config.runs import DistillConfig
 from distill.ema import Ema
 from distill.engine import decay_groups, initialize, join_world
 from distill.monitor import truncate_after

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 import encoders
-from distill.commands_cache import stats_facts
-from distill.commands_data import teacher_facts
-from distill.config import PrecomputeConfig
+from distill.cli.cache import stats_facts
+from distill.cli.precompute import teacher_facts
+from distill.config.runs import PrecomputeConfig
 from encoders.errors import InputError
 from encoders.registry import SHIPPED_WEIGHTS
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import encoders
-from distill.cli import main
+from distill.cli.app import main
 from encoders.files import sha256_file
 from encoders.weights.checkpoint import save_sam
 

@@ -48,7 +48,7 @@ def demo():
 @pytest.fixture(scope="module")
 def photo():
     """(120, 171, 3): one of the shipped photos, made small and not square."""
-    from distill.sample_data import resolve_data
+    from distill.jobs.sample_data import resolve_data
 
     path = sorted((resolve_data("sample:val").parent / "images").glob("*.jpg"))[1]
     return np.ascontiguousarray(read_image(path)[:360:3, :513:3])

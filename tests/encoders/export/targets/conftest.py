@@ -96,7 +96,7 @@ def as_segment_anything():
 @pytest.fixture(scope="session")
 def photos() -> dict[str, Sample]:
     """wide and tall."""
-    from distill.sample_data import resolve_data
+    from distill.jobs.sample_data import resolve_data
     from eval_zeroshot import open_dataset
 
     data = open_dataset(resolve_data("sample:val"))

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import encoders
-from distill.sample_data import resolve_data
+from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.export.targets import find_target
 from encoders.export.targets.onnxruntime_web import find_onnxruntime_web

@@ -1,0 +1,135 @@
+"""The command line: `repvit-sam`, also `python -m distill`.
+
+Help, `models` and the like answer at once: a command's module, and torch with it, is imported when the command is chosen.
+"""
+
+import sys
+import warnings
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from distill.cli.ending import ends_quietly, flush_output, print_anything
+from distill.cli.lazy_group import Entry, LazyGroup
+from distill.launching.starter import end_with_starter
+from distill.versions import DISTRIBUTION, installed_version
+from encoders.errors import InputError, InputWarning, MissingExtra, NonFiniteLoss
+from encoders.files import os_error_message
+from encoders.messages.shown import shown
+
+COMMANDS = {  # a command's help here is the first paragraph of its own, its modules are files of this folder
+    "quickstart": Entry(
+        "The main job on the shipped sample: teacher, cache, two students, the table. Minutes on a CPU.", ("train",)
+    ),
+    "ingest": Entry(
+        "Plan and quarantine list of a source, without a teacher: plan.json and quarantine.jsonl. Run it again to go on.",
+        ("ingest",),
+    ),
+    "precompute": Entry(
+        "One pass of the teacher over photos, into shards; run it again to continue, or on more machines to share the work.",
+        ("precompute",),
+    ),
+    "cache": Entry("Look at a cache of teacher embeddings.", ("cache",)),
+    "distill": Entry(
+        "The DeepSpeed run; run it again to continue it, with --set schedule.steps=N to make it longer.", ("train",)
+    ),
+    "eval": Entry(
+        "Zero-shot suites: of models, or of files made elsewhere.",
+        ("eval_group", "eval", "instance", "edges"),
+    ),
+    "compare": Entry(
+        "The table: teacher, students, MobileSAM's architecture, baselines; published numbers on request. All are fractions.",
+        ("compare",),
+    ),
+    "masks": Entry("All masks of photos by a grid of points, one JSON a photo; run it again to continue.", ("masks",)),
+    "export": Entry(
+        "Models for other runtimes and tools, each with a certificate of what it computes.",
+        ("export_group", "export", "classifier"),
+    ),
+    "latency": Entry("Time models on this machine, and compare with phones and published latencies.", ("latency",)),
+    "lint-device": Entry(
+        "Count a model's Core ML operations and bytes, and name what published rules say of the Neural Engine.",
+        ("lint",),
+    ),
+    "models": Entry("Names that --model and model.arch understand.", ("about",)),
+    "suites": Entry(
+        "The suites that `eval --suite` knows, with what each measures and the data it needs.", ("suites",)
+    ),
+    "configs": Entry("The configs that --config knows by name, with what each is for.", ("configs",)),
+    "doctor": Entry("What this machine has, what is missing and how to get it.", ("about",)),
+}
+
+
+class Commands(LazyGroup):
+    """The commands of `repvit-sam`."""
+
+    entries = COMMANDS
+    loaded: ClassVar[dict[str, Any]] = {}
+
+
+app = typer.Typer(
+    name="repvit-sam",
+    cls=Commands,
+    help="Distil SAM's image encoder into RepViT encoders, and prove the result.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{DISTRIBUTION} {installed_version(DISTRIBUTION) or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+    local_rank: Annotated[int, typer.Option("--local_rank", hidden=True)] = 0,
+) -> None:
+    """Distil SAM's image encoder into RepViT encoders, and prove the result."""
+    # --local_rank: the deepspeed launcher puts it before the command; the environment says the same
+
+
+def _say(text: str) -> None:
+    """Print a message to stderr; names from outside may hold what moves a terminal's cursor or turns its text around."""
+    print(shown(text, keep="\n"), file=sys.stderr)
+
+
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
+) -> None:
+    """A warning of ours as a note, without the place in the code; others as Python shows them."""
+    if issubclass(category, InputWarning):
+        _say(f"note: {message}")
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
+def main() -> None:
+    """Run the command line: 0 on success, 2 on bad input, 1 on failure; errors go to stderr.
+
+    As programs that a signal ends: 141 where the reader of the output has gone, 130 at Ctrl-C.
+    """
+    end_with_starter()
+    print_anything()
+    warnings.showwarning = _show
+    with ends_quietly():
+        try:
+            app()
+        except (InputError, MissingExtra) as error:
+            _say(f"error: {error}")
+            sys.exit(2)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # what reads or writes a file says more where it knows more
+            _say(f"error: {os_error_message(error)}")
+            sys.exit(2)
+        except NonFiniteLoss as error:
+            _say(f"error: {error}")
+            sys.exit(1)
+        finally:
+            flush_output()

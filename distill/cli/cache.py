@@ -1,0 +1,99 @@
+"""Commands about a cache that is there: `repvit-sam cache ...`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import encoders
+from distill.cli import verify as commands_verify
+from distill.cli.options import JsonOption
+from distill.cli.precompute import CONFIG_FILE
+from distill.config.runs import PrecomputeConfig, read_config
+from distill.launching.place import this_place
+from encoders.errors import InputError
+from shards import CacheSample, get_codec, missed_gate
+
+cache_app = typer.Typer(no_args_is_help=True, help="Look at a cache of teacher embeddings.")
+
+FIDELITY = ("relative_mse", "cosine", "mask_iou", "mask_iou_error", "score_difference")
+
+
+@cache_app.command()
+def stats(
+    cache: Annotated[Path, typer.Argument(help="Folder that precompute writes or wrote.")],
+    samples: Annotated[int, typer.Option(help="Records to measure, drawn by the seed.")] = 16,
+    seed: Annotated[int, typer.Option(help="Another one draws other records.")] = 0,
+    teacher: Annotated[
+        str | None, typer.Option(help="The teacher that made the cache; by default the one its config.yaml names.")
+    ] = None,
+    arch: Annotated[str | None, typer.Option(help="Its architecture, where the file does not tell.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """What a cache holds, what it weighs, and what its codec keeps of the teacher's embeddings and masks.
+
+    bytes_per_sample is the record without the JPEG: the embedding and the json (masks as RLE included), each with its tar
+    header and padding; a mean over the records drawn. relative_mse, cosine, mask_iou and score_difference compare the
+    records with what the teacher says now on the stored pixels: the masks are those asked for by the stored boxes, or by
+    a 4 x 4 grid of points on a photo without any. For these the teacher must be at hand; its sha256 must be the cache's.
+
+    Example: repvit-sam cache stats runs/quickstart/cache --samples 100
+    """
+    facts = stats_facts(cache, samples=samples, seed=seed, teacher=teacher, arch=arch)
+    print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
+
+
+def stats_facts(
+    folder: Path, *, samples: int, seed: int = 0, teacher: str | None = None, arch: str | None = None
+) -> dict[str, Any]:
+    """What `cache stats` prints."""
+    drawn = CacheSample(folder, samples=samples, seed=seed)
+    identity, found = drawn.manifest.identity, drawn.stats()
+    facts = {
+        "cache": str(folder),
+        "codec": identity.codec,
+        "teacher": identity.teacher,
+        "image_size": identity.image_size,
+        "photos": found.photos,
+        "quarantined": found.quarantined,
+        "shards": found.shards,
+        "shards_total": found.shards_total,
+        "complete": found.complete,
+        "bytes": found.bytes,
+        "samples": found.samples,
+        "bytes_per_sample": round(found.bytes_per_sample, 1),
+        "embedding_bytes": round(found.embedding_bytes, 1),
+        "json_bytes": round(found.json_bytes, 1),
+    }
+    problem = None
+    try:
+        name, arch = (teacher, arch) if teacher else named_teacher(folder, fallback=identity.teacher)
+        drawn.manifest.require(teacher_sha256=encoders.tensors_sha256(name, recorded=identity.teacher_sha256))
+        loaded = encoders.load(name, arch=arch, image_size=identity.image_size)
+    except InputError as error:
+        if teacher:
+            raise
+        problem = str(error)
+    if problem is not None or not found.samples:
+        reason = problem or "no shard is finished"
+        return facts | dict.fromkeys(FIDELITY) | {"note": f"fidelity needs the cache's teacher, --teacher M: {reason}"}
+    measured = drawn.fidelity(loaded.to(this_place().device))
+    missed = missed_gate(measured, get_codec(identity.codec).gate)
+    figures = {key: float(f"{getattr(measured, key):.6g}") for key in FIDELITY}
+    return facts | figures | {"prompts": measured.prompts, "gate": f"missed: {missed}" if missed else "met"}
+
+
+def named_teacher(folder: Path, *, fallback: str) -> tuple[str, str | None]:
+    """Name or path, and architecture, of the teacher as the cache's own config.yaml has them."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return fallback, None
+    named = read_config(path, PrecomputeConfig).teacher
+    return named.model, named.arch
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    commands_verify.register(cache_app)
+    app.add_typer(cache_app, name="cache")

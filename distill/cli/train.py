@@ -1,0 +1,60 @@
+"""Commands that train: distil, quickstart."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
+from distill.config.runs import DistillConfig, read_config
+from distill.launching.place import this_place
+from encoders.local_folder import check_local_folder
+from shards.cache.kept import NO_ROOM, kept
+
+
+def distill(
+    config: ConfigOption,
+    set_: SetOption = None,
+    num_processes: ProcessesOption = 1,
+    json_: JsonOption = False,
+) -> None:
+    """The DeepSpeed run; run it again to continue it, with --set schedule.steps=N to make it longer.
+
+    SIGTERM and Ctrl-C end it after the step that is under way, in a checkpoint.
+
+    Example: repvit-sam distill --config distill_repvit_m2_3_sa1b --set data.cache=/data/cache --num-processes 8
+    """
+    run = read_config(config, DistillConfig, overrides=set_ or [])
+    folder = run.folder
+    try:
+        if num_processes != 1:
+            in_processes("distill", config=config, overrides=set_, num_processes=num_processes)
+        else:
+            from distill.loop import distill as run_distill
+
+            with kept(folder, what="finished checkpoints are kept", causes=NO_ROOM):
+                run_distill(run)
+    except KeyboardInterrupt:  # before the first step
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if this_place().rank == 0:
+        print(json.dumps({"run": str(folder)}) if json_ else f"run: {folder}")
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder of caches, runs and results.")] = Path("runs/quickstart"),
+) -> None:
+    """The main job on the shipped sample: teacher, cache, two students, the table. Minutes on a CPU.
+
+    Example: repvit-sam quickstart --out runs/quickstart
+    """
+    from distill.jobs.quickstart import run
+
+    run(out=check_local_folder(out, name="--out"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(quickstart)
+    app.command()(distill)

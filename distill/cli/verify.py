@@ -1,0 +1,176 @@
+"""`repvit-sam cache verify`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import encoders
+from distill.cli.options import JsonOption, every_few_seconds
+from distill.cli.precompute import CONFIG_FILE, open_teacher, run_share, teacher_facts_as
+from distill.config.runs import PrecomputeConfig, read_config
+from distill.jobs.photos import open_photos
+from distill.launching.place import this_place
+from encoders.errors import InputError
+from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
+from shards import verify as verify_cache
+from shards.pipeline.work_folder import known_entries, work_entries
+from shards.verification.verify import read_usable_lines
+
+SAMPLES = 8
+
+
+def verify(
+    cache: Annotated[Path, typer.Argument(help="Folder that precompute wrote.")],
+    samples: Annotated[int, typer.Option(min=0, help="Samples to compute again with the teacher; 0: none.")] = SAMPLES,
+    teacher: Annotated[
+        str | None, typer.Option(help="The teacher, if it is no longer where the cache's config.yaml says.")
+    ] = None,
+    arch: Annotated[str | None, typer.Option(help="Architecture of a teacher that is a weights file.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the drawing of samples.")] = 0,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make what is damaged again from the photos that config.yaml names.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Check every byte of a cache, and a sample of it against the teacher; 1 where something is wrong.
+
+    Example: repvit-sam cache verify runs/quickstart/cache --samples 32
+    """
+    identity = _readable_identity(cache)
+    source, why_not = _source(cache)
+    if samples and identity is not None:
+        job = _job(cache, teacher=teacher, arch=arch, image_size=identity.image_size)
+        report = verify_cache(
+            cache,
+            teacher=open_teacher(job, device=this_place().device),
+            teacher_sha256=encoders.tensors_sha256(job.teacher.model, recorded=identity.teacher_sha256),
+            samples=samples,
+            seed=seed,
+            source=source,
+            progress=_progress(),
+        )
+    else:
+        report = verify_cache(cache, source=source, progress=_progress())
+    if source is None:
+        report.source = f"not compared: {why_not}"
+    facts = report_facts(report)
+    if repair and report.problems:
+        facts |= repair_cache(report, job=_job(cache, teacher=teacher, arch=arch))
+    print(json.dumps(facts) if json_ else "\n".join(_lines(facts)))
+    if not facts["ok"]:
+        raise typer.Exit(1)
+
+
+def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, Any]:
+    """Make again what is damaged or missing.
+
+    Returns:
+        As `report_facts` afterwards, with `found`: the problems before; `repaired`: the shards that this call made;
+        `made_before`: those that an interrupted call had made already; `changed`: those that differ from what was there
+        before the damage, as far as the manifest knows it.
+
+    Raises:
+        InputError: the job would make another cache, or is refused; or the damage is beyond repair.
+    """
+    cache, place = report.cache, this_place()
+    source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=place.device)
+    wanted = wanted_identity(
+        source,
+        teacher=teacher,
+        **teacher_facts_as(job, recorded=_recorded_teacher(cache)),
+        codec=job.codec,
+        samples_per_shard=job.samples_per_shard,
+    )
+    before = clear_damaged(report, wanted=wanted)
+    there, made_before = known_entries(cache), sorted(work_entries(cache)[0])
+    run_share(job, source=source, teacher=teacher, place=place)
+    after = {entry.name: entry.sha256 for entry in Manifest.read(cache).entries}
+    changed = [name for name in report.damaged if name in before and before[name] != after.get(name)]
+    left = report_facts(verify_cache(cache, source=source, progress=_progress()))
+    repaired = sorted(set(after) - set(there))
+    found = {"found": report_facts(report)["problems"], "repaired": repaired, "made_before": made_before, "changed": changed}
+    return found | {name: left[name] for name in ("ok", "shards", "photos", "bytes", "source", "problems", "rerun")}
+
+
+def report_facts(report: VerifyReport) -> dict[str, Any]:
+    """A verification, for people and machines."""
+    return {
+        "cache": str(report.cache),
+        "ok": not report.problems,
+        "shards": report.shards,
+        "photos": report.photos,
+        "bytes": report.bytes,
+        "recomputed": report.recomputed,
+        "worst_error": report.worst_error,
+        "codec_error": report.codec_error,
+        "source": report.source,
+        "problems": [asdict(problem) | {"remedy": problem.remedy.value} for problem in report.problems],
+        "rerun": report.rerun,
+    }
+
+
+def _readable_identity(cache: Path) -> CacheIdentity | None:
+    try:
+        return CacheIdentity.read(cache)
+    except InputError:  # a finding, not bad input
+        return None
+
+
+def _recorded_teacher(cache: Path) -> str | None:
+    """The checksum that a cache has of its teacher: by `cache.json`, or where that is lost or damaged, by the manifest."""
+    if (identity := _readable_identity(cache)) is not None:
+        return identity.teacher_sha256
+    entries, _ = read_usable_lines(cache)
+    return next((entry.teacher_sha256 for entry in entries.values()), None)
+
+
+def _source(cache: Path) -> tuple[Source | None, str]:
+    """The photos that made a cache, for comparison; None, and the reason, where they are not at hand: a cache needs none."""
+    if not (cache / CONFIG_FILE).is_file():
+        return None, f"{CONFIG_FILE} is missing"
+    try:
+        return open_photos(_job(cache, teacher=None, arch=None), keep_index=False), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _job(
+    cache: Path, *, teacher: str | None, arch: str | None, image_size: int | None = None
+) -> PrecomputeConfig:
+    """The job that made a cache, into where the cache lies now, with the teacher where it lies now."""
+    path = cache / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist, so teacher and photos are unknown; a precompute command that ends writes it."
+            " To check only what the cache says of itself: --samples 0"
+        )
+    job = read_config(path, PrecomputeConfig)
+    named = job.teacher if teacher is None else job.teacher.model_copy(update={"model": teacher, "arch": arch})
+    named = named.model_copy(update={} if image_size is None else {"image_size": image_size})
+    return job.model_copy(update={"out": str(cache), "teacher": named})
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    """The facts for a person: what is one line each first, then problems, then what to do."""
+    lists = ("problems", "found")
+    lines = [f"{name}: {value}" for name, value in facts.items() if name not in (*lists, "rerun")]
+    for name in lists:
+        for problem in facts.get(name, []):
+            sample = f": sample {problem['key']}" if problem["key"] else ""
+            lines.append(f"{name[:7]}: {problem['where']}{sample}: {problem['problem']}")
+    return lines if facts["rerun"] is None else [*lines, f"rerun: {facts['rerun']}"]
+
+
+def _progress() -> Callable[[int, int], None]:
+    """A callback that says on stderr, every few seconds and at the end, how many shards were checked."""
+    say = every_few_seconds()
+    return lambda done, total: say(f"checked shard {done}/{total}", last=done == total)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands to `repvit-sam cache`."""
+    app.command()(verify)

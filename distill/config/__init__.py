@@ -1,0 +1,1 @@
+"""A run is one YAML file, checked key by key."""

@@ -1,0 +1,79 @@
+"""DeepSpeed's settings: which of them train a run as its config describes it."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from distill.config.folder import CONFIGS
+from encoders.errors import InputError
+from encoders.untrusted import read_json
+
+MAX_BYTES = 2**20
+WHY_NO_ZERO = (
+    "ZeRO stages above 0 scatter the optimizer over the processes, so that a run could not go on on another number of them, "
+    "and a student of this size gains nothing by it; use zero0, bf16 or bf16_accumulate8"
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+
+class Cast(_Part):
+    """`fp16`, `bf16` or `torch_autocast`."""
+
+    enabled: bool = False
+    dtype: str | None = None
+
+
+class Zero(_Part):
+    """`zero_optimization`."""
+
+    stage: int = Field(default=0, ge=0)
+
+
+class DeepSpeedSettings(_Part):
+    """What is looked at in a DeepSpeed json; all else in it is DeepSpeed's own matter."""
+
+    fp16: Cast = Cast()
+    bf16: Cast = Cast()
+    torch_autocast: Cast = Cast()
+    zero_optimization: Zero = Zero()
+
+
+def read_deepspeed_config(name: str) -> dict[str, Any]:
+    """A DeepSpeed json: a path, or a name in configs/deepspeed.
+
+    Raises:
+        InputError: there is none, it is damaged, or it would train something else than the config describes.
+    """
+    shipped = CONFIGS / "deepspeed" / f"{name}.json"
+    path = Path(name) if Path(name).is_file() else shipped
+    if not path.is_file():
+        if name in ("zero1", "zero2", "zero3"):
+            raise InputError(f"deepspeed config {name!r}: {WHY_NO_ZERO}")
+        names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.json")))
+        raise InputError(f"deepspeed config {name!r} is neither a file nor one of {names}")
+    content = read_json(path, max_bytes=MAX_BYTES)
+    try:
+        settings = DeepSpeedSettings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path} holds no settings of DeepSpeed: {place}: {first['msg']}".replace(": :", ":")) from error
+    for cast in ("fp16", "bf16"):
+        if getattr(settings, cast).enabled:
+            raise InputError(
+                f"deepspeed config {name!r} enables {cast}, which would cast BatchNorm statistics too; "
+                "use torch_autocast with bfloat16, as deepspeed: bf16 does"
+            )
+    autocast = settings.torch_autocast
+    if autocast.enabled and autocast.dtype != "bfloat16":
+        raise InputError(
+            f"deepspeed config {name!r} casts to {autocast.dtype}; expected bfloat16: float16 needs its loss scaled, and its "
+            "gradients may overflow by design"
+        )
+    if settings.zero_optimization.stage > 0:
+        raise InputError(f"deepspeed config {name!r} asks for ZeRO stage {settings.zero_optimization.stage}: {WHY_NO_ZERO}")
+    return dict(content)

@@ -1,0 +1,5 @@
+"""Where the shipped configs lie; apart from `distill.config.runs`, so that listing them does not load pydantic."""
+
+from pathlib import Path
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # data-only package beside this one

@@ -1,0 +1,123 @@
+"""What an evaluation is of, opened before any model: suites, data, and where results go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.jobs.own_photos import mask_files, open_own_photos
+from distill.jobs.reference_model import find_reference
+from distill.jobs.sample_data import resolve_data
+from distill.launching.place import this_place
+from encoders.errors import InputError
+from encoders.files import check_output
+from eval_zeroshot import Result, open_dataset, read_results
+from eval_zeroshot.datasets.opening import COMMON_NAMES, EvalDataset
+from eval_zeroshot.predictors.reference import ReferencedPhotos
+from eval_zeroshot.suites.agreement import agreement_suites, is_agreement
+from eval_zeroshot.suites.base import Suite
+from eval_zeroshot.suites.choose import choose_suites
+from shards.cache.identity import CACHE_FILE
+from shards.sources.base import PHOTO_SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an evaluation is of.
+
+    Attributes:
+        out: file for results.
+        suites, dataset: what is asked about what.
+        state: folder of what was seen.
+        earlier: results that `out` holds.
+        referenced: the photos behind `dataset` where a model's masks stand in for annotations; None elsewhere.
+    """
+
+    out: Path
+    suites: Sequence[Suite]
+    dataset: EvalDataset
+    state: Path
+    earlier: list[Result]
+    referenced: ReferencedPhotos | None = None
+
+
+def checked_state(out: Path) -> Path:
+    """The folder for what was seen, beside the results; raises InputError where either cannot be written."""
+    state = out.with_suffix(".state")
+    check_output(out)
+    if state == out or (state.exists() and not state.is_dir()):
+        raise InputError(f"what was seen would be kept in the folder {state}, which is a file; choose another --out")
+    return state
+
+
+def plan(
+    suites: Sequence[str],
+    *,
+    data: str,
+    out: Path,
+    boxes: Path | None = None,
+    images: Path | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    present_only: bool = False,
+    reference: str | None = None,
+    models: Mapping[str, str] | None = None,
+    arch: str | None = None,
+    image_size: int | None = None,
+) -> Plan:
+    """All of an evaluation but its models, opened.
+
+    Args:
+        reference, models, arch, image_size: of agreement, see `find_reference`; other suites do without.
+
+    Raises:
+        InputError: an unknown suite, no data, or `out` cannot be written or holds something else than results.
+    """
+    state, path = checked_state(out), resolve_data(data)
+    earlier = read_results(out) if out.exists() else []
+    if not any(map(is_agreement, suites)):
+        chosen = choose_suites(suites, data=path, boxes=boxes)
+        try:
+            dataset = open_dataset(path, images=images, split=split, limit=limit, present_only=present_only)
+        except InputError as error:
+            if has_own_photos(path):
+                raise InputError(
+                    f"{data} holds photos without annotations, which the suites {', '.join(suites)} need; measure agreement "
+                    "with a teacher, which needs none: -s agreement --reference TEACHER"
+                ) from error
+            raise
+        return Plan(out=out, suites=chosen, dataset=dataset, state=state, earlier=earlier)
+    for option, value in (("--boxes", boxes), ("--split", split), ("--present-only", present_only or None)):
+        if value is not None:
+            raise InputError(f"{option} is of no use for agreement, which needs photos alone; leave it out")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit {limit} leaves no photo; give a positive number")
+    photos, maker = open_own_photos(path, images=images)
+    found = find_reference(
+        reference, models=models or {}, maker=maker, data=path, arch=arch, image_size=image_size
+    )
+    place = this_place()
+    part = f"rank-{place.rank}-of-{place.world_size}" if place.world_size > 1 else None
+    referenced = ReferencedPhotos(photos, reference=found, name=data_name(path), state=state, part=part)
+    return Plan(
+        out=out,
+        suites=agreement_suites(suites, photos=referenced),
+        dataset=EvalDataset(referenced, name=referenced.name, limit=limit),
+        state=state,
+        earlier=earlier,
+        referenced=referenced,
+    )
+
+
+def has_own_photos(path: Path) -> bool:
+    """Whether a path holds what agreement takes and no annotations."""
+    if not path.is_dir():
+        return False
+    if (path / CACHE_FILE).is_file() or mask_files(path):
+        return True
+    return not any(path.glob("*.json")) and any(photo.suffix.lower() in PHOTO_SUFFIXES for photo in path.iterdir())
+
+
+def data_name(path: Path) -> str:
+    """What results call photos: their folder, or a json by its own name unless that says nothing."""
+    path = path.resolve()
+    return path.stem if path.is_file() and path.stem not in COMMON_NAMES else (path.parent if path.is_file() else path).name

@@ -1,0 +1,1 @@
+"""Processes: started together, ended together, and their place among each other."""

@@ -1,0 +1,42 @@
+"""Several processes of one of our commands on this machine."""
+
+import os
+import sys
+
+import torch
+
+from distill.launching.place import cuda_wanted, free_port
+from distill.launching.process_group import run_apart, run_group
+from encoders.errors import InputError
+
+
+def launch(arguments: list[str], *, num_processes: int) -> int:
+    """Run `repvit-sam ARGUMENTS` in `num_processes` processes that work as one; returns the exit code.
+
+    All that they print goes to stderr. Where there is no GPU they meet on the CPU.
+    """
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    environments = [environment | meeting for environment in _environments(num_processes)]
+    return run_group([sys.executable, "-m", "distill", *arguments], environments=environments)
+
+
+def launch_apart(arguments: list[str], *, num_processes: int) -> int:
+    """The same for processes that need nothing of each other: the others go on when one ends, however it ends.
+
+    Returns:
+        0 where at least one of them did all there was to do, else the exit code of one.
+    """
+    return run_apart([sys.executable, "-m", "distill", *arguments], environments=_environments(num_processes))
+
+
+def _environments(num_processes: int) -> list[dict[str, str]]:
+    """The variables of each process. Raises InputError where this machine cannot have so many."""
+    if num_processes < 1:
+        raise InputError(f"--num-processes {num_processes}: expected at least 1")
+    cuda = cuda_wanted()
+    if cuda and num_processes > torch.cuda.device_count():
+        raise InputError(f"--num-processes {num_processes}, but this machine has {torch.cuda.device_count()} GPUs")
+    shared = os.environ | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
+    shared |= {"WORLD_SIZE": str(num_processes), "LOCAL_WORLD_SIZE": str(num_processes)}
+    shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(num_processes)]

@@ -1,0 +1,93 @@
+"""Processes of one command: started together, and ended together with the one that starts them. Nothing heavy is imported."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from distill.launching.starter import STARTER
+from distill.launching.stopping import Signals
+
+GRACE_SECONDS = 10.0  # for the processes of a group in which one failed, to end by themselves
+LOOK_SECONDS = 0.1
+
+
+def run_group(command: list[str], *, environments: Sequence[Mapping[str, str]]) -> int:
+    """Run a command in one process for each environment, their output to stderr, and wait for all.
+
+    Each is in a session of its own, so that Ctrl-C reaches it once, through this process, which hands on the first SIGTERM or
+    SIGINT and then waits: the processes end in a checkpoint. A second signal, seconds later, kills them. When one fails the
+    others are ended. On Linux they also end when this process is killed.
+
+    Returns:
+        0, or the exit code of the first that failed: 128 + N where signal N ended it.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+    failed, deadline, handed_on = 0, 0.0, 0
+    with Signals() as signals:
+        try:
+            for environment in environments:
+                processes.append(_start(command, environment=environment, apart=True))
+            while any(process.poll() is None for process in processes):
+                if signals.first and not handed_on:
+                    handed_on = signals.first
+                    _send(processes, handed_on)
+                if not failed and (failed := _failure(processes)) and not handed_on:
+                    _send(processes, signal.SIGTERM)
+                if failed and not deadline:
+                    deadline = time.monotonic() + GRACE_SECONDS
+                if signals.count > 1 or (deadline and time.monotonic() > deadline):
+                    _send(processes, signal.SIGKILL)
+                time.sleep(LOOK_SECONDS)
+        finally:
+            _send(processes, signal.SIGKILL)
+            for process in processes:
+                process.wait()
+    code = failed or _failure(processes)
+    return 128 + handed_on if code and handed_on else code
+
+
+def run_apart(command: list[str], *, environments: Sequence[Mapping[str, str]]) -> int:
+    """The same for processes that need nothing of each other: the others go on when one ends, however it ends.
+
+    Returns:
+        0 where at least one of them did all there was to do, else the exit code of one.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        for environment in environments:
+            processes.append(_start(command, environment=environment, apart=False))
+        codes = [process.wait() for process in processes]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
+        signal.signal(signal.SIGTERM, before)
+    if 0 not in codes:
+        return max(1, *codes)
+    for rank, code in enumerate(codes):
+        if code:
+            print(f"process {rank} of {len(codes)} ended with {code}; others do what it left", file=sys.stderr)
+    return 0
+
+
+def _failure(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """Exit code of the first that ended otherwise than with 0, else 0; one that a signal ended has 128 + its number."""
+    codes = [process.poll() or 0 for process in processes]
+    return next((128 - code if code < 0 else code for code in codes if code), 0)
+
+
+def _send(processes: Sequence["subprocess.Popen[bytes]"], number: int) -> None:
+    """Send a signal to those that still run; a kill also reaches what they started."""
+    for process in processes:
+        if process.poll() is None:
+            (os.killpg if number == signal.SIGKILL else os.kill)(process.pid, number)
+
+
+def _start(command: list[str], *, environment: Mapping[str, str], apart: bool) -> "subprocess.Popen[bytes]":
+    """Start one process; `apart`: in a session of its own."""
+    variables = {**environment, STARTER: str(os.getpid())}
+    return subprocess.Popen(command, env=variables, stdout=sys.stderr, start_new_session=apart)

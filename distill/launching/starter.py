@@ -1,0 +1,22 @@
+"""How a process that `distill.launching.process_group` started ends together with the one that started it."""
+
+import ctypes
+import os
+import signal
+import sys
+
+STARTER = "REPVIT_SAM_STARTER"  # variable that holds the number of the starting process
+PR_SET_PDEATHSIG = 1  # linux/prctl.h: which signal to get when the parent ends
+
+
+def end_with_starter() -> None:
+    """End when the starting process does, even by kill -9; on Linux, and in a process that was started so.
+
+    Called before anything heavy is imported, and harmless when called again.
+    """
+    starter = os.environ.pop(STARTER, None)
+    if starter is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(starter):  # it ended before this was said
+        sys.exit(128 + signal.SIGTERM)

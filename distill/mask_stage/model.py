@@ -1,0 +1,148 @@
+"""Prompts in the loop: a SAM in training, from photos and prompts to losses against true masks.
+
+Source: SAM paper, appendix A (minimum over the multimask outputs, an error click fed back with the earlier logits, IoU
+head trained by squared error), with BCE + dice where focal + dice learns too slowly from few photos (docs/log.md).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from distill.config.mask import MaskLossConfig
+from distill.mask_stage.data import MaskBatch
+from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou
+from distill.mask_stage.prompts import error_clicks
+from encoders.contract import MASK_STRIDE
+from encoders.sam import Sam
+
+SEED_SLOTS = 1000
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """G prompts of one kind, on one device: what a round of decoding needs and is compared with."""
+
+    image_index: Tensor
+    target: Tensor
+    valid: Tensor
+    seeds: Tensor
+    boxes: Tensor | None = None
+    points: Tensor | None = None
+    labels: Tensor | None = None
+
+    def rows(self, index: Tensor) -> "Prompts":
+        """Some of the prompts."""
+        kept = {name: None if value is None else value[index.to(value.device)] for name, value in vars(self).items()}
+        return Prompts(**kept)  # type: ignore[arg-type]
+
+
+class PromptedSam(nn.Module):
+    """What the engine trains in the mask stage: a batch in, named and weighted losses out.
+
+    BatchNorm stays in eval mode: a few photos a step would ruin its statistics.
+    """
+
+    def __init__(self, sam: Sam, *, weights: MaskLossConfig) -> None:
+        super().__init__()
+        self.sam = sam
+        self.weights = weights
+
+    def train(self, mode: bool = True) -> "PromptedSam":
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, batch: MaskBatch) -> dict[str, Tensor]:
+        """Means over the batch's prompts: the weighted terms `mask`, `multimask`, `iou`, `refine`; weight 0 is left out."""
+        device = self.sam.device
+        embeddings = self.sam.image_encoder(batch.image(device))
+        count = len(batch.is_box)
+        totals: dict[str, Tensor] = {}
+        for prompts in split_prompts(batch, device=device):
+            share = len(prompts.image_index) / count
+            for name, loss in self._rounds(embeddings, prompts).items():
+                totals[name] = totals.get(name, 0.0) + loss * share
+        return totals
+
+    def _rounds(self, embeddings: Tensor, prompts: Prompts) -> dict[str, Tensor]:
+        weights = self.weights
+        logits, scores = self._decode(embeddings, prompts, masks=None)
+        mask_loss = self._mask_loss(logits, prompts)
+        iou = mask_iou(logits, prompts.target, prompts.valid)
+        losses = {"mask": mask_loss[:, 0].mean()}
+        if weights.multimask and prompts.boxes is None:
+            losses["multimask"] = weights.multimask * mask_loss[:, 1:].min(dim=1).values.mean()
+        if weights.iou:
+            losses["iou"] = weights.iou * (scores - iou).square().mean()
+        if weights.refine:
+            best = logits[:, 0] if prompts.boxes is not None else _best(logits[:, 1:], scores[:, 1:])
+            # By each prompt's own seed, so that a rank's prompts are refined or not whatever else is in its batch.
+            some = torch.nonzero(prompts.seeds % SEED_SLOTS < weights.refine_share * SEED_SLOTS)[:, 0]
+            if len(some):
+                refined = self._refine(embeddings, prompts.rows(some), best[some.to(best.device)].detach())
+                losses["refine"] = weights.refine * refined.sum() / (weights.refine_share * len(best))
+        return losses
+
+    def _refine(self, embeddings: Tensor, prompts: Prompts, earlier: Tensor) -> Tensor:
+        """(G,) losses of one more round on the single mask, with a click where the `earlier` logits (G, S/4, S/4) are wrong."""
+        wrong = (earlier > 0) & prompts.valid
+        truth = (prompts.target > 0.5) & prompts.valid
+        points, labels = error_clicks(wrong, truth, stride=MASK_STRIDE, seeds=prompts.seeds)
+        if prompts.points is not None and prompts.labels is not None:
+            points = torch.cat([prompts.points, points], dim=1)
+            labels = torch.cat([prompts.labels, labels], dim=1)
+        refined = replace(prompts, points=points, labels=labels)
+        logits, scores = self._decode(embeddings, refined, masks=earlier[:, None])
+        iou = mask_iou(logits[:, :1], prompts.target, prompts.valid)
+        return (self._mask_loss(logits[:, :1], prompts) + self.weights.iou * (scores[:, :1] - iou).square())[:, 0]
+
+    def _decode(self, embeddings: Tensor, prompts: Prompts, *, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.sam.decode_all(
+            embeddings,
+            image_index=prompts.image_index,
+            points=prompts.points,
+            labels=prompts.labels,
+            boxes=prompts.boxes,
+            masks=masks,
+        )
+
+    def _mask_loss(self, logits: Tensor, prompts: Prompts) -> Tensor:
+        """(G, M, h, w) logits -> (G, M) weighted sum of the mask terms."""
+        terms = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
+        weighted = [
+            getattr(self.weights, name) * loss(logits, prompts.target, prompts.valid)
+            for name, loss in terms.items()
+            if getattr(self.weights, name)
+        ]
+        return torch.stack(weighted).sum(dim=0)
+
+
+def split_prompts(batch: MaskBatch, *, device: torch.device) -> list[Prompts]:
+    """The batch's box prompts and its point prompts: the prompt encoder takes one kind at a time."""
+    valid = batch.valid()
+    groups = []
+    for is_box in (True, False):
+        rows = torch.nonzero(batch.is_box == is_box)[:, 0]
+        if not len(rows):
+            continue
+        points = batch.points[rows]
+        groups.append(
+            Prompts(
+                image_index=batch.image_index[rows].to(device),
+                target=batch.target[rows].to(device),
+                valid=valid[rows].to(device),
+                seeds=batch.seeds[rows],
+                boxes=batch.boxes[rows].to(device) if is_box else None,
+                points=None if is_box else points.to(device),
+                labels=None if is_box else torch.ones(points.shape[:2], dtype=torch.long, device=device),
+            )
+        )
+    return groups
+
+
+def _best(logits: Tensor, scores: Tensor) -> Tensor:
+    """(G, M, h, w), (G, M) -> (G, h, w): the mask the model itself holds best."""
+    return logits[torch.arange(len(logits), device=logits.device), scores.argmax(dim=1)]

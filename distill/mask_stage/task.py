@@ -1,0 +1,118 @@
+"""The mask stage as a task of the training loop."""
+
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from eval_zeroshot.datasets.opening.bsds import BsdsDataset
+from torch import Tensor, nn
+from torch.utils.data import ConcatDataset
+
+import encoders
+from distill.config.mask import BsdsSet, MaskDataConfig, ShapesSet
+from distill.config.models import in_words_of_config
+from distill.config.runs import DistillConfig
+from distill.mask_stage.backbone_weights import load_efficientnet_lite0
+from distill.mask_stage.data import MaskBatch, Photos, PromptedPhotos, StepSampler, mask_batches
+from distill.mask_stage.drawn_scenes import Shapes
+from distill.mask_stage.model import PromptedSam
+from distill.mask_stage.prompt_prior import start_at_the_prompt
+from encoders.errors import InputError
+from encoders.image_encoders.timm_features import TimmFeaturesEncoder
+from encoders.samples.coco import CocoDataset
+from shards import Manifest
+
+
+class MaskTask:
+    """Train a whole SAM from photos with masks, prompts in the loop.
+
+    Args:
+        config: a run whose stage is "mask".
+        batch_size: photos a step of this rank.
+    """
+
+    batchnorm_learns = False
+    manifest: Manifest | None = None
+
+    def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
+        assert config.mask_data is not None  # the config of a mask run is checked when it is read
+        self.config = config
+        self.module = PromptedSam(starting_sam(config), weights=config.mask_loss)
+        self.factors = config.trainable.model_dump()
+        for name, parameter in self.module.sam.named_parameters():
+            parameter.requires_grad_(self.factors[part_of(name)] > 0)
+        self.num_workers = config.mask_data.num_workers
+        self.data = PromptedPhotos(
+            open_photos(config.mask_data), image_size=config.model.image_size, seed=config.seed, config=config.mask_data
+        )
+        self._sampling: dict[str, int] = {
+            "photos": len(self.data.photos),
+            "batch_size": batch_size,
+            "rank": rank,
+            "world_size": world_size,
+        }
+        self.steps_per_epoch = StepSampler(**self._sampling, start_step=0).steps_per_epoch
+
+    def batches(self, *, start_step: int) -> Generator[MaskBatch, None, None]:
+        """This rank's batches, endless, from that global step on."""
+        sampler = StepSampler(**self._sampling, start_step=start_step)
+        return mask_batches(self.data, sampler=sampler, num_workers=self.num_workers)
+
+    def losses(self, engine: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
+        """Named, weighted loss terms of one batch."""
+        return engine(batch)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trainable parameters by part, each with its learning-rate factor."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.module.sam.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(self.factors[part_of(name)], []).append(parameter)
+        return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
+
+    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
+        """Write the weights of `state_dict` (of `module`) into the run folder."""
+        sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
+        sam.load_state_dict({name.removeprefix("sam."): value for name, value in state_dict.items()})
+        encoders.save_run_weights(sam, folder)
+
+
+def starting_sam(config: DistillConfig) -> encoders.Sam:
+    """The model before its first step: `init` a checkpoint, "efficientnet_lite0", or nothing."""
+    torch.manual_seed(config.seed)
+    model = config.model
+    if model.init in (None, "efficientnet_lite0"):
+        sam = encoders.build_sam(model.arch, image_size=model.image_size)
+        if model.init == "efficientnet_lite0":
+            if not isinstance(sam.image_encoder, TimmFeaturesEncoder):
+                raise InputError(f"model.init efficientnet_lite0 fits sam_demo, not {model.arch}")
+            load_efficientnet_lite0(sam.image_encoder)
+        start_at_the_prompt(sam, seed=config.seed)
+        return sam
+    with in_words_of_config("model.init", arch_key="model.arch"):
+        return encoders.load(str(model.init), arch=model.arch, image_size=model.image_size)
+
+
+def open_photos(config: MaskDataConfig) -> Photos:
+    """The data sets of a config behind one another, each as often as it says."""
+    sets: list[Any] = []
+    for entry in config.sets:
+        if isinstance(entry, BsdsSet):
+            sets += [BsdsDataset(entry.folder, split=entry.split)] * entry.repeat
+        elif isinstance(entry, ShapesSet):
+            sets.append(Shapes(count=entry.count, size=entry.size, seed=entry.seed))
+        else:
+            sets += [CocoDataset(entry.annotations, images=entry.images)] * entry.repeat
+    return ConcatDataset(sets)
+
+
+def part_of(name: str) -> str:
+    """Which part of a Sam a parameter belongs to: backbone, neck, prompt_encoder or mask_decoder.
+
+    The image encoder's `neck` and `laterals` are its neck; all else in it is the backbone.
+    """
+    top, _, rest = name.partition(".")
+    if top != "image_encoder":
+        return top
+    return "neck" if rest.startswith(("neck.", "laterals.")) else "backbone"
