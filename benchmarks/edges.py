@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eval_zeroshot.datasets.opening.bsds import BsdsDataset
 from PIL import Image
 from scipy import ndimage
 
 from distill.cli.edges import usable_cores
+from eval_zeroshot.datasets.bsds import BsdsDataset
 from eval_zeroshot.suites.edges import score_predictions
 from eval_zeroshot.suites.edges.prediction import THRESHOLDS
 from eval_zeroshot.suites.edges.suppression import edge_nms

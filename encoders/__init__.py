@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from encoders.errors import InputError, MissingExtra, NonFiniteLoss
     from encoders.fusion import fuse
     from encoders.predictor import Prediction, Predictor
-    from encoders.registry import build_image_encoder, build_sam, list_models
+    from encoders.registry import build_image_encoder, list_models
     from encoders.sam import Sam
     from encoders.sam_predictor import SamPredictor
     from encoders.samples.sample import Sample
     from encoders.weights.checkpoint import (
+        build_sam,
         init_from_imagenet,
         load,
         official_state_dict,
@@ -49,6 +50,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "weights.checkpoint": (
+                "build_sam",
                 "init_from_imagenet",
                 "load",
                 "official_state_dict",
@@ -60,7 +62,7 @@ if not TYPE_CHECKING:
             "errors": ("InputError", "MissingExtra", "NonFiniteLoss"),
             "fusion": ("fuse",),
             "predictor": ("Prediction", "Predictor"),
-            "registry": ("build_image_encoder", "build_sam", "list_models"),
+            "registry": ("build_image_encoder", "list_models"),
             "sam": ("Sam",),
             "sam_predictor": ("SamPredictor",),
             "samples.sample": ("Sample",),

@@ -16,3 +16,5 @@ MODEL_NAMES = (
     "sam_demo",
 )
 SHIPPED_WEIGHTS = {"sam_demo": Path(__file__).parent / "assets" / "sam_demo.safetensors"}
+# `encoders.weights.checks.content_digest` of them
+SHIPPED_DIGESTS = {"sam_demo": "2f021d7964f1691c62350af8f0b8646251893965b03e2cb2fa0310c39bc5af15"}

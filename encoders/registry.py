@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from torch import nn
 
@@ -21,9 +20,6 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **{name: partial(SamVitEncoder, name) for name in SAM_VIT_SIZES},
     "sam_demo": partial(TimmFeaturesEncoder, "tf_efficientnet_lite0"),
 }
-SHIPPED_WEIGHTS = {"sam_demo": Path(__file__).parent / "assets" / "sam_demo.safetensors"}
-# `encoders.weights.checks.content_digest` of them
-SHIPPED_DIGESTS = {"sam_demo": "2f021d7964f1691c62350af8f0b8646251893965b03e2cb2fa0310c39bc5af15"}
 
 
 def list_models() -> list[str]:
@@ -49,22 +45,6 @@ def build_image_encoder(name: str, *, image_size: int = IMAGE_SIZE) -> nn.Module
     return BUILDERS[name](image_size=image_size)
 
 
-def build_sam(name: str, *, checkpoint: Path | str | None = None, image_size: int = IMAGE_SIZE) -> Sam:
-    """A SAM of that architecture in eval mode; BatchNorm encoders are silently wrong in train mode.
-
-    Args:
-        name: see `list_models`.
-        checkpoint: weights as `encoders.load` reads them. None leaves everything freshly initialised, also for a name
-            that ships weights; `encoders.load(name)` gives those.
-        image_size: S in pixels.
-
-    Raises:
-        InputError: as `build_image_encoder` and `encoders.load`.
-    """
-    if checkpoint is not None:
-        from encoders.weights.checkpoint import load  # builds its models here
-
-        if name not in BUILDERS:
-            raise unknown_model(name)
-        return load(checkpoint, arch=name, image_size=image_size)
+def fresh_sam(name: str, *, image_size: int = IMAGE_SIZE) -> Sam:
+    """A freshly initialised SAM in eval mode; see `encoders.build_sam`, which also reads weights."""
     return Sam(arch=name, image_encoder=build_image_encoder(name, image_size=image_size), image_size=image_size).eval()

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.cli.eval_group import eval_app
-from distill.cli.options import JsonOption, every_few_seconds
+from distill.cli.options import JsonOption
+from distill.jobs.progress import every_few_seconds
 from eval_zeroshot.suites.edges.benchmark import EdgeReport, score_predictions
 from eval_zeroshot.suites.edges.prediction import THRESHOLDS
 

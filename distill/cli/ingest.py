@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import JsonOption, every_few_seconds
+from distill.cli.options import JsonOption
 from distill.jobs.photos import INDEX_FOLDER
+from distill.jobs.progress import every_few_seconds
 from distill.jobs.sample_data import resolve_data
 from encoders.files import check_output_folder
 from encoders.local_folder import check_local_folder

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import JsonOption, every_few_seconds
+from distill.cli.options import JsonOption
 from distill.jobs.masks import write_masks
+from distill.jobs.progress import every_few_seconds
 from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
 from encoders.messages.words import counted

@@ -1,8 +1,5 @@
 """Options that several commands share, and what several commands do with them."""
 
-import sys
-import time
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -42,16 +39,3 @@ def given_options(context: typer.Context, *, but: str) -> list[str]:
         for one in value if isinstance(value, (list, tuple)) else [value]:
             arguments += [option.opts[0]] if value is True else [option.opts[0], str(one)]
     return arguments
-
-
-def every_few_seconds(seconds: float = 5.0) -> Callable[..., None]:
-    """A function that prints a line to stderr, at most every few seconds, but always when told that it is the last."""
-    printed = time.monotonic()
-
-    def say(line: str, *, last: bool) -> None:
-        nonlocal printed
-        if last or time.monotonic() - printed >= seconds:
-            printed = time.monotonic()
-            print(line, file=sys.stderr, flush=True)
-
-    return say

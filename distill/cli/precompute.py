@@ -11,9 +11,10 @@ import torch
 import typer
 
 import encoders
-from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, every_few_seconds, in_processes
+from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
 from distill.config.runs import PrecomputeConfig, read_config, write_config
 from distill.jobs.photos import open_photos
+from distill.jobs.progress import every_few_seconds
 from distill.launching.place import Place, this_place
 from encoders.acceleration import accelerate
 from encoders.files import atomic_path, check_output_folder

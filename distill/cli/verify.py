@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 import encoders
-from distill.cli.options import JsonOption, every_few_seconds
+from distill.cli.options import JsonOption
 from distill.cli.precompute import CONFIG_FILE, open_teacher, run_share, teacher_facts_as
 from distill.config.runs import PrecomputeConfig, read_config
 from distill.jobs.photos import open_photos
+from distill.jobs.progress import every_few_seconds
 from distill.launching.place import this_place
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from distill.cli.options import every_few_seconds
+from distill.jobs.progress import every_few_seconds
 from encoders.errors import InputError
 from encoders.precise_batchnorm import precise_batchnorm
 from encoders.preprocess import normalize_padded

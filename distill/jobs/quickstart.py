@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import encoders
-from distill.cli.eval import plan, run_eval
+from distill.jobs.eval_inputs import plan
+from distill.jobs.evaluate import run_eval
 from distill.jobs.sample_data import resolve_data
 from encoders.files import atomic_path
 from eval_zeroshot import compare, contact_sheet, open_dataset

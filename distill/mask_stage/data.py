@@ -21,7 +21,7 @@ from encoders.errors import InputError
 from encoders.geometry import Shape, mask_box
 from encoders.preprocess import normalize_padded, pad_to_square
 from encoders.samples.sample import Sample
-from eval_zeroshot.suites.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point
 
 Position = tuple[int, int]  # (epoch, position in the epoch)
 MAX_DRAWS = 50  # photos tried for one position before the data is called unusable

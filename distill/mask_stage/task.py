@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from eval_zeroshot.datasets.opening.bsds import BsdsDataset
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
@@ -21,6 +20,7 @@ from distill.mask_stage.prompt_prior import start_at_the_prompt
 from encoders.errors import InputError
 from encoders.image_encoders.timm_features import TimmFeaturesEncoder
 from encoders.samples.coco import CocoDataset
+from eval_zeroshot.datasets.bsds import BsdsDataset
 from shards import Manifest
 
 

@@ -10,8 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoders.export.fusion_check import randomize_batchnorm
 from encoders.image_encoders.repvit import RepVitEncoder
+from encoders.model_names import SHIPPED_WEIGHTS
 from encoders.precise_batchnorm import precise_batchnorm
-from encoders.registry import SHIPPED_WEIGHTS, build_sam
+from encoders.registry import fresh_sam
 from encoders.sam import Sam
 from encoders.weights.checkpoint import load
 
@@ -38,7 +39,7 @@ def untrained_subject(name: str, *, image_size: int, seed: int = 0) -> Sam:
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        sam = build_sam(name, image_size=image_size)
+        sam = fresh_sam(name, image_size=image_size)
         randomize_batchnorm(sam, seed=seed)
         with torch.no_grad():
             for parameter in sam.image_encoder.parameters():

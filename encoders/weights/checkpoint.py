@@ -14,7 +14,8 @@ from encoders.errors import InputError, did_you_mean
 from encoders.files import sha256_file
 from encoders.fusion import fuse
 from encoders.image_encoders.repvit import RepVitEncoder
-from encoders.registry import BUILDERS, SHIPPED_DIGESTS, SHIPPED_WEIGHTS, build_sam, list_models, unknown_model
+from encoders.model_names import SHIPPED_DIGESTS, SHIPPED_WEIGHTS
+from encoders.registry import BUILDERS, fresh_sam, list_models, unknown_model
 from encoders.sam import Sam
 from encoders.weights.checks import content_digest, short, tensors_digest
 from encoders.weights.keymaps import check_state, identify, key_table
@@ -64,6 +65,21 @@ def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int |
     return _load_official(file, arch=arch, image_size=IMAGE_SIZE if image_size is None else image_size)
 
 
+def build_sam(name: str, *, checkpoint: Path | str | None = None, image_size: int = IMAGE_SIZE) -> Sam:
+    """A SAM of that architecture in eval mode; BatchNorm encoders are silently wrong in train mode.
+
+    Args:
+        name: see `list_models`.
+        checkpoint: weights as `load` reads them. None leaves everything freshly initialised, also for a name that ships
+            weights; `encoders.load(name)` gives those.
+        image_size: S in pixels.
+
+    Raises:
+        InputError: as `encoders.build_image_encoder` and `load`.
+    """
+    return fresh_sam(name, image_size=image_size) if checkpoint is None else load(checkpoint, arch=name, image_size=image_size)
+
+
 def resolve(path_or_name: Path | str) -> Path:
     """The path of a registry name's shipped weights, or the given path.
 
@@ -107,7 +123,7 @@ def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -
     if arch is not None and arch != facts.arch:
         say = f"arch={facts.arch!r} (--arch {facts.arch})"
         raise InputError(f"{file.name} holds {facts.arch}, not {arch}; leave arch out or say {say}")
-    sam = build_sam(facts.arch, image_size=facts.image_size if image_size is None else image_size)
+    sam = fresh_sam(facts.arch, image_size=facts.image_size if image_size is None else image_size)
     if facts.fused == "true":
         sam = fuse(sam)
     wanted = f"{facts.arch} at image size {sam.image_size}"
@@ -125,7 +141,7 @@ def _facts(file: WeightsFile) -> _Facts:
 
 
 def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
-    sam = build_sam(arch, image_size=image_size)
+    sam = fresh_sam(arch, image_size=image_size)
     table = key_table(arch)
     ours = sam.state_dict()
     names = {table.official(key): key for key in ours}

@@ -11,8 +11,8 @@ from encoders.geometry import Shape
 from encoders.messages.words import counted
 from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.frames import frame_sample, video_blocks
-from eval_zeroshot.datasets.opening.mask_file import read_labels
+from eval_zeroshot.datasets.frames import frame_sample, video_blocks
+from eval_zeroshot.datasets.mask_file import read_labels
 
 VOID = 255  # belongs to nothing; the official semi-supervised evaluation takes it for background
 RESOLUTION = "480p"

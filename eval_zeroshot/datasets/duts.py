@@ -10,7 +10,7 @@ from encoders.geometry import mask_box
 from encoders.messages.words import counted
 from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.mask_file import read_mask
+from eval_zeroshot.datasets.mask_file import read_mask
 
 PARTS = {"test": "DUTS-TE", "train": "DUTS-TR"}
 HOW_TO_GET = (

@@ -8,7 +8,7 @@ from encoders.geometry import mask_box
 from encoders.messages.words import counted
 from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.mask_file import read_mask, regions
+from eval_zeroshot.datasets.mask_file import read_mask, regions
 
 CATEGORIES = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile", "toothbrush",

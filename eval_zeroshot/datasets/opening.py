@@ -9,7 +9,7 @@ from encoders.errors import InputError
 from encoders.messages.words import counted
 from encoders.samples.coco import CocoDataset, file_name, is_lvis_image, url_place
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening import bsds, davis, duts, mvtec, seginw, uvo
+from eval_zeroshot.datasets import bsds, davis, duts, mvtec, seginw, uvo
 
 HOW_TO_GET = (
     "COCO: https://cocodataset.org/#download, val2017.zip and annotations_trainval2017.zip, then give "

@@ -16,7 +16,7 @@ from encoders.samples.annotation_json import read_annotation_json
 from encoders.samples.image import read_image
 from encoders.samples.rle import decode_segmentation
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.frames import frame_sample, video_blocks
+from eval_zeroshot.datasets.frames import frame_sample, video_blocks
 
 FRAME_FOLDERS = (".", "images", "JPEGImages", "uvo_videos_dense_frames")  # where frames may lie beside the json
 HOW_TO_GET = (

@@ -8,7 +8,7 @@ import numpy as np
 from encoders.geometry import Shape
 from encoders.samples.rle import Rle, encode_mask
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
-from eval_zeroshot.suites.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
+from eval_zeroshot.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
 
 POINTS_PER_SIDE = 8  # of the grid on a photo: a student of 256 px and a teacher of 768 px take 4 s a photo on one core
 DUPLICATE_IOU = 0.7  # of boxes, as segment-anything's mask generation has it

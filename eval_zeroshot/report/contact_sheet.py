@@ -14,7 +14,7 @@ from encoders.messages.shown import shown
 from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
-from eval_zeroshot.suites.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point
 
 COLORS = ((255, 159, 28), (45, 196, 182), (231, 29, 91), (131, 106, 255), (144, 190, 39), (0, 150, 255))
 BACKGROUND, INK, SOFT = (250, 250, 248), (28, 28, 30), (110, 110, 115)

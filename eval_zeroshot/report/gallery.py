@@ -10,6 +10,7 @@ from encoders.errors import InputError
 from encoders.samples.rle import decode_segmentation
 from encoders.samples.sample import Sample
 from eval_zeroshot.ap.hits import CORNERS
+from eval_zeroshot.prompting.clicks import centre_point
 from eval_zeroshot.report.cases import Case, worst_and_median
 from eval_zeroshot.report.columns import Group
 from eval_zeroshot.report.curves import counts_of
@@ -19,7 +20,6 @@ from eval_zeroshot.report.pictures import cut_out, data_uri, edges_picture, pain
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Result
 from eval_zeroshot.suites.edges.scores import best_f
-from eval_zeroshot.suites.prompting.clicks import centre_point
 
 COUNT = 4  # cases of each kind
 ObjectName = tuple[str, int]  # photo's key, annotation id

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
-from eval_zeroshot.shipped import shipped_yaml
+from eval_zeroshot.results.shipped import shipped_yaml
 
 
 class PublishedGroup(BaseModel):

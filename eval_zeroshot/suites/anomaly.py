@@ -7,7 +7,7 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.mvtec import HOW_TO_GET, category_of
+from eval_zeroshot.datasets.mvtec import HOW_TO_GET, category_of
 from eval_zeroshot.metrics.pixel_f1 import max_f1, max_f1_of_draws
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
 from eval_zeroshot.results.agreement import agreement

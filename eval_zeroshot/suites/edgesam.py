@@ -8,6 +8,8 @@ import numpy as np
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.prompting.clicks import Click, click_prompts
+from eval_zeroshot.prompting.seeds import object_random
 from eval_zeroshot.suites.edgesam_frame import (
     FEWEST_ERRORS,
     answer_cells,
@@ -17,8 +19,6 @@ from eval_zeroshot.suites.edgesam_frame import (
     truth_cells,
 )
 from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects, most_confident_iou
-from eval_zeroshot.suites.prompting.clicks import Click, click_prompts
-from eval_zeroshot.suites.prompting.seeds import object_random
 
 REFINEMENTS = 2  # published: the prompt alone, +1 and +2 points
 COMMON = (

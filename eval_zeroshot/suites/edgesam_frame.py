@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from encoders.contract import MASK_THRESHOLD
 from encoders.geometry import Shape, resized_shape, unscale_points
-from eval_zeroshot.suites.prompting.clicks import BACKGROUND, FOREGROUND, NO_CLICK, Click, deepest_pixel
+from eval_zeroshot.prompting.clicks import BACKGROUND, FOREGROUND, NO_CLICK, Click, deepest_pixel
 
 FRAME, CELLS = 1024, 256
 FEWEST_ERRORS = 10  # cells; with fewer there is no further point

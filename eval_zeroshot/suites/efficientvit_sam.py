@@ -8,8 +8,8 @@ from encoders.samples.sample import Sample
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.metrics.masks import Size, sizes_with_both_ends
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.prompting.clicks import BACKGROUND, Click, click_prompts, next_click
 from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
-from eval_zeroshot.suites.prompting.clicks import BACKGROUND, Click, click_prompts, next_click
 
 EPSILON = 1e-7  # added to the union, so that two empty masks score 0
 SMALLEST_AREA_PIXELS = 1

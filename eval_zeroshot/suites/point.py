@@ -7,8 +7,8 @@ import numpy as np
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.prompting.clicks import Click, centre_point, click_prompts, next_click
 from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
-from eval_zeroshot.suites.prompting.clicks import Click, centre_point, click_prompts, next_click
 
 
 class PointIou(InstanceIou):

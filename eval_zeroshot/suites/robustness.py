@@ -8,9 +8,9 @@ from scipy.ndimage import distance_transform_edt
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.prompting.clicks import FOREGROUND, Click, centre_point, click_prompts
+from eval_zeroshot.prompting.seeds import object_random
 from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
-from eval_zeroshot.suites.prompting.clicks import FOREGROUND, Click, centre_point, click_prompts
-from eval_zeroshot.suites.prompting.seeds import object_random
 
 REPORTED = (
     "extra: clean, mIoU at the other levels, drop_LEVEL = clean minus noisy; predicted IoU, its calibration error (ece, "

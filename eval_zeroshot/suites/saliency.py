@@ -7,12 +7,12 @@ from encoders.geometry import mask_box
 from encoders.samples.overlap import mask_iou
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.duts import HOW_TO_GET
+from eval_zeroshot.datasets.duts import HOW_TO_GET
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.prompting.clicks import centre_point
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Direction
 from eval_zeroshot.suites.photo_suite import MeanSuite
-from eval_zeroshot.suites.prompting.clicks import centre_point
 
 
 class Saliency(MeanSuite):

@@ -11,7 +11,7 @@ from encoders.errors import InputError
 from encoders.samples.sample import Sample
 from eval_zeroshot.ap.annotations import read_annotations
 from eval_zeroshot.ap.detections import read_detections
-from eval_zeroshot.datasets.opening.seginw import HOW_TO_GET, annotation_files, photo_key
+from eval_zeroshot.datasets.seginw import HOW_TO_GET, annotation_files, photo_key
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.agreement import agreement, mean_agreement
 from eval_zeroshot.results.observations import Observation

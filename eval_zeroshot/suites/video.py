@@ -9,16 +9,16 @@ from encoders.errors import InputError
 from encoders.samples.overlap import mask_iou
 from encoders.samples.rle import decode_segmentation, encode_mask, rle_iou
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.davis import HOW_TO_GET as HOW_TO_GET_DAVIS
-from eval_zeroshot.datasets.opening.frames import frame_key, sequence_of
-from eval_zeroshot.datasets.opening.uvo import HOW_TO_GET as HOW_TO_GET_UVO
+from eval_zeroshot.datasets.davis import HOW_TO_GET as HOW_TO_GET_DAVIS
+from eval_zeroshot.datasets.frames import frame_key, sequence_of
+from eval_zeroshot.datasets.uvo import HOW_TO_GET as HOW_TO_GET_UVO
 from eval_zeroshot.metrics.boundary_f import TOLERANCE, boundary_f
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Estimate, Result
 from eval_zeroshot.results.statistics import RESAMPLES, resampled_means
 from eval_zeroshot.suites.photo_suite import PhotoSuite
-from eval_zeroshot.suites.prompting.tracking import BOX_MARGIN, LOGIT, follow
+from eval_zeroshot.suites.tracking import BOX_MARGIN, LOGIT, follow
 
 TRACK_NUMBERS = ("value", "J", "F", "J_recall", "F_recall")  # of an object; value is the mean of J and F
 

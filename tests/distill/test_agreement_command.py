@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from distill.jobs import own_photos
-from encoders.registry import SHIPPED_WEIGHTS
+from encoders.model_names import SHIPPED_WEIGHTS
 from eval_zeroshot.predictors import reference_masks
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from distill.cli.eval import alone, nothing_measured
+from distill.jobs.evaluate import alone, nothing_measured
 from eval_zeroshot import Result, read_results
 
 
@@ -54,7 +54,7 @@ def test_a_full_disk_says_how_to_go_on_at_whatever_file(evaluated, tmp_path, mon
     def full(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(arguments[0]) if arguments else None)
 
-    for place in ("pathlib.Path.mkdir", "pathlib.Path.write_text", "os.fsync", "distill.cli.eval.write_results"):
+    for place in ("pathlib.Path.mkdir", "pathlib.Path.write_text", "os.fsync", "distill.jobs.evaluate.write_results"):
         with monkeypatch.context() as patch:
             patch.setattr(place, lambda *given, **more: full(*(one for one in given if isinstance(one, os.PathLike))))
             code, _, err = evaluated("-s", "box")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from distill.mask_stage.prompts import error_clicks, jitter_box, point_inside
-from eval_zeroshot.suites.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point
 
 
 def off_centre_mask() -> np.ndarray:

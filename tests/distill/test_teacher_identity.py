@@ -12,7 +12,7 @@ from distill.cli.cache import stats_facts
 from distill.cli.precompute import teacher_facts
 from distill.config.runs import PrecomputeConfig
 from encoders.errors import InputError
-from encoders.registry import SHIPPED_WEIGHTS
+from encoders.model_names import SHIPPED_WEIGHTS
 
 
 @pytest.fixture(scope="module")

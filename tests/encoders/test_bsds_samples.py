@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import scipy.io
-from eval_zeroshot.datasets.opening.bsds import BsdsDataset
 from PIL import Image
 
 from encoders import InputError
 from encoders.geometry import mask_box
+from eval_zeroshot.datasets.bsds import BsdsDataset
 
 # A 20 x 30 photo (height x width). The first annotator sees one block on a ground, the second halves the photo.
 BLOCK = np.ones((20, 30), np.uint16)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import encoders
+from encoders.model_names import SHIPPED_WEIGHTS
 from encoders.weights.safetensors_files import write_safetensors
 from encoders.weights.weights_file import read_weights
 from tests.encoders.weights_damage import FACTS, WRITERS, mutated, small_state
@@ -88,8 +89,8 @@ def test_a_changed_image_size_in_a_header_is_noticed(tmp_path):
 
 def test_the_shipped_weights_are_compared_with_what_was_shipped(tmp_path, monkeypatch):
     path = tmp_path / "sam_demo.safetensors"
-    path.write_bytes(encoders.registry.SHIPPED_WEIGHTS["sam_demo"].read_bytes())
-    monkeypatch.setitem(encoders.registry.SHIPPED_WEIGHTS, "sam_demo", path)
+    path.write_bytes(SHIPPED_WEIGHTS["sam_demo"].read_bytes())
+    monkeypatch.setitem(SHIPPED_WEIGHTS, "sam_demo", path)
     assert encoders.load("sam_demo").arch == "sam_demo"
     flip(path, path.stat().st_size // 2)
     assert "is not the file that was shipped" in message("sam_demo")

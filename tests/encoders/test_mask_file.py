@@ -5,10 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
-from eval_zeroshot.datasets.opening.mask_file import read_labels, read_mask, regions
 from PIL import Image
 
 from encoders.errors import InputError
+from eval_zeroshot.datasets.mask_file import read_labels, read_mask, regions
 
 ON = np.zeros((6, 8), bool)
 ON[1:3, 4:7] = True

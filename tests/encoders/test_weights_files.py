@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 
 import encoders
+from encoders.model_names import SHIPPED_WEIGHTS
 
 NAME = "repvit_m0_6"
 
@@ -128,13 +129,13 @@ def test_the_shipped_demo_is_a_whole_model_of_at_most_16_mb():
     assert (demo.arch, demo.fused, demo.training) == ("sam_demo", False, False)
     assert demo.image_size == demo.image_encoder.image_size == 768
     assert all(torch.isfinite(tensor).all() for tensor in demo.state_dict().values())
-    assert encoders.registry.SHIPPED_WEIGHTS["sam_demo"].stat().st_size <= 16_000_000
+    assert SHIPPED_WEIGHTS["sam_demo"].stat().st_size <= 16_000_000
 
 
 def test_a_name_that_ships_weights_is_loaded_at_its_own_image_size(monkeypatch, tmp_path, randomise):
     demo = randomise(encoders.build_sam("sam_demo", image_size=192))
     encoders.save_sam(demo, tmp_path / "sam_demo.safetensors", dtype=torch.float16)
-    monkeypatch.setitem(encoders.registry.SHIPPED_WEIGHTS, "sam_demo", tmp_path / "sam_demo.safetensors")
+    monkeypatch.setitem(SHIPPED_WEIGHTS, "sam_demo", tmp_path / "sam_demo.safetensors")
     again = encoders.load("sam_demo")
     assert (again.arch, again.image_size) == ("sam_demo", 192)
     key = "image_encoder.neck.smooth.weight"

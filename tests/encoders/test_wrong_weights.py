@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 import encoders
 from encoders.image_encoders.repvit import build_classifier
+from encoders.model_names import SHIPPED_WEIGHTS
 
 
 def message(path, **options):
@@ -110,7 +111,7 @@ def test_an_unknown_architecture_suggests_near_names(run):
 
 
 def test_shipped_weights_that_are_not_installed(monkeypatch, tmp_path):
-    monkeypatch.setitem(encoders.registry.SHIPPED_WEIGHTS, "sam_demo", tmp_path / "sam_demo.safetensors")
+    monkeypatch.setitem(SHIPPED_WEIGHTS, "sam_demo", tmp_path / "sam_demo.safetensors")
     assert "weights of sam_demo are not installed" in message("sam_demo")
     with pytest.raises(encoders.InputError, match="not installed"):
         encoders.weights_sha256("sam_demo")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval_zeroshot.suites.prompting.clicks import centre_point, next_click
+from eval_zeroshot.prompting.clicks import centre_point, next_click
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int, shape: tuple[int, int] = (12, 20)) -> np.ndarray:

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import scipy.io
-from eval_zeroshot.datasets.opening.bsds import read_annotators, truth_files
 from PIL import Image
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
@@ -13,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from encoders.errors import InputError
+from eval_zeroshot.datasets.bsds import read_annotators, truth_files
 from eval_zeroshot.suites.edges.benchmark import score_predictions
 from eval_zeroshot.suites.edges.prediction import read_prediction
 from eval_zeroshot.suites.edges.thinning import thin

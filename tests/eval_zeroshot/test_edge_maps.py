@@ -6,11 +6,11 @@ import torch
 from scipy import ndimage
 
 from encoders.geometry import mask_box
+from eval_zeroshot.prompting.point_grid import mask_boxes, point_grid
 from eval_zeroshot.suites.edges import mask_edges as module
 from eval_zeroshot.suites.edges.grid_masks import GridMasks, distinct
 from eval_zeroshot.suites.edges.mask_edges import mask_edges, outer_boundary, probability_gradient
 from eval_zeroshot.suites.edges.suppression import edge_nms, ridge_normal
-from eval_zeroshot.suites.prompting.point_grid import mask_boxes, point_grid
 
 
 def test_the_grid_has_the_centres_of_equal_cells_in_pixels():

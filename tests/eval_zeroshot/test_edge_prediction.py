@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import scipy.io
-from eval_zeroshot.datasets.opening.bsds import read_annotators, truth_files
 from PIL import Image
 
 from encoders.errors import InputError
+from eval_zeroshot.datasets.bsds import read_annotators, truth_files
 from eval_zeroshot.suites.edges.prediction import EdgeStrength, read_prediction, region_boundary
 from eval_zeroshot.suites.edges.thinning import thin
 

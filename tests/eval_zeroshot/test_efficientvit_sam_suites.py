@@ -4,7 +4,7 @@ import pytest
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, get_suite
 from eval_zeroshot.metrics.masks import sizes_with_both_ends
-from eval_zeroshot.suites.prompting.clicks import next_click
+from eval_zeroshot.prompting.clicks import next_click
 
 BOX, POINT = get_suite("box_efficientvit_sam"), get_suite("point_efficientvit_sam")
 

@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
-from eval_zeroshot.datasets.opening.bsds import truth_files
 from PIL import Image
 
 from encoders.errors import InputError
 from eval_zeroshot import FillBox, box_iou, open_dataset
+from eval_zeroshot.datasets.bsds import truth_files
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, choose_suites, evaluate, get_suite, open_dataset
+from eval_zeroshot.suites import tracking
 from eval_zeroshot.suites.base import Resamples
 from eval_zeroshot.suites.instance import InstanceAp
-from eval_zeroshot.suites.prompting import tracking
 from eval_zeroshot.suites.ready_made import SUITES
 from tests.layouts import make_davis, make_duts, make_mvtec, make_seginw, rectangle
 

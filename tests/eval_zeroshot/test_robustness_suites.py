@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eval_zeroshot import FillBox, get_suite
-from eval_zeroshot.suites.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point
 from eval_zeroshot.suites.robustness import jittered, shifted_click
 
 JITTER, SHIFT = get_suite("box_jitter"), get_suite("point_shift")

@@ -10,8 +10,8 @@ from encoders.samples.rle import encode_mask
 from eval_zeroshot import FillBox, evaluate, get_suite, open_dataset
 from eval_zeroshot.metrics.boundary_f import boundary_f, outline
 from eval_zeroshot.predictors.baselines import fill_box
-from eval_zeroshot.suites.prompting import tracking
-from eval_zeroshot.suites.prompting.tracking import follow, mask_logits, next_prompts
+from eval_zeroshot.suites import tracking
+from eval_zeroshot.suites.tracking import follow, mask_logits, next_prompts
 from tests.layouts import make_davis, make_uvo, rectangle
 
 VIDEO = get_suite("video")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError, InputWarning
-from eval_zeroshot.datasets.opening.bsds import read_annotators, truth_files
+from eval_zeroshot.datasets.bsds import read_annotators, truth_files
 from eval_zeroshot.suites.edges.counts import MAX_DISTANCE, Counts, count_matches
 from eval_zeroshot.suites.edges.prediction import SUFFIXES, THRESHOLDS, read_prediction
 from eval_zeroshot.suites.edges.scores import EdgeScores, best_f, edge_scores
@@ -71,7 +71,7 @@ def score_predictions(
 
     Args:
         predictions: folder of NAME.png or NAME.mat.
-        data: BSDS500, see `eval_zeroshot.datasets.opening.bsds`.
+        data: BSDS500, see `eval_zeroshot.datasets.bsds`.
         thresholds: levels k / (thresholds + 1); ready segmentations bring their own.
         processes: photos worked on at a time; memory grows with them, not with the number of photos.
         progress: called with photos done and in all, after each photo.

@@ -6,7 +6,7 @@ import numpy as np
 
 from encoders.geometry import Shape
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
-from eval_zeroshot.suites.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
+from eval_zeroshot.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
 
 POINTS_PER_SIDE = 16
 BOX_NMS_IOU = 0.7

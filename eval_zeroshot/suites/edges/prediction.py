@@ -10,7 +10,7 @@ from PIL import Image
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from eval_zeroshot.datasets.opening.bsds import UNREADABLE
+from eval_zeroshot.datasets.bsds import UNREADABLE
 
 THRESHOLDS = 99
 SUFFIXES = (".png", ".mat")

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from encoders.samples.sample import Sample
-from eval_zeroshot.datasets.opening.bsds import HOW_TO_GET
+from eval_zeroshot.datasets.bsds import HOW_TO_GET
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Estimate, Result

@@ -10,8 +10,8 @@ from encoders.geometry import Shape
 from encoders.sam import upscale_logits
 from encoders.samples.rle import Rle, encode_mask
 from eval_zeroshot.predictors.protocol import MASK_PIXELS_PER_CALL, PredictorLike, ask, prompts_per_call
+from eval_zeroshot.prompting.point_grid import mask_boxes
 from eval_zeroshot.suites.everything.settings import MaskSettings
-from eval_zeroshot.suites.prompting.point_grid import mask_boxes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,11 @@ from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.samples.rle import encode_mask
 from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
 from eval_zeroshot.suites.everything.candidates import Candidate, ask_points
 from eval_zeroshot.suites.everything.order import PointOrder
 from eval_zeroshot.suites.everything.regions import without_small_regions
 from eval_zeroshot.suites.everything.settings import MaskSettings
-from eval_zeroshot.suites.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
 
 CLEANED_NMS_IOU = 0.7  # cleaned masks may overlap at least so much, as segment-anything's crop_nms_thresh has it
 POINTS_AT_A_TIME = 16  # asked before the order is reconsidered; part of what a budget's result depends on

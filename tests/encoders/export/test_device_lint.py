@@ -16,7 +16,7 @@ from encoders.export.mil import Constant, Operation, Program, ProgramInput, Tens
 from encoders.export.mil.blobs import Blob
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
-from encoders.registry import build_sam
+from encoders.registry import fresh_sam
 
 
 def given(value):
@@ -337,7 +337,7 @@ def test_known_models_have_their_known_counts_and_bytes(name, tmp_path):
 
     ct = need_coremltools()
     torch.manual_seed(0)
-    sam = build_sam(name, image_size=1024)
+    sam = fresh_sam(name, image_size=1024)
     randomize_batchnorm(sam)  # other tensors stay zero, and additions of zeros are folded away
     image = ct.ImageType(name="image", shape=(1, 3, 1024, 1024))
     module, example = Normalised(fuse(sam).image_encoder).eval(), (torch.zeros(1, 3, 1024, 1024),)

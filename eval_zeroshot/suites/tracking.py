@@ -7,7 +7,7 @@ import numpy as np
 from encoders.contract import MASK_STRIDE
 from encoders.geometry import mask_box, resize_image, resized_shape
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
-from eval_zeroshot.suites.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point
 
 BOX_MARGIN = 0.1  # of the box's width and height on each side: room to move and grow; SAM was trained on boxes off by as much
 LOGIT = 10.0  # of a mask fed back as a prompt, minus that outside: as sure as a model is of a clear mask
