@@ -43,7 +43,7 @@ def texts(file: Path) -> list[str]:
 
 
 def test_every_key_that_a_text_of_training_and_precompute_names_exists():
-    files = [*ROOT.glob("distill/*.py"), *ROOT.glob("shards/*.py")]
+    files = [*ROOT.glob("distill/**/*.py"), *ROOT.glob("shards/**/*.py")]
     assert len(files) > 60
     named = {(match[0], file.name) for file in files for text in texts(file) for match in KEY.finditer(text)}
     assert len({key for key, _ in named}) >= 8

@@ -10,7 +10,7 @@ from segment_anything.modeling import Sam as OriginalSam
 from torch import nn
 
 import encoders
-from encoders import decoder
+from encoders.decoder import batched as decoder
 from encoders.decoder.batched import MAX_TOKENS
 from encoders.decoder.masks import logits_to_masks, upscale_logits
 from encoders.geometry import resized_shape
