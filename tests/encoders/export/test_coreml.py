@@ -213,7 +213,7 @@ def test_a_decoder_without_two_points_is_certified_by_prompts_that_it_takes(live
         sam=live_sam, out=tmp_path / "out", format="coreml", samples=export_photos, weights="live", trained=False, points=points
     )
     made = export_model(request)
-    assert made.runtimes[0].measures.iou_mean > 0.99 and made.runtimes[0].measures.logits_relative_error < 0.03
+    assert made.runtimes[0].measures.logits_relative_error < 0.01
     first = int(points[0])
     asked = {(one.kind, one.points) for one in read_reference(tmp_path / "out").photos[0].answers}
     assert {("box", first), ("click", first)} <= asked and all(count >= first for _, count in asked)
