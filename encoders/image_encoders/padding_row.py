@@ -13,8 +13,10 @@ The result is not exact: it lacks the photo's influence on padding beyond the ro
 frame's far edge. Portraits are handled in the same way with columns in place of rows, see `Frame.axis`.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -155,7 +157,7 @@ def _convolved_row(conv: nn.Conv2d, row: Tensor, *, axis: int) -> Tensor:
         wide = F.pad(row, (1, 1, 0, 0) if along == 3 else (0, 0, 1, 1))
         kernel = conv.weight.sum(axis).view(1, -1, 1, 1, 3)
         taps = (wide[..., tap : tap + size : step] if along == 3 else wide[:, :, tap : tap + size : step] for tap in range(3))
-        result: Tensor = sum((values * kernel[..., tap] for tap, values in enumerate(taps)), start=row.new_zeros(()))
+        result: Tensor = reduce(operator.add, (values * kernel[..., tap] for tap, values in enumerate(taps)))
         return result if conv.bias is None else result + conv.bias.view(1, -1, 1, 1)
     sizes = [-1] * 4
     sizes[axis] = 3

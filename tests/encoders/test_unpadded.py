@@ -1,5 +1,7 @@
 """Encoders on the photo's own aspect: what is exact, what is near, what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError
-from encoders.image_encoders.padding_row import Frame, act
+from encoders.image_encoders.padding_row import Frame, _convolved_row, act
 from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 
 SIZE = 256
@@ -201,3 +203,19 @@ def test_train_mode_is_refused(sam):
             predictor.set_image(np.zeros((30, 40, 3), np.uint8))
     finally:
         sam.eval()
+
+
+def test_a_depthwise_row_is_exported_without_a_tensor_made_of_nothing():
+    """coremltools cannot convert `new_zeros(())`."""
+
+    class Row(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+        def forward(self, row):
+            return _convolved_row(self.conv, row, axis=2)
+
+    graph = torch.export.export(Row().eval(), (torch.randn(1, 4, 1, 8),)).run_decompositions({}).graph
+    made = {str(node.target) for node in graph.nodes if node.op == "call_function"}
+    assert made and not {name for name in made if re.search("zeros|full|ones", name)}
