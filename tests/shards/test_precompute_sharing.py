@@ -70,6 +70,7 @@ def test_25_kills_of_two_processes_leave_no_trace(tmp_path, photo_folder, starte
     check_disturbed(photo_folder(298), tmp_path, started, kills=25, seconds=0.6)
 
 
+@pytest.mark.slow  # 12 s: four processes
 def test_any_number_of_processes_from_any_moment_on_make_the_same_cache(tmp_path, photo_folder, started):
     folder = photo_folder(18)
     shards_standin.run(folder, tmp_path / "one")

@@ -105,6 +105,7 @@ def test_the_crop_is_the_middle_of_the_photo():
     assert crop(np.zeros((301, 97, 3), np.uint8), resolution=64).shape == (64, 64, 3)
 
 
+@pytest.mark.slow  # 8 s: a network is converted
 def test_a_package_is_written_with_a_report_of_what_it_computes(small, export_photos, tmp_path):
     pytest.importorskip("coremltools")
     from encoders.export.mil import read_package
