@@ -6,32 +6,21 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
 from typing import Any
-
-
-class LazyPackage(ModuleType):
-    """A package whose exported names are not hidden by files of the same name.
-
-    Python sets a file as an attribute of its package whenever it is imported, by whomever.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and name in self.__dict__["__all__"]):
-            super().__setattr__(name, value)
 
 
 def lazy_exports(
     package: str, names: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` for a package's `__init__`, which defines `__all__` before it calls this.
+    """`__getattr__` and `__dir__` for a package's `__init__`.
+
+    No room of the package may have the name of something that it exports, which it would hide once it is imported.
 
     Args:
         package: `__name__` of the package.
         names: file of the package, dotted and without `.py` -> what the package exports of it.
     """
     module = sys.modules[package]
-    module.__class__ = LazyPackage
     homes = {name: file for file, exported in names.items() for name in exported}
     rooms = {file.partition(".")[0] for file in names}
 
