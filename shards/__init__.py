@@ -1,4 +1,4 @@
-"""Teacher embeddings on disk and back: sources of photos, shards with a manifest, and the loader for training."""
+"""Teacher embedding caches: photo sources, shards with a manifest, and the training data loader."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from shards.cache.identity import CacheIdentity
     from shards.cache.manifest import Manifest, ShardEntry
     from shards.cache.shard_reader import ShardReader, StoredSample
-    from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity
+    from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity
     from shards.codec.records import CODECS, decode_embedding, encode_embedding, get_codec
     from shards.loading.batch import Batch, DeviceBatch, make_batch
     from shards.loading.loader import ShardLoader
@@ -32,8 +32,8 @@ __all__ = [
     "CacheIdentity",
     "CacheSample",
     "CacheStats",
-    "Comparison",
     "DeviceBatch",
+    "EmbeddingPair",
     "Fidelity",
     "IngestPlan",
     "Item",
@@ -74,7 +74,7 @@ if not TYPE_CHECKING:
             "loading.batch": ("Batch", "DeviceBatch", "make_batch"),
             "codec.records": ("CODECS", "decode_embedding", "encode_embedding", "get_codec"),
             "pipeline.estimate": ("PrecomputePlan", "plan_precompute"),
-            "codec.fidelity": ("Comparison", "Fidelity", "measure_fidelity"),
+            "codec.fidelity": ("EmbeddingPair", "Fidelity", "measure_fidelity"),
             "verification.findings": ("Problem", "VerifyReport"),
             "pipeline.codec_check": ("check_codec", "missed_gate"),
             "cache.identity": ("CacheIdentity",),

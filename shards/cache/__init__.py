@@ -1,1 +1,1 @@
-"""The files of a cache: shards, manifest, identity; on a disk or at a URL."""
+"""Files of an embedding cache (shards, manifest, identity), stored in a local folder or at a URL."""

@@ -1,4 +1,4 @@
-"""What the fields of cache.json and of manifest lines may hold, checked where they are read: others may have written them."""
+"""Validated field types for `cache.json` and manifest lines. These files may be untrusted, so every field is checked."""
 
 from collections import Counter
 from dataclasses import fields
@@ -12,8 +12,8 @@ from encoders.messages.shown import shown
 from encoders.untrusted import json_kind
 from shards.cache.names import shard_index
 
-MAX_COUNT = 10**9  # shards of a cache, photos of a shard: far more than there are photos in any data set
-MAX_SHARD_BYTES = 2**45  # all of SA-1B in one file of fp16 takes 2^44
+MAX_COUNT = 10**9  # upper bound on shards per cache and photos per shard; larger than any data set
+MAX_SHARD_BYTES = 2**45  # for comparison, all of SA-1B in fp16 takes 2^44 bytes
 MAX_IMAGE_SIZE = 2**14  # pixels
 MAX_NAME = 4096  # characters of a teacher's or source's name, which may be a path
 MAX_KEY = 255  # characters; keys made here have 80
@@ -64,10 +64,10 @@ _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}  # made at the first use, which take
 
 
 def checked(kind: type[Model], value: Any) -> Model:
-    """An object of a dataclass whose fields are annotated with the types above, from parsed JSON.
+    """Build a dataclass instance from parsed JSON, validating each field by its annotated type.
 
     Raises:
-        InputError: it is no JSON object, a field is missing or unknown, or holds what it may not; names the field.
+        InputError: the value is not a JSON object, or a field is missing, unknown or invalid; names the field.
     """
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(value, dict):
@@ -84,7 +84,7 @@ def checked(kind: type[Model], value: Any) -> Model:
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing that is wrong, in one line: the field, what was expected, what was given."""
+    """Return the first validation error as one line: the field, the expected value and the value given."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     value = first["input"]

@@ -1,7 +1,7 @@
-"""Files that are whole or absent, on one machine or shared by several: temporary name, fsync, rename or link.
+"""Atomic file writes for local and shared file systems: write to a temporary name, fsync, then rename or link.
 
-No file locks: they do not hold between machines on every shared file system. Creating, renaming and linking are atomic
-on all of them; an append is not, so a file that lines are appended to belongs to one process at a time.
+File locks are not used because some shared file systems do not honour them across machines. Creating, renaming and linking
+are atomic everywhere; appending is not, so only one process at a time may append to a file.
 """
 
 import json
@@ -17,17 +17,17 @@ from encoders.files import atomic_path, write_errors
 from encoders.untrusted import json_kind, parse_json, whole_lines
 
 TEMPORARY_SUFFIX = ".tmp"
-MAX_READ_BYTES = 2**28  # of a growing file at once; what follows is left for the next call
+MAX_READ_BYTES = 2**28  # most bytes read from a growing file per call; the rest is read by the next call
 
 
 def to_line(value: Any) -> bytes:
-    """Any JSON value -> one line of canonical JSON (keys sorted, ASCII), newline included."""
+    """Serialise a JSON value as one line of canonical JSON (sorted keys, ASCII), with its newline."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """Write `path` under a temporary name; it appears, complete and on disk, when the block ends without an error.
+    """Write `path` atomically: the file gets its final name, synced to disk, when the block exits without an error.
 
     Raises:
         FileNotFoundError: its folder, or what was written so far, was removed meanwhile.
@@ -39,19 +39,19 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     except InputError as error:
         cause = error.__cause__
         if isinstance(cause, FileNotFoundError) and Path(cause.filename or "").parent in (path.parent, path.parent.parent):
-            raise cause from None  # another process finished the cache: no error, and told apart by its class
+            raise cause from None  # another process finished the cache; callers handle this class separately
         raise
 
 
 def write_if_other(path: Path, content: bytes) -> None:
-    """Write `path`, whole, unless it holds these bytes already."""
+    """Atomically write `content` to `path`, unless the file already has that content."""
     if not path.is_file() or path.read_bytes() != content:
         with atomic_writer(path) as file:
             file.write(content)
 
 
 def create(path: Path, content: bytes) -> bool:
-    """Make `path` with this content if nothing is there. Of several processes, on any machines, one is told True.
+    """Create `path` with `content` unless it exists; return True in exactly one of several competing processes.
 
     Raises:
         FileNotFoundError: its folder does not exist.
@@ -66,7 +66,7 @@ def create(path: Path, content: bytes) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return temporary.stat().st_nlink > 1  # NFS asks again when an answer was lost: then the link is ours
+            return temporary.stat().st_nlink > 1  # NFS repeats requests whose reply was lost: the link may be ours
         except OSError:  # a file system without links
             return _create_by_name(path, content)
         return True
@@ -76,9 +76,9 @@ def create(path: Path, content: bytes) -> bool:
 
 
 def read_lines(path: Path, *, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects, a line each, of a file that may still grow, from a byte on, and the byte where the next one will begin.
+    """Read JSON lines from byte `start` of a file that may still grow; return the objects and the next start offset.
 
-    A last line without its newline is what a kill leaves, or not yet whole: it is left for the next call.
+    A last line without a newline is incomplete (still being written, or cut off by a kill) and is left for the next call.
 
     Raises:
         InputError: a line is no JSON object.
@@ -88,7 +88,7 @@ def read_lines(path: Path, *, start: int = 0) -> tuple[list[dict[str, Any]], int
 
 
 def new_lines(path: Path, *, start: int) -> tuple[list[bytes], int]:
-    """The whole lines of a growing file from a byte on, without their newlines, and the byte where the next one will begin."""
+    """Return the complete lines of a growing file from byte `start`, without newlines, and the next start offset."""
     with path.open("rb") as file:
         file.seek(start)
         content = file.read(MAX_READ_BYTES)
@@ -97,7 +97,7 @@ def new_lines(path: Path, *, start: int) -> tuple[list[bytes], int]:
 
 
 def parse_object(content: bytes, *, name: str) -> dict[str, Any]:
-    """A JSON object. Raises InputError, see `parse_json`, also where it is another value."""
+    """Parse a JSON object. Raises InputError for invalid JSON (see `parse_json`) and for any other JSON value."""
     value = parse_json(content, name=name)
     if not isinstance(value, dict):
         raise InputError(f"{name} is {json_kind(value)}; expected a JSON object, so it may be damaged")
@@ -105,9 +105,9 @@ def parse_object(content: bytes, *, name: str) -> dict[str, Any]:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append one JSON line and bring it to disk; a line torn by an earlier kill is cut off first.
+    """Append one JSON line and fsync; an incomplete last line, left by a killed process, is removed first.
 
-    For a file that no other process appends to at the same time.
+    No other process may append to the file at the same time.
 
     Raises:
         FileNotFoundError: its folder does not exist.
@@ -131,7 +131,7 @@ def _create_by_name(path: Path, content: bytes) -> bool:
     try:
         with _our_errors(path), file:
             file.write(content)
-    except InputError:  # a full disk: nobody is to find it half written
+    except InputError:  # e.g. the disk is full; remove the half-written file
         path.unlink(missing_ok=True)
         raise
     return True
@@ -139,7 +139,7 @@ def _create_by_name(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _our_errors(path: Path) -> Iterator[None]:
-    """`write_errors` for everything but a folder that is gone, by which processes see that the cache was finished."""
+    """Like `write_errors`, but let FileNotFoundError through: a missing folder means that the cache was finished."""
     gone: FileNotFoundError | None = None
     with write_errors(path):
         try:

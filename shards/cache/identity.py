@@ -1,4 +1,4 @@
-"""Who made a cache, and from what: written once into `cache.json`, compared ever after."""
+"""The identity of a cache (teacher, source, codec), written once to `cache.json` and checked on every later use."""
 
 import json
 import os
@@ -28,17 +28,17 @@ MEANING = {
 
 @dataclass(frozen=True, kw_only=True)
 class CacheIdentity:
-    """What must not change while a cache grows.
+    """Properties of a cache that must not change between runs that add to it.
 
     Attributes:
-        teacher: name for people; two names of the same weights are the same teacher.
-        teacher_sha256: of the teacher's weights.
+        teacher: display name; teachers with the same weights are the same, whatever their names.
+        teacher_sha256: checksum of the teacher's weights.
         preprocess_version: `encoders.contract.PREPROCESS_VERSION`, and the precision of a teacher that is not in fp32.
         image_size: S in pixels.
         codec, codec_version: see `shards.codec.records`.
         source, source_sha256: see `shards.sources.base.Source`.
-        samples_per_shard: photos of the source per shard, good and bad ones.
-        shards: number of shards when complete.
+        samples_per_shard: source photos per shard, including unusable ones.
+        shards: number of shards of the complete cache.
     """
 
     teacher: Name
@@ -54,14 +54,14 @@ class CacheIdentity:
 
     @classmethod
     def read(cls, folder: Path) -> "CacheIdentity | None":
-        """The identity of the cache in `folder`, None where no cache was begun.
+        """Read the identity of the cache in `folder`; None if there is no cache.
 
         Raises:
             InputError: the folder or `cache.json` cannot be read, or a field is missing, unknown or holds what it may not.
         """
         path = folder / CACHE_FILE
         if not os.path.lexists(path):
-            if folder.exists() and not os.access(folder, os.X_OK):  # what is in it cannot be seen, which is not nothing
+            if folder.exists() and not os.access(folder, os.X_OK):  # an unreadable folder is not the same as an empty one
                 raise InputError(f"{folder} cannot be looked into (Permission denied); change its permissions")
             return None
         try:
@@ -73,11 +73,11 @@ class CacheIdentity:
             raise InputError(f"{path} cannot be read ({error}); {todo}") from error
 
     def write(self, folder: Path) -> None:
-        """Write `cache.json`, whole, unless another process was first."""
+        """Write `cache.json` atomically, unless another process has already written it."""
         create(folder / CACHE_FILE, json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n")
 
     def check_same(self, made: "CacheIdentity", *, folder: Path) -> None:
-        """Raise InputError, with both values, where the cache in `folder`, `made`, is not what is asked for now."""
+        """Raise InputError if `made`, the identity of the cache in `folder`, differs from this one; names both values."""
         differences = [
             f"{meaning} ({name} is {getattr(made, name)} there, {getattr(self, name)} now)"
             for name, meaning in MEANING.items()

@@ -1,4 +1,4 @@
-"""A full disk or a folder without permission ends a call with a message that says what is kept and how to go on."""
+"""Error messages for resumable work that fails because the disk is full or the folder is not writable."""
 
 import errno
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def kept(folder: Path, *, what: str, causes: tuple[int, ...] = (*NO_ROOM, *NOT_OURS)) -> Iterator[None]:
-    """Around work that writes to `folder` and goes on where it was when called again.
+    """Wrap resumable work that writes to `folder`.
 
     Args:
-        folder: what the call writes to; named where a failed write does not say its file.
-        what: of the work is kept, e.g. "finished shards are kept".
-        causes: error numbers that mean a failed write; where the work also reads files of others, NO_ROOM alone does.
+        folder: destination folder; named in the message if the error does not name a file.
+        what: the part of the work that is kept, e.g. "finished shards are kept".
+        causes: error numbers treated as a failed write; pass NO_ROOM alone if the work also reads other files.
 
     Raises:
         InputError: a write failed; says the file, the reason, the free space, what is kept and what to do.
@@ -28,7 +28,7 @@ def kept(folder: Path, *, what: str, causes: tuple[int, ...] = (*NO_ROOM, *NOT_O
     try:
         yield
     except (InputError, OSError) as error:
-        if SAYS in str(error):  # said nearer to the write
+        if SAYS in str(error):  # already reported closer to the write
             raise
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno not in causes:

@@ -1,12 +1,12 @@
-"""A folder on this machine's disk that keeps shards of remote caches, bounded in bytes, for any number of processes.
+"""A size-bounded local folder for shards of remote caches, shared by any number of processes on one machine.
 
-A shard is kept under its sha256, so caches may share a folder. Locks are flock's: they hold between the processes of one
-machine, and a killed process gives them up.
-- `SHA256.tar` is whole. Who reads it holds a shared lock on it; only what nobody holds is evicted, the longest unused
+Shards are stored under their sha256, so several caches may share a folder. Locks are taken with flock: they work between
+processes of one machine and are released when a process dies.
+- `SHA256.tar` is a complete shard. Readers hold a shared lock on it; only unlocked shards are evicted, least recently used
   first.
-- `SHA256.BYTES.part` is being fetched by the process that holds its lock. It counts with all the bytes that it will
-  have. What a killed process leaves is continued by the next that wants the shard, or evicted like a whole one.
-- `.lock` is held while it is decided what is evicted and what may be begun.
+- `SHA256.BYTES.part` is being fetched by the process that holds its lock. It counts at its final size. A partial file left
+  by a killed process is continued by the next process that needs the shard, or evicted like a complete one.
+- `.lock` is held while deciding what to evict and which downloads to start.
 """
 
 import fcntl
@@ -27,13 +27,13 @@ from shards.cache.manifest import ShardEntry
 KEPT = re.compile(r"[0-9a-f]{64}\.(tar|(?P<bytes>[0-9]{1,15})\.part)")  # other files are neither counted nor removed
 POLL_SECONDS = 0.1
 STALLED_SECONDS = 1200.0  # one that fails gives up before, see `shards.cache.remote.Retry`; a stopped process never does
-PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK  # no link that leads out of the folder, no pipe to wait at
+PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK  # refuse symlinks that leave the folder, and do not block on a pipe
 DEFAULT_BYTES = 100 * 2**30
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A file of the folder: the bytes that it has, or will have, and when it was last opened."""
+    """A file of the folder: its (final) size in bytes and when it was last opened."""
 
     path: Path
     bytes: int
@@ -45,9 +45,9 @@ class LocalCache:
 
     Args:
         folder: made if absent; on a disk of this machine.
-        limit_bytes: of all files together.
-        wait_seconds: how long to wait for other processes to be done with shards where there is no room.
-        stalled_seconds: how long to wait for another process to go on with the shard that it is fetching.
+        limit_bytes: maximum total size of all files.
+        wait_seconds: how long to wait for other processes to release shards when there is no room.
+        stalled_seconds: how long to wait for another process whose download makes no progress.
 
     Raises:
         InputError: the folder cannot be made or written to.
@@ -68,11 +68,11 @@ class LocalCache:
             raise InputError(f"the local cache {folder} cannot be used: {error}; name a folder that can be written") from error
 
     def open(self, entry: ShardEntry, fill: Callable[[BinaryIO], None], *, wait: bool = True) -> int | None:
-        """A descriptor of the shard, which is not evicted until every such descriptor is closed.
+        """Open a shard; it is not evicted until all of its descriptors are closed.
 
         Args:
-            fill: completes the file where the shard is not here yet; it holds what an earlier try left.
-            wait: else None where the shard is not here and there is no room for it, or another process is fetching it.
+            fill: called to complete the file if the shard is not cached; the file holds what an earlier try fetched.
+            wait: if False, return None when there is no room for the shard or another process is fetching it.
 
         Raises:
             InputError: there was no room for wait_seconds; another process is fetching the shard, and nothing came for
@@ -110,7 +110,7 @@ class LocalCache:
         return f"and the local cache {self.folder} may hold {self.limit_bytes} bytes; give it more (data.local_cache_gib)"
 
     def whole_path(self, entry: ShardEntry) -> Path:
-        """Where a shard lies when it is here."""
+        """Path of a shard once it is completely cached."""
         return self.folder / f"{entry.sha256}.tar"
 
     def _part_path(self, entry: ShardEntry) -> Path:
@@ -126,7 +126,7 @@ class LocalCache:
             os.close(lock)
 
     def _open_whole(self, entry: ShardEntry) -> int | None:
-        """The whole shard, held; None where it is not here. One of another size was damaged, and is removed."""
+        """Open and lock the complete shard; None if it is not cached. A file of the wrong size is damaged and gets removed."""
         path = self.whole_path(entry)
         try:
             descriptor = self._open(path, os.O_RDONLY)
@@ -138,23 +138,23 @@ class LocalCache:
             os.utime(descriptor)
             return descriptor
         os.close(descriptor)
-        if facts.st_nlink:  # else evicted in between
+        if facts.st_nlink:  # otherwise it was evicted in between
             with self._alone():
                 path.unlink(missing_ok=True)
         return None
 
     def _begin(self, entry: ShardEntry) -> int | None:
-        """The shard's part, locked, while nobody else decides; None where another process is fetching it or has."""
+        """Open and lock the shard's partial file, under `.lock`; None if another process is fetching or has fetched it."""
         if self.whole_path(entry).exists():
             return None
         descriptor = self._open(self._part_path(entry), os.O_RDWR | os.O_CREAT)
-        if _lock(descriptor) and self._part_path(entry).exists():  # else it became whole between opening and locking
+        if _lock(descriptor) and self._part_path(entry).exists():  # otherwise it was completed between opening and locking
             return descriptor
         os.close(descriptor)
         return None
 
     def _open(self, path: Path, flags: int) -> int:
-        """A descriptor of a plain file of the folder.
+        """Open a regular file of the folder.
 
         Raises:
             FileNotFoundError: it is not there.
@@ -172,7 +172,7 @@ class LocalCache:
         return descriptor
 
     def _complete(self, entry: ShardEntry, descriptor: int, fill: Callable[[BinaryIO], None]) -> int:
-        """Fill a part and make it whole; its lock goes over to the reader without a gap."""
+        """Complete a partial file and rename it; the lock passes to the reader without being released."""
         try:
             with open(descriptor, "r+b", closefd=False) as part:
                 fill(part)
@@ -187,7 +187,7 @@ class LocalCache:
         return descriptor
 
     def _make_room(self, wanted: int) -> bool:
-        """Evict what is not in use, the longest unused first, until so many bytes have room; whether they have."""
+        """Evict unused shards, least recently used first, until `wanted` bytes fit; return whether they do."""
         kept = sorted(self._kept(), key=lambda file: file.used)
         total = wanted + sum(file.bytes for file in kept)
         for file in kept:
@@ -207,7 +207,7 @@ class LocalCache:
 
 
 class _Growing:
-    """A part that another process fetches, as seen from here."""
+    """Watches a partial file that another process is fetching."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -215,7 +215,7 @@ class _Growing:
         self._since = time.monotonic()
 
     def seconds_still(self) -> float:
-        """How long it has had the size that it has now, as far as it was looked."""
+        """Seconds since the file was last seen to grow."""
         try:
             size = self.path.stat().st_size
         except FileNotFoundError:
@@ -226,7 +226,7 @@ class _Growing:
 
 
 def _modified(part: Path) -> float:
-    """When a part was last written to; now, where it has just become whole."""
+    """Modification time of a partial file; the current time if it has just been completed."""
     try:
         return part.stat().st_mtime
     except FileNotFoundError:
@@ -234,7 +234,7 @@ def _modified(part: Path) -> float:
 
 
 def _lock(descriptor: int) -> bool:
-    """Take a file's lock if nobody holds it."""
+    """Try to lock a file exclusively, without waiting; return whether it worked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -243,10 +243,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def _evict(path: Path) -> bool:
-    """Remove a file unless a process holds it; whatever else has a shard's name stays."""
+    """Remove a shard file unless a process has it locked; anything that is not a regular file stays."""
     try:
         descriptor = os.open(path, os.O_RDONLY | PLAIN)
-    except OSError:  # gone meanwhile, a link, or not ours to open
+    except OSError:  # removed in the meantime, a symlink, or not readable
         return False
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not _lock(descriptor):

@@ -1,4 +1,4 @@
-"""What a cache holds: one JSON line a shard, in order; written when all are on disk, see `shards.pipeline.work_folder`."""
+"""The manifest of a cache: one JSON line per shard, in order, written once all shards are on disk."""
 
 import hashlib
 import os
@@ -23,8 +23,8 @@ from shards.cache.remote import fetched, is_url
 
 MANIFEST_FILE = "manifest.jsonl"
 FORMAT = 1
-MAX_MANIFEST_BYTES = 2**29  # three times that of all 11 million photos of SA-1B, whose keys are most of it
-MAX_LINE_BYTES = 2**25  # of one shard: 400,000 photos with the longest keys
+MAX_MANIFEST_BYTES = 2**29  # three times the size for all 11 million photos of SA-1B; mostly keys
+MAX_LINE_BYTES = 2**25  # limit of one line: 400,000 photos with keys of maximum length
 IDENTITY_FIELDS = ("teacher_sha256", "preprocess_version", "image_size", "codec", "codec_version", "source")
 
 
@@ -35,8 +35,8 @@ class ShardEntry:
     Attributes:
         name: file name of the shard, e.g. "train-000000.tar".
         bytes, sha256: of the file.
-        keys: its samples in order.
-        quarantined: `{"key", "where", "reason"}` of each photo of its part of the source that is not in it.
+        keys: keys of its samples, in order.
+        quarantined: `{"key", "where", "reason"}` of each unusable photo among the shard's source photos.
         teacher, teacher_sha256, preprocess_version, image_size, codec, codec_version, source: see `CacheIdentity`.
         format: version of this line.
     """
@@ -56,15 +56,15 @@ class ShardEntry:
     format: Version = FORMAT
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON types."""
+        """Return the fields as JSON types."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def parse_entry(line: bytes) -> ShardEntry:
-    """One line of a manifest, with or without its newline.
+    """Parse one manifest line, with or without its newline.
 
     Raises:
-        InputError: it is too long or no JSON, or a field is missing, unknown, of another format or holds what it may not.
+        InputError: the line is too long or not JSON, has another format version, or a field is missing, unknown or invalid.
     """
     if len(line) > MAX_LINE_BYTES:
         raise InputError(f"it has {len(line)} bytes; at most {MAX_LINE_BYTES} are read")
@@ -76,12 +76,12 @@ def parse_entry(line: bytes) -> ShardEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The finished shards of a cache, in order of name.
+    """Entries of all finished shards of a cache, sorted by name.
 
     Attributes:
-        folder: the cache; a URL where it is read from one.
-        identity: who made it, from `cache.json`.
-        entries: one a shard, in order of name.
+        folder: the cache's folder or URL.
+        identity: the cache's identity, from `cache.json`.
+        entries: one per shard, sorted by name.
     """
 
     folder: Path | str
@@ -93,7 +93,7 @@ class Manifest:
         """Read and check the manifest of a complete cache, in a folder or at a URL.
 
         Raises:
-            InputError: no cache, an unfinished one, an unreadable line, or shards that do not belong together; the URL
+            InputError: no cache, an unfinished cache, an unreadable line, or shards of different caches; the URL
                 cannot be read.
         """
         if is_url(folder):
@@ -113,20 +113,20 @@ class Manifest:
         return manifest
 
     def check(self) -> None:
-        """Raise InputError where an entry contradicts `cache.json`."""
+        """Raise InputError if an entry contradicts `cache.json`."""
         for entry in self.entries:
             if (problem := contradiction(entry, self.identity)) is not None:
                 raise InputError(f"{self.folder}/{entry.name}: {problem}; see what is wrong with: repvit-sam cache verify")
 
     def check_keys(self) -> None:
-        """Raise InputError where a key comes twice; holds all keys in memory."""
+        """Raise InputError if a key occurs twice; holds all keys in memory."""
         counts = Counter(key for entry in self.entries for key in entry.keys)
         twice = [key for key, count in counts.most_common(3) if count > 1]
         if twice:
             raise InputError(f"the cache in {self.folder} holds keys twice: {', '.join(twice)}")
 
     def check_files(self) -> None:
-        """Raise InputError where a shard is missing or has another size than its entry says."""
+        """Raise InputError if a shard is missing or its file size differs from its entry."""
         for entry in self.entries:
             path = Path(self.folder) / entry.name
             size = path.stat().st_size if path.is_file() else None
@@ -135,7 +135,7 @@ class Manifest:
                 raise InputError(f"{path} {what}; run the same precompute command again to make it again")
 
     def require(self, *, teacher_sha256: str | None = None, image_size: int | None = None) -> None:
-        """Raise InputError, with both values, where the cache is of another teacher or image size than asked for."""
+        """Raise InputError, naming both values, if the cache was made with another teacher or image size."""
         made = self.identity
         if teacher_sha256 is not None and teacher_sha256 != made.teacher_sha256:
             raise InputError(
@@ -150,22 +150,22 @@ class Manifest:
 
     @cached_property
     def sha256(self) -> str:
-        """sha256 of the manifest's lines in order: the identity of the cache's content."""
+        """Return the sha256 of the manifest's lines in order, which identifies the cache's content."""
         return hashlib.sha256(b"".join(to_line(entry.to_json()) for entry in self.entries)).hexdigest()
 
     @property
     def samples(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return sum(len(entry.keys) for entry in self.entries)
 
     @property
     def quarantined(self) -> list[dict[str, str]]:
-        """Photos that are not in the cache: `{"shard", "key", "where", "reason"}` each."""
+        """Return the photos left out of the cache, each as `{"shard", "key", "where", "reason"}`."""
         return [{"shard": entry.name, **bad} for entry in self.entries for bad in entry.quarantined]
 
 
 def contradiction(entry: ShardEntry, identity: CacheIdentity) -> str | None:
-    """What an entry says other than `cache.json`, if anything."""
+    """Describe how an entry contradicts `cache.json`; None if it does not."""
     for name in IDENTITY_FIELDS:
         here, there = getattr(entry, name), getattr(identity, name)
         if here != there:
@@ -176,11 +176,11 @@ def contradiction(entry: ShardEntry, identity: CacheIdentity) -> str | None:
 
 
 def read_entries(folder: Path) -> list[ShardEntry]:
-    """Entries of a manifest, in order of name; of two lines of a shard the later holds.
+    """Read the entries of a manifest, sorted by name. If a shard has two lines, the later one counts.
 
-    Earlier releases appended to it in no order while a cache grew, so it may be incomplete.
+    Earlier releases appended to the manifest, unordered, while the cache grew, so it may be incomplete.
 
-    A last line without its newline is what a kill leaves: it is left out, and its shard is made again.
+    A last line without a newline was cut off by a kill: it is ignored, and its shard is made again.
 
     Raises:
         InputError: any other line that cannot be read.
@@ -200,7 +200,7 @@ def read_entries(folder: Path) -> list[ShardEntry]:
 
 
 def manifest_lines(folder: Path) -> Iterable[bytes]:
-    """The lines of a cache's manifest, with their newlines, which a torn last one lacks; none where there is no manifest.
+    """Read the raw lines of a manifest, newlines included; an incomplete last line has none. Empty without a manifest.
 
     Raises:
         InputError: it is no regular file, too large, or cannot be read.
@@ -212,6 +212,6 @@ def manifest_lines(folder: Path) -> Iterable[bytes]:
 
 
 def write_manifest(folder: Path, entries: Iterable[ShardEntry]) -> None:
-    """Write the whole manifest in order of name, the same bytes whatever order the shards were finished in."""
+    """Write the complete manifest, sorted by name: its bytes do not depend on the order in which shards finished."""
     content = b"".join(to_line(entry.to_json()) for entry in sorted(entries, key=lambda entry: entry.name))
     write_if_other(folder / MANIFEST_FILE, content)

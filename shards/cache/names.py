@@ -1,4 +1,4 @@
-"""Names of shards: the one place where a number becomes a file name, and a file name from outside a number."""
+"""Conversion between shard numbers and shard file names."""
 
 import re
 
@@ -18,7 +18,7 @@ def shard_index(name: str) -> int:
     """"train-000000.tar" -> 0.
 
     Raises:
-        InputError: it is no name that `shard_name` gives.
+        InputError: the name is not one that `shard_name` produces.
     """
     match = PATTERN.fullmatch(name)
     if match is None or shard_name(int(match[1])) != name:
@@ -27,7 +27,7 @@ def shard_index(name: str) -> int:
 
 
 def is_shard_name(name: str) -> bool:
-    """Whether a file name is that of a shard; one with folders in it never is."""
+    """Return whether a file name is a shard name; a path with folders never is."""
     try:
         shard_index(name)
     except InputError:

@@ -1,4 +1,4 @@
-"""A map that works ahead in threads and gives its results in order."""
+"""A threaded `map` that works ahead and yields its results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def ordered_map(function: Callable[[T], R], values: Iterable[T], *, threads: int, ahead: int) -> Iterator[R]:
-    """`map` with up to `ahead` results being made or waiting; an exception is raised where its result would be."""
+    """`map` in threads, with up to `ahead` results pending; an exception is raised in the place of its result."""
     if threads < 1:
         yield from map(function, values)
         return

@@ -1,24 +1,24 @@
-"""When is a download too slow to wait for: not only where nothing arrives, but also where next to nothing does."""
+"""Minimum download rate: detects connections that deliver almost nothing, which a socket time-out does not catch."""
 
 import time
 from collections.abc import Callable
 
-SLOWEST_BYTES_PER_SECOND = 8192  # a tenth of a bad mobile connection; a shard of 300 MB takes ten hours at it
+SLOWEST_BYTES_PER_SECOND = 8192  # a tenth of a bad mobile connection; at this rate a 300 MB shard takes ten hours
 
 
 class TooSlow(OSError):
-    """What is read arrives more slowly than at the slowest rate for too long."""
+    """The download has been below the slowest allowed rate for too long."""
 
 
 class Pace:
-    """How many seconds a download is behind the slowest rate that is waited for.
+    """Tracks how many seconds a download lags behind the slowest allowed rate.
 
-    The clock adds to it, and bytes take from it as many seconds as the slowest rate needs for them. It is never below 0: a
-    quick start is no credit for standing still later.
+    The lag grows with the clock and shrinks, for each byte, by the time that the byte takes at the slowest rate. It is never
+    below 0, so a quick start is no credit for a later stall.
 
     Args:
-        slowest: bytes a second.
-        clock: seconds, for tests.
+        slowest: slowest allowed rate, bytes per second.
+        clock: returns seconds; replaceable in tests.
     """
 
     def __init__(self, *, slowest: float = SLOWEST_BYTES_PER_SECOND, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,18 +30,18 @@ class Pace:
 
     @property
     def behind(self) -> float:
-        """Seconds that the download is behind now."""
+        """Return the current lag in seconds."""
         now = self._clock()
         self._behind += now - self._last
         self._last = now
         return self._behind
 
     def arrived(self, count: int) -> None:
-        """So many more bytes arrived."""
+        """Record that `count` more bytes have arrived."""
         self._behind = max(0.0, self.behind - count / self.slowest)
         self._caught_up = self._caught_up or self._behind == 0
 
     def has_caught_up(self) -> bool:
-        """Whether the download was not behind at some moment since this was last asked."""
+        """Return whether the lag has been 0 at any time since the last call."""
         caught_up, self._caught_up = self._caught_up, False
         return caught_up

@@ -1,9 +1,9 @@
-"""Files at a URL: fetched with retries, continued where a connection broke, checked before they are used.
+"""Downloads from a URL, with retries, resumption after a broken connection and a checksum before use.
 
-http and https go through the standard library, see `shards.cache.web`: no event loop that a forked worker would inherit, and
-the Range header, time-outs and status codes in our hands. Every other protocol (s3, gs, memory, ...) goes through fsspec.
+http and https use the standard library (`shards.cache.web`): there is no event loop for a forked worker to inherit, and we
+control the Range header, time-outs and status codes. Every other protocol (s3, gs, memory, ...) uses fsspec.
 
-Nothing is fetched without end: neither more bytes than a file may have, nor for longer than it takes at the slowest rate.
+Every download is bounded, both in bytes and, through the slowest allowed rate, in time.
 """
 
 import hashlib
@@ -26,24 +26,24 @@ from shards.cache import web
 from shards.cache.pace import SLOWEST_BYTES_PER_SECOND, Pace, TooSlow
 
 BLOCK_BYTES = 1 << 20
-FOR_NOW = (408, 425, 429, 500, 502, 503, 504)  # http statuses that may be others the next time
+FOR_NOW = (408, 425, 429, 500, 502, 503, 504)  # transient http statuses, worth a retry
 ABSENT = (404, 410)
 NOT_SATISFIABLE = 416
 REDIRECTS = range(300, 400)
-MAX_REASON = 300  # characters of what a server or its client says
-_JITTER = random.SystemRandom()  # never the generators that training is seeded with
+MAX_REASON = 300  # longest server or client message shown, characters
+_JITTER = random.SystemRandom()  # a generator of its own, so that the seeded ones of training are not advanced
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How often and when to try again.
+    """Retry policy of downloads.
 
     Attributes:
-        tries: in a row without progress, before giving up. Progress is what arrives at the slowest rate, pauses included.
-        first_seconds, longest_seconds: the pause after the first failure, doubled after each further one up to the
-            longest; half of it is drawn at random, so that many processes do not come back at once.
-        timeout_seconds: without a byte, or behind the slowest rate, before a connection counts as broken.
-        slowest_bytes_per_second: the slowest rate.
+        tries: consecutive tries without progress before giving up. Progress means at least the slowest rate, pauses included.
+        first_seconds, longest_seconds: the pause after the first failure, doubled after each further failure up to the
+            longest; half of it is random, so that many processes do not retry at the same time.
+        timeout_seconds: time without a byte, or lag behind the slowest rate, after which a connection counts as broken.
+        slowest_bytes_per_second: the slowest allowed rate.
     """
 
     tries: int = 8
@@ -53,7 +53,7 @@ class Retry:
     slowest_bytes_per_second: float = SLOWEST_BYTES_PER_SECOND
 
     def pause(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row."""
+        """Return the seconds to wait after this many consecutive failures."""
         longest = min(self.longest_seconds, self.first_seconds * 2 ** (failures - 1))
         return longest * _JITTER.uniform(0.5, 1.0)
 
@@ -62,27 +62,27 @@ DEFAULT_RETRY = Retry()
 
 
 class _WrongFile(Exception):
-    """What arrived is not the file, so a next try begins at its first byte."""
+    """The download is not the expected file, so the next try starts from byte 0."""
 
 
 def is_url(path: object) -> bool:
-    """Whether a cache's place is a URL, not a folder."""
+    """Return whether a cache location is a URL rather than a folder."""
     return isinstance(path, str) and "://" in path
 
 
 def join_url(folder: str, name: str) -> str:
-    """The URL of a file in a folder."""
+    """Return the URL of the file `name` in the folder at a URL."""
     return f"{folder.rstrip('/')}/{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a URL is to hold.
+    """What a download is expected to contain.
 
     Attributes:
-        what: to call it in an error, beside its URL.
-        max_bytes: that are read of it at most.
-        size, sha256: of the content, where they are known.
+        what: description for error messages, next to the URL.
+        max_bytes: upper limit of the content.
+        size, sha256: of the content, if known.
     """
 
     what: str
@@ -92,15 +92,15 @@ class Expected:
 
 
 def fetch(url: str, file: BinaryIO, *, expected: Expected, retry: Retry) -> None:
-    """Bring `file`, open for reading and writing, to the content of a URL; what it holds already is not fetched again.
+    """Download a URL into `file`, open for reading and writing, continuing after the bytes that it already holds.
 
     Args:
-        expected: without a size, `file` is filled from its first byte.
+        expected: if it has no size, the download starts at byte 0.
         retry: when to give up.
 
     Raises:
-        InputError: names what was to be read and the URL: it does not exist, may not be read, is too large, or still fails,
-            stands still or arrives as something else at the last try; or `file` cannot be written.
+        InputError: the URL does not exist, may not be read or is too large, or the last try failed, stalled or delivered
+            other content; or `file` cannot be written. Names the description and the URL.
         MissingExtra: the URL's protocol needs fsspec.
     """
     failures = 0
@@ -116,10 +116,10 @@ def fetch(url: str, file: BinaryIO, *, expected: Expected, retry: Retry) -> None
             failures, reason = failures + 1, str(error)
         except (InputError, MissingExtra):
             raise
-        except Exception as error:  # fsspec's protocols raise what their own clients raise
+        except Exception as error:  # fsspec passes on the exceptions of each protocol's client
             if (permanent := _permanent(error)) is not None:
                 raise InputError(f"{expected.what} cannot be read: {url}: {permanent}") from error
-            # Without a size the next try starts anew, so nothing is progress.
+            # Without a known size the next try starts over, so no bytes count as progress.
             more = file.seek(0, os.SEEK_END) > start
             progress = pace.has_caught_up() and more and expected.size is not None
             failures, reason = (1 if progress else failures + 1), f"{type(error).__name__}: {_plain(error)}"
@@ -133,10 +133,10 @@ def fetch(url: str, file: BinaryIO, *, expected: Expected, retry: Retry) -> None
 
 @contextmanager
 def fetched(url: str, *, names: Mapping[str, int], retry: Retry | None = None) -> Iterator[Path]:
-    """Small files of the folder at a URL in a temporary folder; a file that is not there is left out.
+    """Download small files of a folder at a URL to a temporary folder; missing files are skipped.
 
     Args:
-        names: of the files, and the bytes that each may have at most.
+        names: file names and the maximum size of each in bytes.
 
     Raises:
         InputError: see `web.check_folder_url`, `fetch`; what the block raises, with the URL in place of the temporary folder.
@@ -157,7 +157,7 @@ def fetched(url: str, *, names: Mapping[str, int], retry: Retry | None = None) -
 
 
 def _fetch_if_there(url: str, file: BinaryIO, *, expected: Expected, retry: Retry) -> bool:
-    """Fetch a file; False where there is none."""
+    """Fetch a file; return False if it does not exist."""
     try:
         fetch(url, file, expected=expected, retry=retry)
     except InputError as error:
@@ -169,7 +169,7 @@ def _fetch_if_there(url: str, file: BinaryIO, *, expected: Expected, retry: Retr
 
 
 def _fill(url: str, file: BinaryIO, *, start: int, expected: Expected, pace: Pace, timeout: float) -> None:
-    """Append what the URL holds from byte `start` on."""
+    """Append the URL's content from byte `start` on."""
     size = expected.size
     if start == size:
         return
@@ -179,14 +179,14 @@ def _fill(url: str, file: BinaryIO, *, start: int, expected: Expected, pace: Pac
             raise InputError(_too_large(url, expected, f"{announced} bytes"))
         file.truncate(begin)
         file.seek(begin)
-        read = getattr(stream, "read1", stream.read)  # what has arrived is kept, if the rest never does
+        read = getattr(stream, "read1", stream.read)  # keep what has arrived, for the next try to continue
         while block := read(BLOCK_BYTES):
             if size is None and file.tell() + len(block) > expected.max_bytes:
                 raise InputError(_too_large(url, expected, f"more than {expected.max_bytes} bytes"))
             _write(file, block)
             if size is not None and file.tell() > size:
                 raise _WrongFile(f"more than the {size} bytes that it should have")
-        left = getattr(stream, "length", None)  # what Content-Length announced and did not come
+        left = getattr(stream, "length", None)  # fewer bytes arrived than Content-Length announced
     end = file.seek(0, os.SEEK_END)
     if left or (size is not None and end < size):
         raise ConnectionError(f"the connection ended after {end} of {size or end + (left or 0)} bytes")
@@ -196,7 +196,7 @@ def _write(file: BinaryIO, block: bytes) -> None:
     try:
         file.write(block)
         file.flush()
-    except OSError as error:  # of this machine's disk, so trying again is of no use
+    except OSError as error:  # an error of the local disk; retrying does not help
         raise InputError(write_failure(Path(str(getattr(file, "name", "."))), error)) from error
 
 
@@ -208,7 +208,7 @@ def _too_large(url: str, expected: Expected, found: str) -> str:
 
 
 def _check(file: BinaryIO, *, sha256: str | None) -> None:
-    """Raise _WrongFile where the content is not the one expected."""
+    """Raise _WrongFile if the content has another checksum."""
     if sha256 is not None:
         file.seek(0)
         digest = hashlib.sha256()
@@ -219,7 +219,7 @@ def _check(file: BinaryIO, *, sha256: str | None) -> None:
 
 
 def _permanent(error: BaseException) -> str | None:
-    """Why there is no use in trying again, None where there is."""
+    """Return why retrying cannot help; None if it may."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code in FOR_NOW:
             return None
@@ -234,13 +234,13 @@ def _permanent(error: BaseException) -> str | None:
 
 
 def _plain(reason: object) -> str:
-    """What a server or its client says, on one line that can be shown."""
+    """Return a server's or client's message as one printable line."""
     return shown(" ".join(str(reason).split()))[:MAX_REASON]
 
 
 @contextmanager
 def _opened(url: str, *, start: int, timeout: float, pace: Pace, max_bytes: int) -> Iterator[tuple[int, BinaryIO]]:
-    """The byte at which a stream of the URL's content begins, `start` where the server can do it, and the stream."""
+    """Open a URL; return the offset at which the stream begins (`start` if the server supports ranges) and the stream."""
     if url.startswith(("http://", "https://")):
         try:
             with web.opened(url, start=start, timeout=timeout, pace=pace, max_bytes=max_bytes) as response:
@@ -268,7 +268,7 @@ def _opened(url: str, *, start: int, timeout: float, pace: Pace, max_bytes: int)
 
 
 class _Paced:
-    """A file of fsspec, whose own clients wait without looking at the rate; between their answers it is looked at here."""
+    """An fsspec file with the rate check that fsspec's clients lack; the rate is checked after every read."""
 
     def __init__(self, file: BinaryIO, *, pace: Pace, timeout: float) -> None:
         self._file = file

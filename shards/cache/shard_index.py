@@ -1,4 +1,4 @@
-"""Where the members of a shard lie: its tar headers, without the data between them."""
+"""Index of a shard's members, read from its tar headers alone."""
 
 import os
 import tarfile
@@ -18,15 +18,15 @@ def index_shard(descriptor: int, *, entry: ShardEntry, where: str) -> np.ndarray
     """Read the headers of a shard.
 
     Args:
-        descriptor: of the shard, open for reading.
-        entry: its line of the manifest.
-        where: what to call it in an error: its path.
+        descriptor: the shard, open for reading.
+        entry: its manifest line.
+        where: name of the shard in error messages.
 
     Returns:
         (samples, 3, 2) int64: offset and size in bytes of each sample's emb, jpg and json, in order of `entry.keys`.
 
     Raises:
-        InputError: the shard has another size or other members than the manifest says, or another order of them.
+        InputError: the shard's size, members or order of members differ from the manifest.
     """
     size = os.fstat(descriptor).st_size
     if size != entry.bytes:
@@ -51,12 +51,12 @@ def index_shard(descriptor: int, *, entry: ShardEntry, where: str) -> np.ndarray
 
 
 def read_header(descriptor: int, offset: int) -> tuple[str, int, int]:
-    """The member whose header is at `offset`: its name, and where its data begins and how long it is, in bytes.
+    """Read the tar header at `offset`; return the member's name, its data offset and its size in bytes.
 
-    tarfile takes 20 us a header, and every worker reads every header; plain files are read here in a tenth of that.
+    tarfile takes 20 us per header and every worker reads every header; for regular files this takes a tenth of that.
 
     Raises:
-        Exception: no header is there; mostly tarfile.TarError, but tarfile raises whatever its parsers trip over.
+        Exception: there is no valid header; usually tarfile.TarError, but tarfile lets other parser errors through.
     """
     header = os.pread(descriptor, BLOCK, offset)
     if header[156:157] == tarfile.REGTYPE and header[257:262] == b"ustar" and not header[345]:
@@ -64,7 +64,7 @@ def read_header(descriptor: int, offset: int) -> tuple[str, int, int]:
         total = sum(header) - sum(stored) + 8 * ord(" ")
         if stored[:6] == b"%06o" % total and header[124:135].isdigit():
             return header[:100].rstrip(b"\0").decode("utf-8", "surrogateescape"), offset + BLOCK, int(header[124:135], 8)
-    with open(descriptor, "rb", buffering=0, closefd=False) as file:  # a long name, or no header: tarfile knows
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:  # a long name or an invalid header: leave it to tarfile
         file.seek(offset)
         member = next(Headers(file).members(), None)
     if member is None:

@@ -19,15 +19,15 @@ from shards.cache.storage import FolderStore, ShardStore
 from shards.codec.records import Coded, decode_embedding, parse_record
 from shards.codec.seal import check_sealed
 
-INDEXES_KEPT = 256  # shard indexes in memory: 48 bytes a sample
+INDEXES_KEPT = 256  # shard indexes kept in memory, 48 bytes per sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSample:
-    """The bytes of one sample.
+    """The stored bytes of one sample.
 
     Attributes:
-        shard, key: where it lies.
+        shard, key: shard name and sample key.
         record: `KEY.emb`; jpeg: `KEY.jpg`; facts: `KEY.json`.
     """
 
@@ -42,7 +42,7 @@ class StoredSample:
         return f"{self.shard}: sample {self.key}"
 
     def check(self) -> None:
-        """Check photo and facts against the checksums in the record, where it has some, see `shards.codec.seal`.
+        """Check photo and facts against the checksums in the record, if it has them (see `shards.codec.seal`).
 
         Raises:
             InputError: names shard and key; one of the three was damaged.
@@ -57,7 +57,7 @@ class StoredSample:
         return decode_image(self.jpeg, name=self.where)
 
     def coded(self, *, shape: Shape, image_size: int) -> Coded:
-        """Codes and scales of the embedding, checked against the (height, width) of the pixels and the frame.
+        """Return the embedding's codes and scales, checked against the pixels' (height, width) and the input frame.
 
         Raises:
             InputError: names shard and key; the record is damaged or of another photo.
@@ -82,7 +82,7 @@ class StoredSample:
             raise InputError(f"{self.where}: {error}") from error
 
     def json(self) -> dict[str, Any]:
-        """The facts beside the pixels: original size, meta, annotations; see `shards.cache.stored_photo.store_photo`."""
+        """Return the parsed `KEY.json`: original size, meta, annotations; see `shards.cache.stored_photo.store_photo`."""
         try:
             facts = json.loads(self.facts)
         except ValueError as error:
@@ -93,11 +93,11 @@ class StoredSample:
 
 
 class ShardReader:
-    """Samples of a cache by place. One a process; a lane's shard stays open until the lane goes on to the next.
+    """Reads samples by shard and index. Use one per process; a lane's shard stays open until the lane moves to the next one.
 
     Args:
         manifest: of the cache.
-        store: where its shards lie; by default its folder.
+        store: where its shards are stored; by default the manifest's folder.
 
     Attributes:
         opens: shards opened so far; reads: samples read; bytes_read: bytes of samples read.
@@ -109,7 +109,7 @@ class ShardReader:
         self.opens = self.reads = self.bytes_read = 0
         self._indexes: OrderedDict[int, np.ndarray] = OrderedDict()
         self._descriptors: dict[int, int] = {}  # shard -> descriptor
-        self._lanes: dict[int, int] = {}  # lane -> the shard that it holds open
+        self._lanes: dict[int, int] = {}  # lane -> its open shard
 
     def read(self, shard: int, sample: int, lane: int = 0) -> StoredSample:
         """Read a sample (shard and sample from 0, in manifest order) in one read.
@@ -134,7 +134,7 @@ class ShardReader:
         return StoredSample(shard=entry.name, key=key, record=parts[0], jpeg=parts[1], facts=parts[2])
 
     def expect(self, shard: int) -> None:
-        """Say that a shard will be read soon, so that it can be fetched meanwhile."""
+        """Announce that a shard will be read soon, so that it can be fetched in the background."""
         if shard not in self._descriptors:
             self.store.expect(self.entries[shard])
 
@@ -144,7 +144,7 @@ class ShardReader:
             self._leave(lane)
 
     def _open(self, shard: int, *, lane: int) -> int:
-        """The descriptor of a lane's shard; the shard that it held before is let go."""
+        """Return the descriptor of a lane's shard, closing the shard that the lane used before."""
         if self._lanes.get(lane) != shard:
             if lane in self._lanes:
                 self._leave(lane)
@@ -160,7 +160,7 @@ class ShardReader:
             os.close(self._descriptors.pop(shard))
 
     def _index(self, shard: int, descriptor: int) -> np.ndarray:
-        """(samples, 3, 2) int64, see `index_shard`; made once, then kept for a while."""
+        """Return the shard's (samples, 3, 2) int64 index from a bounded cache, see `index_shard`."""
         if shard not in self._indexes:
             entry = self.entries[shard]
             self._indexes[shard] = index_shard(descriptor, entry=entry, where=self.store.where(entry))

@@ -1,4 +1,4 @@
-"""One shard: a webdataset tar that is complete or absent, and the same bytes whenever it is written again."""
+"""Writes one shard as a webdataset tar, atomically and with reproducible bytes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ JPEG, EMBEDDING, FACTS = "jpg", "emb", "json"  # the members of a sample
 
 
 class ShardWriter:
-    """Adds samples to a shard that is being written; made by `write_shard`.
+    """Adds samples to the shard being written; created by `write_shard`.
 
     Attributes:
         keys: keys added so far, in order.
@@ -24,7 +24,7 @@ class ShardWriter:
         self._tar = tar
 
     def add(self, key: str, *, jpeg: bytes, embedding: bytes, facts: bytes) -> None:
-        """Append `KEY.emb`, `KEY.jpg` and `KEY.json`, side by side. A key may come once."""
+        """Append `KEY.emb`, `KEY.jpg` and `KEY.json`. Keys must be unique."""
         if key in self.keys:
             raise ValueError(f"key {key} comes twice in one shard")
         self._tar.write({"__key__": key, JPEG: jpeg, EMBEDDING: embedding, FACTS: facts})
@@ -33,7 +33,7 @@ class ShardWriter:
 
 @contextmanager
 def write_shard(path: Path) -> Iterator[ShardWriter]:
-    """Write the shard `path`; it appears under its name only when the block ends without an error."""
+    """Write the shard `path`; it gets its final name only when the block exits without an error."""
     with atomic_writer(path) as file:
         tar = TarWriter(file, encoder=False, user="", group="", mode=0o644, mtime=0)
         try:
@@ -43,5 +43,5 @@ def write_shard(path: Path) -> Iterator[ShardWriter]:
 
 
 def bytes_in_tar(size: int) -> int:
-    """Bytes of a shard that a member of `size` bytes takes: a header, and whole blocks."""
+    """Return the bytes that a member of `size` bytes takes in a tar: its header and its data, padded to whole blocks."""
     return BLOCKSIZE * (1 + -(-size // BLOCKSIZE))

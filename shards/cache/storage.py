@@ -1,4 +1,4 @@
-"""Where the shards of a cache lie: a folder, or a URL with a local cache on this machine's disk."""
+"""Shard storage: a folder, or a URL with a local cache on disk."""
 
 import os
 import queue
@@ -15,22 +15,22 @@ from shards.cache.remote import Expected, Retry, fetch, is_url, join_url
 
 
 class ShardStore(Protocol):
-    """Shards by their line of the manifest."""
+    """Access to shards by their manifest entries."""
 
     def where(self, entry: ShardEntry) -> str:
-        """What to call a shard in an error."""
+        """Return the shard's name for error messages."""
 
     def remedy(self, entry: ShardEntry) -> str:
-        """What to do about a damaged shard, for an error."""
+        """Return advice on a damaged shard for error messages."""
 
     def open(self, entry: ShardEntry) -> int:
-        """A descriptor for reading; the caller closes it. Raises InputError naming the shard."""
+        """Open a shard for reading; the caller closes the descriptor. Raises InputError naming the shard."""
 
     def expect(self, entry: ShardEntry) -> None:
-        """Say that a shard will be opened soon; returns at once."""
+        """Announce that a shard will be opened soon; does not block."""
 
     def check(self, manifest: Manifest) -> None:
-        """Raise InputError where it can be seen, without reading them, that shards are missing or do not fit."""
+        """Raise InputError if shards are missing or have the wrong size, as far as can be seen without reading them."""
 
 
 class FolderStore:
@@ -64,13 +64,13 @@ class FolderStore:
 
 
 class RemoteStore:
-    """Shards at a URL, each fetched whole, checked against the manifest and kept in a local cache while there is room.
+    """Shards at a URL. Each is downloaded whole, checked against the manifest and kept in a local cache of bounded size.
 
     Args:
-        url: of the folder that holds the cache.
-        local: where shards are kept.
-        shards_in_use: how many are read side by side.
-        retry: when to give up.
+        url: URL of the cache's folder.
+        local: local cache for the downloaded shards.
+        shards_in_use: number of shards read at the same time.
+        retry: retry policy of downloads.
     """
 
     def __init__(self, url: str, *, local: LocalCache, shards_in_use: int, retry: Retry | None = None) -> None:
@@ -93,7 +93,7 @@ class RemoteStore:
 
     def expect(self, entry: ShardEntry) -> None:
         if self._ahead is None:
-            self._ahead = _Ahead(self)  # here, as threads do not come along into a worker process
+            self._ahead = _Ahead(self)  # started here, because threads do not survive a fork into a worker
         self._ahead.put(entry)
 
     def check(self, manifest: Manifest) -> None:
@@ -106,7 +106,7 @@ class RemoteStore:
             )
 
     def fetch_ahead(self, entry: ShardEntry) -> None:
-        """Fetch a shard if there is room and nobody else does; whatever fails is for `open` to say."""
+        """Fetch a shard if there is room and no other process is fetching it; errors are left for `open` to report."""
         try:
             descriptor = self.local.open(entry, lambda part: self._fill(entry, part), wait=False)
         except (InputError, ImportError, OSError):
@@ -124,10 +124,10 @@ class RemoteStore:
 def open_store(
     manifest: Manifest, *, local_cache: Path | str | None, local_cache_bytes: int, shards_in_use: int
 ) -> ShardStore:
-    """Where the shards of a manifest are read from.
+    """Return the storage that a manifest's shards are read from.
 
     Raises:
-        InputError: the manifest is of a URL and no local cache is given, or it cannot be used.
+        InputError: the manifest comes from a URL and no local cache is given, or the local cache cannot be used.
     """
     if not is_url(manifest.folder):
         return FolderStore(Path(manifest.folder))
@@ -140,7 +140,7 @@ def open_store(
 
 
 class _Ahead:
-    """A thread that fetches shards before they are needed, one after the other; it ends with its process."""
+    """A daemon thread that prefetches shards one after the other."""
 
     def __init__(self, store: RemoteStore) -> None:
         self._store = store

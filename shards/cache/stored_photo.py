@@ -1,4 +1,4 @@
-"""A photo as the cache stores it: the resized JPEG that teacher and student both decode, and the facts beside it."""
+"""Conversion of photos to their stored form: the resized JPEG that both teacher and student decode, and its metadata."""
 
 import io
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ SUBSAMPLING_444 = 0  # PIL's number for 4:4:4: colour at full resolution
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPhoto:
-    """What becomes `KEY.jpg` and `KEY.json`, and the pixels that the teacher is to see.
+    """The content of `KEY.jpg` and `KEY.json`, and the pixels that the teacher sees.
 
     Attributes:
-        where: what to call it in a message, see `Item`.
+        where: name of the photo in messages, see `Item`.
         jpeg: the resized photo.
         pixels: (h, w, 3) uint8 RGB, decoded from `jpeg`; long side S.
         facts: `KEY.json`, see `store_photo`.
@@ -41,7 +41,7 @@ class StoredPhoto:
 
 @dataclass(frozen=True, kw_only=True)
 class BadSample:
-    """A photo that is not in the cache, and why."""
+    """A photo left out of the cache, with the reason."""
 
     key: str
     where: str
@@ -49,7 +49,7 @@ class BadSample:
 
 
 def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
-    """Resize as SAM does, encode, and decode again: the JPEG's pixels, not the photo's, are what the teacher sees.
+    """Resize as SAM does, encode as JPEG and decode again: the teacher sees the JPEG's pixels, not the original ones.
 
     The facts are `key`, `height` and `width` of the original, `stored_height` and `stored_width`, `meta`, and
     `annotations` (COCO instances in pixels of the original; see `shards.sources.annotations`).
@@ -72,7 +72,7 @@ def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
 
 
 def store_item(source: Source, item: Item, *, image_size: int) -> StoredPhoto | BadSample:
-    """Read and store one item; what cannot be used comes back named instead of raised."""
+    """Read one item and convert it to its stored form; an unusable item is returned as a BadSample, not raised."""
     try:
         return store_photo(source.photo(item), where=item.where, image_size=image_size)
     except InputError as error:

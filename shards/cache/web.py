@@ -1,7 +1,7 @@
-"""One answer of an http server, bounded: in the bytes that it may send and in the time that it may take to send them.
+"""HTTP responses bounded in size and in time.
 
-A socket's time-out alone begins anew with every byte; here the headers count too, and what http.client reads on its own: the
-lines of a redirect's answer, of 100-continue, of the ends of chunks.
+A socket time-out restarts with every byte. The bounds here also cover headers and whatever http.client reads internally:
+redirect responses, 100-continue lines and chunk trailers.
 """
 
 import http.client
@@ -19,22 +19,22 @@ from encoders.messages.shown import shown
 from shards.cache.pace import Pace, TooSlow
 
 SCHEMES = ("http", "https")
-MAX_HEADER_BYTES = 2**18  # of an answer before its content; servers send less than 2 KiB
-MAX_CHUNKING = 16  # bytes sent for a byte of content, where a server sends chunks of a byte
+MAX_HEADER_BYTES = 2**18  # limit of a response's headers; servers send less than 2 KiB
+MAX_CHUNKING = 16  # bytes on the wire per byte of content, if a server sends one-byte chunks
 
 
 def check_folder_url(url: str) -> None:
-    """Make sure that a URL can be that of a folder on an http server; others are left to fsspec.
+    """Check that an http(s) URL can name a folder; other protocols are left to fsspec.
 
     Raises:
-        InputError: it cannot, or has characters or a part that a request of ours does not take.
+        InputError: the URL is malformed, or has characters or components that are not supported.
     """
     if not url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         return
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        parts.port  # noqa: B018 - raises where it is no number of a port
+        parts.port  # noqa: B018 - raises ValueError if the port is invalid
     except ValueError as error:
         raise InputError(f"{shown(url)} is no URL ({error}); expected one like https://host/folder") from error
     if not host:
@@ -49,24 +49,24 @@ def check_folder_url(url: str) -> None:
 
 
 class TooMuch(OSError):
-    """A server sends more than it may."""
+    """The server sent more bytes than allowed."""
 
 
 @contextmanager
 def opened(
     url: str, *, start: int, timeout: float, pace: Pace, max_bytes: int
 ) -> Iterator[http.client.HTTPResponse]:
-    """A server's answer to a request for a URL's content from byte `start` on; redirects are followed to http and https alone.
+    """Request a URL's content from byte `start` on and return the response. Redirects are followed to http and https only.
 
     Args:
-        timeout: seconds that it may be behind `pace`, from its first byte on, and without a byte at all.
-        pace: of the download that this is a part of; counts what arrives.
-        max_bytes: of the content.
+        timeout: seconds that the response may lag behind `pace`, and longest wait for any byte.
+        pace: rate of the whole download; counts the bytes that arrive.
+        max_bytes: limit of the content.
 
     Raises:
-        TooSlow: here, or where the answer is read.
-        TooMuch: likewise.
-        urllib.error.URLError: no connection, an HTTP error, or a redirect elsewhere.
+        TooSlow: here, or while the response is read.
+        TooMuch: here, or while the response is read.
+        urllib.error.URLError: no connection, an HTTP error, or a redirect to another protocol.
     """
     gauge = _Gauge(pace, timeout=timeout, left=MAX_HEADER_BYTES + MAX_CHUNKING * max_bytes)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -82,7 +82,7 @@ def opened(
 
 
 class _Gauge:
-    """What all connections of one request may take together."""
+    """Byte and time limits shared by all connections of one request."""
 
     def __init__(self, pace: Pace, *, timeout: float, left: int) -> None:
         self.pace = pace
@@ -91,13 +91,13 @@ class _Gauge:
         self._latest = pace.behind + timeout
 
     def wait_seconds(self) -> float:
-        """How long the next byte may take. Raises TooSlow where there is no time left."""
+        """Return how long to wait for the next byte. Raises TooSlow if no time is left."""
         if (seconds := self._latest - self.pace.behind) <= 0:
             raise TooSlow(f"less than {self.pace.slowest} bytes a second for {self.timeout:.0f} s")
         return min(self.timeout, seconds)
 
     def arrived(self, count: int) -> None:
-        """So many bytes arrived. Raises TooMuch."""
+        """Record `count` received bytes. Raises TooMuch beyond the limit."""
         self.pace.arrived(count)
         self._latest = min(self._latest, self.pace.behind + self.timeout)
         self.left -= count
@@ -106,7 +106,7 @@ class _Gauge:
 
 
 class _Measured(io.RawIOBase):
-    """A connection's bytes as they arrive."""
+    """A socket file that reports every received byte to the gauge."""
 
     def __init__(self, connection: socket.socket, gauge: _Gauge) -> None:
         self._connection = connection
@@ -166,7 +166,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
-    """Redirects to http and https alone, and never from https to http; the answer that redirects is not read."""
+    """Follows redirects to http and https only, never from https to http; the body of the redirect is not read."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -185,7 +185,7 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
 
 
 class _Unread:
-    """An answer that nobody reads, so that no endless one is."""
+    """A response whose body is discarded unread, since it may be endless."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

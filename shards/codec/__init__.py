@@ -1,1 +1,1 @@
-"""Embeddings to bytes and back, and what that costs."""
+"""Codecs for stored embeddings, and their measured fidelity."""

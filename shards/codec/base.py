@@ -1,4 +1,4 @@
-"""What a codec is: the seam between bytes on disk, what a worker hands over, and floats on the device."""
+"""The codec interface: encoding to bytes, parsing in workers and dequantising on the device."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,12 +13,12 @@ Payload = bytes | bytearray | memoryview
 
 @dataclass(frozen=True)
 class Coded:
-    """An embedding as stored: what a worker hands over, and the device turns into floats.
+    """A parsed embedding: workers pass it on as integers, and the device dequantises it.
 
     Attributes:
         codec: registry name.
-        codes: (planes, rows, columns) numpy array; planes and dtype are the codec's own. Batches pad it right and below.
-        scales: (C, numbers) float32; what the numbers of a channel mean is the codec's own.
+        codes: (planes, rows, columns) numpy array; planes and dtype depend on the codec. Batches pad it right and below.
+        scales: (C, numbers) float32; the meaning of a channel's numbers depends on the codec.
     """
 
     codec: str
@@ -27,18 +27,18 @@ class Coded:
 
     @property
     def channels(self) -> int:
-        """C, which is not the number of planes where several codes share a byte."""
+        """The number of channels C; it differs from the number of planes if several codes share a byte."""
         return len(self.scales)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What a codec must keep of an embedding, measured by `shards.codec.fidelity`, to be worth training on.
+    """Minimum fidelity, measured by `shards.codec.fidelity`, that a codec must reach to be used for training.
 
     Attributes:
-        mask_iou: least mean IoU between masks decoded from the raw and from the coded embedding.
-        relative_mse: largest share of the embedding's energy that may be error.
-        instead: registry name of the codec to take where the gate is missed; None for the most exact one.
+        mask_iou: minimum mean IoU between masks decoded from the raw and from the coded embedding.
+        relative_mse: maximum squared error as a share of the embedding's energy.
+        instead: registry name of the codec to use if this one fails; None for the most exact one.
     """
 
     mask_iou: float
@@ -57,18 +57,18 @@ class Codec(Protocol):
         """(C, rows, columns) float32, finite -> payload."""
 
     def parse(self, payload: Payload, shape: tuple[int, int, int]) -> Coded:
-        """Payload -> codes and scales; no float arithmetic. Raises InputError where the payload's size is wrong."""
+        """Payload -> codes and scales; no float arithmetic. Raises InputError if the payload has the wrong size."""
 
     def dequantize(self, codes: Tensor, scales: Tensor) -> Tensor:
         """(B, planes, h, w) codes and (B, C, numbers) scales, on any device -> (B, C, h, w) float32.
 
-        Codes padded with zeros right and below give the same values where they were not padded; what stands on the
-        padding is finite, and the caller's to clear.
+        Codes padded with zeros right and below give the same values outside the padding; values on the padding are
+        finite, and the caller has to clear them.
         """
 
 
 def array_from(payload: Payload, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Bytes as an array over the same memory; torch warns about it where that cannot be written to."""
+    """View bytes as an array without copying; torch warns if the memory is read-only."""
     expected = np.dtype(dtype).itemsize * int(np.prod(shape))
     if len(payload) != expected:
         raise InputError(f"the embedding record has {len(payload)} bytes of codes where {shape} needs {expected}")

@@ -1,4 +1,4 @@
-"""What coding does to an embedding, and to the masks that are decoded from it."""
+"""Codec fidelity: the error of coded embeddings and of the masks decoded from them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from encoders.predictor import Predictor
 from encoders.sam import Sam
 from encoders.samples.overlap import mask_iou
 
-GRID = 4  # points along each side where a photo has no boxes
-BOXES = 16  # of a photo, at most
+GRID = 4  # points along each side of the grid used for photos without boxes
+BOXES = 16  # most boxes used per photo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class EmbeddingPair:
     """One photo's embedding before and after coding.
 
     Attributes:
         raw: (256, S/16, S/16) float32, as the teacher gave it.
-        coded: the same, decoded from its record; 0 on padding, as no codec stores that.
+        coded: the same after encoding and decoding; 0 on padding, which no codec stores.
         shape: (height, width) of the stored photo in the input frame, pixels.
-        boxes: (P, 4) float32 xyxy in the input frame, pixels; without any, a grid of points asks for masks.
+        boxes: (P, 4) float32 xyxy in the input frame, pixels, used as prompts; if empty, a grid of points is used.
     """
 
     raw: np.ndarray
@@ -35,16 +35,16 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """What coded embeddings keep; errors on padding do not count.
+    """Measured fidelity of coded embeddings; errors on padding are not counted.
 
     Attributes:
-        samples, prompts: how many were measured.
+        samples, prompts: number of samples and prompts measured.
         relative_mse: squared error as a share of the embedding's energy; mean over samples.
         cosine: between raw and coded vector of a position; mean over positions, then over samples.
-        mask_iou: between the masks decoded from raw and from coded embedding; mean over prompts. A box asks for one
-            mask; of a point's three, the one that is most confident on the raw embedding is compared.
-        mask_iou_error: standard error of that mean, as if prompts were independent; 0 where there is only one.
-        score_difference: of the predicted IoU of those masks, absolute; mean over prompts.
+        mask_iou: between the masks decoded from raw and from coded embedding; mean over prompts. A box gives one
+            mask; of a point's three, the one with the highest predicted IoU on the raw embedding is compared.
+        mask_iou_error: standard error of that mean, assuming independent prompts; 0 for a single prompt.
+        score_difference: absolute difference of the predicted IoU of those masks; mean over prompts.
     """
 
     samples: int
@@ -56,8 +56,8 @@ class Fidelity:
     score_difference: float
 
 
-def measure_fidelity(comparisons: Iterable[Comparison], *, teacher: Sam) -> Fidelity:
-    """Compare raw and coded embeddings, and the masks that the teacher's own decoder makes of them.
+def measure_fidelity(comparisons: Iterable[EmbeddingPair], *, teacher: Sam) -> Fidelity:
+    """Compare raw and coded embeddings, and the masks that the teacher's decoder predicts from them.
 
     Raises:
         ValueError: there is nothing to compare.
@@ -89,16 +89,16 @@ def measure_fidelity(comparisons: Iterable[Comparison], *, teacher: Sam) -> Fide
 
 
 def stored_boxes(facts: dict[str, Any], *, image_size: int) -> np.ndarray:
-    """The boxes of a sample's annotations, without crowds and empty ones: (P, 4) float32 xyxy in the input frame."""
+    """Return the boxes of a sample's annotations, without crowds and empty boxes: (P, 4) float32 xyxy in the input frame."""
     found = [a["bbox"] for a in facts["annotations"] if not a["iscrowd"] and min(a["bbox"][2:]) > 0][:BOXES]
     boxes = np.asarray(found, np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return scale_boxes(boxes, shape=(facts["height"], facts["width"]), image_size=image_size)
 
 
-def _compare_masks(predictor: Predictor, comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
-    """IoU and score difference, (P,) each."""
-    coded = comparison.raw.copy()  # no student is trained on padding, and the decoder sees the teacher's there
+def _compare_masks(predictor: Predictor, comparison: EmbeddingPair) -> tuple[np.ndarray, np.ndarray]:
+    """Return mask IoU and score difference, (P,) each."""
+    coded = comparison.raw.copy()  # students are not trained on padding; the decoder sees the teacher's values there
     rows, columns = embedding_shape(comparison.shape)
     coded[:, :rows, :columns] = comparison.coded[:, :rows, :columns]
     prompts = _prompts(comparison)
@@ -112,7 +112,7 @@ def _compare_masks(predictor: Predictor, comparison: Comparison) -> tuple[np.nda
     return ious, np.abs(raw.scores[each, best] - other.scores[each, best])
 
 
-def _prompts(comparison: Comparison) -> dict[str, Any]:
+def _prompts(comparison: EmbeddingPair) -> dict[str, Any]:
     if len(comparison.boxes):
         return {"boxes": comparison.boxes, "multimask": False}
     height, width = comparison.shape

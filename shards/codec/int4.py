@@ -1,4 +1,4 @@
-"""Four bits a value: what is coded is the difference of each value from what its neighbours above and left predict.
+"""Four-bit predictive codec: stores the difference of each value from a prediction by its upper and left neighbours.
 
 Embeddings vary smoothly over the image, so the differences are several times smaller than the values, and 4 bits hold
 them that much more exactly (docs/log.md has the figures, and what else was tried). For a channel with mean m, value x at
@@ -26,9 +26,9 @@ from shards.codec.base import Coded, Gate, Payload, array_from
 HALF_LEVELS = (0.128395, 0.388048, 0.656759, 0.942340, 1.256231, 1.618046, 2.069017, 2.732590)
 LEVELS = np.asarray([*(-level for level in reversed(HALF_LEVELS)), *HALF_LEVELS], np.float32)
 EDGES = (LEVELS[1:] + LEVELS[:-1]) / 2  # between two edges the level of the same number is the nearest
-CELLS, REACH = 256, 3  # the encoder looks the nearest level up in cells of 1 / 256 between -3 and 3: 14 times faster
+CELLS, REACH = 256, 3  # lookup table of the nearest level, in cells of 1 / 256 between -3 and 3: 14 times faster
 NEAREST = np.searchsorted(EDGES, (np.arange(2 * REACH * CELLS) + 0.5) / CELLS - REACH).astype(np.uint8)
-PREDICTIONS = (0.0, 0.5, 0.7, 0.8, 0.9)  # values of r that the encoder chooses from, channel by channel
+PREDICTIONS = (0.0, 0.5, 0.7, 0.8, 0.9)  # candidate values of r, chosen per channel
 SPREAD = 0.9  # of the differences before the closed loop, as a share of which the levels are spaced; measured
 GAIN_STEPS, GAIN_ZERO, GAIN_MAX = 4, 32, 127  # gains a factor of two, the byte of gain 1, the largest byte
 
@@ -42,7 +42,7 @@ class Int4Codec:
 
     def encode(self, embedding: np.ndarray) -> bytes:
         peaks = np.abs(embedding).max(axis=(1, 2), keepdims=True, initial=0)
-        unit = np.where(peaks > np.finfo(np.float32).tiny, peaks, 1).astype(np.float32)  # so that no square overflows
+        unit = np.where(peaks > np.finfo(np.float32).tiny, peaks, 1).astype(np.float32)  # scaled down so that squares do not overflow
         values = embedding / unit
         means = values.mean(axis=(1, 2), keepdims=True)
         values = values - means
@@ -82,7 +82,7 @@ def _accumulate(values: Tensor, factor: Tensor, *, axis: int) -> None:
 
 
 def _predict(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The r of each channel, (C,), that leaves the smallest differences, and these, (C, rows, columns)."""
+    """Choose the r of each channel, (C,), with the smallest differences; return r and the differences (C, rows, columns)."""
     best = np.zeros(len(values), np.float32)
     differences = values.copy()
     energy = (values**2).sum(axis=(1, 2))
@@ -105,21 +105,21 @@ def _spread(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gains = np.rint(np.log2(gain) * GAIN_STEPS + GAIN_ZERO).clip(0, GAIN_MAX).astype(np.uint8)[0]
     scaled = differences / _gain(gains)
     usual = SPREAD * _root_mean_square(scaled, axis=(1, 2))
-    # A channel of few large differences among small ones loses less when the levels reach the largest.
+    # Channels with a few large differences lose less if the levels reach the largest one.
     reaching = np.abs(scaled).max(axis=(1, 2), keepdims=True) / LEVELS[-1]
     return np.where(_error(scaled, reaching) < _error(scaled, usual), reaching, usual).astype(np.float32), gains
 
 
 def _error(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Squared error of each channel when its values are brought to the nearest level, (C, 1, 1)."""
+    """Return the squared error of each channel after rounding to the nearest level, (C, 1, 1)."""
     units = values / np.where(steps > 0, steps, 1)
     return ((units - LEVELS[_nearest(units)]) ** 2).sum(axis=(1, 2), keepdims=True) * steps**2
 
 
 def _closed_loop(values: np.ndarray, *, prediction: np.ndarray, steps: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """Code each value's difference from the prediction out of decoded values; (C, rows, columns) uint8.
+    """Encode each value's difference from its prediction by already decoded values; (C, rows, columns) uint8.
 
-    Goes over the anti-diagonals, whose values depend only on the two diagonals before. Place i of diagonal t is row i,
+    Iterates over the anti-diagonals, whose values depend only on the two diagonals before. Entry i of diagonal t is row i,
     column t - i; channels come last, so that all arrays are contiguous.
     """
     channels, rows, columns = values.shape
@@ -140,7 +140,7 @@ def _closed_loop(values: np.ndarray, *, prediction: np.ndarray, steps: np.ndarra
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
-    """Number of the nearest level, uint8."""
+    """Return the index of the nearest level, uint8."""
     return NEAREST[(values * CELLS + REACH * CELLS).clip(0, len(NEAREST) - 1).astype(np.int16)]
 
 

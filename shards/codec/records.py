@@ -1,8 +1,8 @@
-"""Embeddings to bytes and back. A record says itself how it is to be read: codec, version, shape, scales, checksum.
+"""Self-describing binary records of embeddings: codec, version, shape, checksum and payload.
 
 Layout, little endian: magic "RVSE", record version u8, codec version u8, codec name 10 bytes, channels, rows, columns
-u16 each, crc32 of the payload u32; then, in version 2, what `shards.codec.seal` describes; then the payload. Rows and columns
-that see only padding are never stored.
+u16 each, crc32 of the payload u32; then, in version 2, the checksums of `shards.codec.seal`; then the payload. Rows and
+columns that cover only padding are never stored.
 """
 
 import difflib
@@ -23,7 +23,7 @@ CODECS: dict[str, Codec] = {codec.name: codec for codec in (Float16Codec(), Int8
 
 
 def get_codec(name: str) -> Codec:
-    """Look a codec up. Raises InputError naming the codecs there are."""
+    """Return a codec by its registry name. Raises InputError listing the known codecs."""
     if name not in CODECS:
         near = difflib.get_close_matches(name, CODECS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -32,18 +32,18 @@ def get_codec(name: str) -> Codec:
 
 
 def encode_embedding(embedding: np.ndarray, *, shape: Shape, codec: str) -> bytes:
-    """Code the part of an embedding that sees the image.
+    """Encode the part of an embedding that covers the image.
 
     Args:
         embedding: (C, S/16, S/16) float.
-        shape: (height, width) of the image in the input frame, pixels; what lies outside is dropped.
+        shape: (height, width) of the image in the input frame, pixels; positions outside are dropped.
         codec: registry name.
 
     Returns:
-        A record of version 1; `shards.codec.seal.seal_record` makes it one that vouches for the photo beside it.
+        A record of version 1; `shards.codec.seal.seal_record` adds the checksums of the sample's other files.
 
     Raises:
-        InputError: the embedding has a NaN or infinite value, or one that the codec cannot hold.
+        InputError: the embedding has a NaN or infinite value, or one that the codec cannot represent.
     """
     rows, columns = embedding_shape(shape)
     kept = np.ascontiguousarray(embedding[:, :rows, :columns], dtype=np.float32)
@@ -56,10 +56,10 @@ def encode_embedding(embedding: np.ndarray, *, shape: Shape, codec: str) -> byte
 
 
 def parse_record(record: bytes) -> Coded:
-    """A record -> codes and scales, checked, without float arithmetic.
+    """Check a record and return its codes and scales, without float arithmetic.
 
     Raises:
-        InputError: no record, a damaged one, or one of an unknown codec or version.
+        InputError: not a record, a damaged record, or one of an unknown codec or version.
     """
     check_header(record)
     _, version, codec_version, name, *shape, checksum = HEADER.unpack_from(record)
@@ -69,7 +69,7 @@ def parse_record(record: bytes) -> Coded:
             f"embedding record version {version}, {codec.name} version {codec_version}; this release reads {ALONE} or {SEALED}"
             f" and {codec.version}; precompute the cache again"
         )
-    # One copy, whose arrays are aligned and writable, as torch wants them.
+    # A copy, because torch expects aligned, writable arrays.
     payload = memoryview(bytearray(memoryview(record)[payload_start(record) :]))
     if zlib.crc32(payload) != checksum:
         raise InputError("the embedding record is damaged: its checksum does not match")
@@ -78,7 +78,7 @@ def parse_record(record: bytes) -> Coded:
 
 
 def decode_embedding(record: bytes, *, image_size: int) -> np.ndarray:
-    """A record -> (C, S/16, S/16) float32, 0 where nothing was stored. Raises InputError, see `parse_record`."""
+    """Decode a record to (C, S/16, S/16) float32, 0 outside the stored part. Raises InputError, see `parse_record`."""
     coded = parse_record(record)
     codes = torch.from_numpy(pad_codes(coded.codes, side=image_size // STRIDE))[None]
     embedding = get_codec(coded.codec).dequantize(codes, torch.from_numpy(coded.scales)[None])[0].numpy()

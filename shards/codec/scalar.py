@@ -1,4 +1,4 @@
-"""Codecs that store each value by itself: half precision, and 8 bits with one scale a channel."""
+"""Codecs that store each value separately: half precision, and 8 bits with one scale per channel."""
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Float16Codec:
 
 
 class Int8Codec:
-    """Symmetric 8 bit with one scale a channel, over the kept positions: error at most half a scale.
+    """Symmetric 8-bit quantisation with one scale per channel over the stored positions; error at most half a scale.
 
     Payload: C scales float32, then the codes int8 in order of channel, row, column.
     """

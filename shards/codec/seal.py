@@ -1,7 +1,7 @@
-"""Checksums in `KEY.emb` of the two files beside it, so that a sample whose photo or facts were damaged is not trained on.
+"""Checksums of `KEY.jpg` and `KEY.json` in `KEY.emb`, so that damaged samples are not used for training.
 
-A record of version 1 vouches for its own payload alone, as earlier releases wrote it. One of version 2 has, between version 1's
-header and the payload, crc32 u32 of `KEY.jpg`, of `KEY.json`, and of all header bytes before.
+Version 1 records, written by earlier releases, have only a checksum of their own payload. Version 2 records have, between
+version 1's header and the payload, the crc32 (u32) of `KEY.jpg`, of `KEY.json`, and of all preceding header bytes.
 """
 
 import struct
@@ -15,35 +15,35 @@ MAGIC = b"RVSE"
 ALONE, SEALED = 1, 2  # record versions
 HEADER = struct.Struct("<4sBB10sHHHI")  # see shards.codec.records
 SEAL = struct.Struct("<III")
-PREFIX = BLOCKSIZE + HEADER.size  # bytes of a shard, from its start, that hold the first record's header
+PREFIX = BLOCKSIZE + HEADER.size  # number of bytes at the start of a shard that include the first record's header
 
 
 def is_sealed(record: bytes) -> bool:
-    """Whether a record says what the files beside it have to be."""
+    """Return whether a record has checksums of the sample's other files (version 2)."""
     return record[4:5] == bytes([SEALED])
 
 
 def is_alone(record: bytes) -> bool:
-    """Whether a record is one of an earlier release, which says nothing of the files beside it."""
+    """Return whether a record has no checksums of the sample's other files (version 1)."""
     return record.startswith(MAGIC + bytes([ALONE]))
 
 
 def payload_start(record: bytes) -> int:
-    """Byte of a record at which its payload begins."""
+    """Return the offset of a record's payload in bytes."""
     return HEADER.size + SEAL.size * is_sealed(record)
 
 
 def seal_record(record: bytes, *, jpeg: bytes, facts: bytes) -> bytes:
-    """A record of version 1, and the files to be stored beside it -> the same of version 2."""
+    """Convert a version 1 record to version 2 by adding the checksums of the sample's other files."""
     header = MAGIC + bytes([SEALED]) + record[5 : HEADER.size] + struct.pack("<II", zlib.crc32(jpeg), zlib.crc32(facts))
     return header + struct.pack("<I", zlib.crc32(header)) + record[HEADER.size :]
 
 
 def check_header(record: bytes) -> None:
-    """Check what can be known of a record without its payload.
+    """Check a record's header, without its payload.
 
     Raises:
-        InputError: no record, one of an unknown version, or one of version 2 whose header is damaged.
+        InputError: not a record, an unknown version, or a version 2 record with a damaged header.
     """
     if len(record) < HEADER.size or not record.startswith(MAGIC):
         raise InputError(f"no embedding record: {len(record)} bytes that start with {record[:4]!r}, not {MAGIC!r}")
@@ -58,10 +58,10 @@ def check_header(record: bytes) -> None:
 
 
 def check_sealed(record: bytes, *, jpeg: bytes, facts: bytes) -> None:
-    """Check the files beside a record against it; one of version 1 says nothing of them.
+    """Check a sample's photo and json against the checksums in its record; version 1 records have none and pass.
 
     Raises:
-        InputError: the record's header is damaged, or a file is not the one that was stored with it.
+        InputError: the record's header is damaged, or a file differs from the one that was stored with it.
     """
     check_header(record)
     if not is_sealed(record):
@@ -73,9 +73,9 @@ def check_sealed(record: bytes, *, jpeg: bytes, facts: bytes) -> None:
 
 
 def sealed_here(folder: Path) -> bool:
-    """Whether the records of a cache are to be of version 2: unless its finished shards have those of version 1.
+    """Return whether new records of a cache should be version 2: yes, unless its finished shards have version 1.
 
-    So a shard that is made again gets the bytes that it had, and a cache begun by an earlier release is finished in one kind.
+    A shard that is made again thus gets identical bytes, and a cache begun by an earlier release keeps a single version.
     """
     for path in sorted(folder.glob("train-*.tar")):
         with path.open("rb") as file:

@@ -1,1 +1,1 @@
-"""Batches of a cache for training."""
+"""The training data loader: batches of samples from an embedding cache."""

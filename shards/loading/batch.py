@@ -1,4 +1,4 @@
-"""A batch as workers hand it over, and as the device sees it."""
+"""Training batches: as produced by loader workers, and as used on the device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from shards.codec.records import get_codec, pad_codes
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceBatch:
-    """What a training step takes.
+    """The input of a training step.
 
     Attributes:
         keys: of the B samples.
@@ -39,7 +39,7 @@ class DeviceBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a worker reads and decodes: bytes only, no float arithmetic.
+    """The output of a loader worker: integers only, no float arithmetic.
 
     Attributes:
         keys: of the B samples.
@@ -60,7 +60,7 @@ class Batch:
     records: list[dict[str, Any]] | None = None
 
     def to_device(self, device: torch.device | str) -> DeviceBatch:
-        """Move, then normalise, pad and dequantise there, once for the whole batch."""
+        """Move the batch to a device, then normalise, pad and dequantise it there."""
         pixels, codes, scales = (t.to(device, non_blocking=True) for t in (self.pixels, self.codes, self.scales))
         valid = valid_positions(self.shapes, image_size=pixels.shape[-1], device=device)
         return DeviceBatch(
@@ -73,7 +73,7 @@ class Batch:
         )
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory; torch's DataLoader calls it."""
+        """Return the batch in page-locked memory; called by torch's DataLoader."""
         return replace(
             self,
             pixels=self.pixels.pin_memory(),

@@ -15,11 +15,11 @@ from shards.cache.shard_reader import ShardReader
 from shards.cache.storage import FolderStore, open_store
 from shards.codec.seal import is_alone
 from shards.loading.batch import Batch, make_batch
-from shards.loading.sample_order import LANES, Place, SampleOrder
+from shards.loading.sample_order import LANES, SampleOrder, SamplePosition
 from shards.loading.whole_shards import WholeShards
 
 AHEAD = 1 / 8
-NAMED = 5  # damaged samples of a shard in an error
+NAMED = 5  # damaged samples of a shard named in an error
 
 
 class ShardLoader:
@@ -28,10 +28,10 @@ class ShardLoader:
     The order depends on the manifest, the seed and the global batch alone: 2 ranks of 4 see the batches of 1 rank of 8,
     rank r holding rows r, r + 2, r + 4, r + 6. Epochs follow each other without a seam, see `shards.loading.sample_order`.
 
-    A sample that is damaged or cannot be decoded ends the run: a step with another sample in its place would not be the step
-    that a resumed run sees. Repair the cache and start the run again, it goes on from its last checkpoint. What a sample has
-    to be its own record says, see `shards.codec.seal`; where it does not, as in caches of earlier releases, a shard in a
-    folder is compared with the manifest's sha256 before its first sample is used. A shard of a URL was when it was fetched.
+    A sample that is damaged or cannot be decoded ends the run: substituting another sample would make the step differ from
+    that of a resumed run. Repair the cache and start the run again; it resumes from its last checkpoint. Samples are checked
+    against the checksums in their records, see `shards.codec.seal`. Caches of earlier releases lack these checksums: their
+    shards are compared with the manifest's sha256, in a folder before the first use, at a URL when they are downloaded.
 
     Args:
         cache: folder that `precompute` wrote, or its URL: http, https or whatever fsspec opens.
@@ -91,45 +91,45 @@ class ShardLoader:
 
     @property
     def image_size(self) -> int:
-        """S in pixels."""
+        """The image size S in pixels."""
         return self.manifest.identity.image_size
 
     @property
     def samples(self) -> int:
-        """Samples of the cache: the length of an epoch."""
+        """Number of samples in the cache, which is the length of an epoch."""
         return self.order.samples
 
     @property
     def global_batch(self) -> int:
-        """Samples of a batch over all ranks."""
+        """Samples per batch over all ranks."""
         return self.batch_size * self.world_size
 
     @property
     def steps_ahead(self) -> int:
-        """How long before its first sample is read a remote shard is fetched: AHEAD of a shard, for all lanes."""
+        """How many steps before its first sample is read a remote shard is fetched: AHEAD of a shard, for all lanes."""
         if isinstance(self.store, FolderStore):
             return 0
         return 1 + int(AHEAD * self.samples / len(self.manifest.entries) * LANES / self.global_batch)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps after which every sample was seen at least once; the last batch may begin the next epoch."""
+        """Number of steps after which every sample was seen at least once; the last batch may begin the next epoch."""
         return -(-self.samples // self.global_batch)
 
-    def places(self, step: int) -> list[Place]:
-        """Where each row of this rank at a global step lies."""
+    def places(self, step: int) -> list[SamplePosition]:
+        """Return the position in the cache of each of this rank's rows at a global step."""
         return self.order.rows(step, batch_size=self.batch_size, rank=self.rank, world_size=self.world_size)
 
     def keys(self, step: int) -> list[str]:
-        """The keys of this rank at a global step, without reading anything."""
+        """Return this rank's keys at a global step; reads nothing."""
         return [self.manifest.entries[place.shard].keys[place.sample] for place in self.places(step)]
 
     def batches(self, start_step: int = 0) -> Generator[Batch, None, None]:
-        """This rank's batches from a global step on, without end.
+        """Iterate endlessly over this rank's batches, from a global step on.
 
         Raises:
-            InputError: a sample is damaged or cannot be decoded, or a shard was changed; names shard and key, and how many
-                samples of that shard are like that.
+            InputError: a sample is damaged or cannot be decoded, or a shard was changed; names the shard, the key and the
+                number of affected samples in that shard.
         """
         if start_step < 0:
             raise InputError(f"start_step={start_step} is negative")
@@ -138,7 +138,7 @@ class ShardLoader:
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # else each iterator draws from the global one, and resuming would shift it
+            generator=torch.Generator(),  # otherwise each iterator advances the global generator, and a resumed run would differ
         )
         for batch in loader:
             if isinstance(batch, InputError):
@@ -147,7 +147,7 @@ class ShardLoader:
 
 
 class _Reading(IterableDataset[Batch]):
-    """From steps to batches; runs in a worker, which knows its steps and so what it will read next.
+    """The dataset that runs in each worker; a worker knows its own steps and thus which shards it will read next.
 
     DataLoader takes one batch from each worker in turn, so worker w of W makes every W-th batch from start + w on. An
     error travels as a value, so that its message arrives unchanged; nothing comes after it.
@@ -174,7 +174,7 @@ class _Reading(IterableDataset[Batch]):
         finally:
             reader.close()
 
-    def _batch(self, reader: ShardReader, places: list[Place]) -> Batch:
+    def _batch(self, reader: ShardReader, places: list[SamplePosition]) -> Batch:
         loader = self._loader
         samples = [reader.read(*place) for place in places]
         try:
@@ -191,14 +191,14 @@ class _Reading(IterableDataset[Batch]):
                 " on from its last checkpoint"
             ) from error
 
-    def _others(self, reader: ShardReader, place: Place) -> str:
-        """How many samples of the shard of a damaged one are damaged, and which, for a message."""
+    def _others(self, reader: ShardReader, place: SamplePosition) -> str:
+        """Describe for an error message which other samples of the same shard are damaged."""
         entry = self._loader.manifest.entries[place.shard]
         bad = [key for number, key in enumerate(entry.keys) if self._damaged(reader, place._replace(sample=number))]
         named = f"{', '.join(bad[:NAMED])}{', ...' if len(bad) > NAMED else ''}"
         return f" (damaged in {entry.name}: {len(bad)} of {len(entry.keys)} samples, {named})"
 
-    def _damaged(self, reader: ShardReader, place: Place) -> bool:
+    def _damaged(self, reader: ShardReader, place: SamplePosition) -> bool:
         try:
             make_batch([reader.read(*place)], image_size=self._loader.image_size, records=True)
         except InputError:

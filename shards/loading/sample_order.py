@@ -1,4 +1,4 @@
-"""The order of samples in training: arithmetic on the manifest's counts, so any step can be computed alone.
+"""The order of samples in training, computed from the manifest's counts so that any step can be computed directly.
 
 An epoch's order is a pure function of (samples per shard, seed, epoch):
 1. Shards are cut into runs of consecutive samples: whole shards where there are at least as many as lanes, shorter runs
@@ -26,14 +26,14 @@ import numpy as np
 
 from encoders.errors import InputError
 
-ORDER_VERSION = 2  # changes with anything below that changes the order
+ORDER_VERSION = 2  # increase on any change below that changes the order
 LANES = 64
 RUNS_PER_LANE = 4  # in a cache of fewer shards than lanes
 SEED_LIMIT = 2**32
 
 
-class Place(NamedTuple):
-    """Where a sample lies: shard number and sample within it, both from 0; and the lane that reads it."""
+class SamplePosition(NamedTuple):
+    """Position of a sample in the cache: shard number and sample within it, both from 0, and the lane that reads it."""
 
     shard: int
     sample: int
@@ -44,7 +44,7 @@ Shuffle = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class SampleOrder:
-    """Where the sample of each place of the endless sequence lies.
+    """Maps each place of the endless training sequence to a sample's position in the cache.
 
     Args:
         counts: samples of each shard, in manifest order.
@@ -68,12 +68,12 @@ class SampleOrder:
         self._runs = cut_runs(numbers, length=run_length(numbers, lanes=lanes))
         self._epochs: dict[int, Shuffle] = {}
 
-    def __call__(self, index: int) -> Place:
-        """Place `index` of the endless sequence."""
+    def __call__(self, index: int) -> SamplePosition:
+        """Return the position of the sample at place `index` of the endless sequence."""
         return self.places(np.asarray([index]))[0]
 
-    def places(self, indices: np.ndarray) -> list[Place]:
-        """The places with these numbers, (n,) int64, of the endless sequence."""
+    def places(self, indices: np.ndarray) -> list[SamplePosition]:
+        """Return the positions of the samples at these places, (n,) int64, of the endless sequence."""
         epochs, places = np.divmod(indices, self.samples)
         lanes, elements = places % self.lanes, places // self.lanes
         begin, length = self._lane_span(lanes)
@@ -84,15 +84,15 @@ class SampleOrder:
             samples[here] = self._sample_numbers(positions[here], epoch=int(epoch))
         shards = np.searchsorted(self._starts, samples, side="right") - 1
         inside = samples - self._starts[shards]
-        return [Place(*row) for row in zip(shards.tolist(), inside.tolist(), lanes.tolist(), strict=True)]
+        return [SamplePosition(*row) for row in zip(shards.tolist(), inside.tolist(), lanes.tolist(), strict=True)]
 
-    def rows(self, step: int, *, batch_size: int, rank: int, world_size: int) -> list[Place]:
-        """What rank `rank` holds of global batch `step`; `batch_size` is one rank's."""
+    def rows(self, step: int, *, batch_size: int, rank: int, world_size: int) -> list[SamplePosition]:
+        """Return the positions of one rank's rows of global batch `step`; `batch_size` is per rank."""
         first = step * world_size * batch_size
         return self.places(first + rank + world_size * np.arange(batch_size, dtype=np.int64))
 
     def _sample_numbers(self, positions: np.ndarray, *, epoch: int) -> np.ndarray:
-        """Positions in an epoch's laid-out sequence -> numbers of samples, counted through all shards."""
+        """Map positions in an epoch's laid-out sequence to sample numbers, counted over all shards."""
         if epoch not in self._epochs:  # kept for this epoch and the one before, as batches go from one to the next
             self._epochs = {epoch: self._shuffled_runs(epoch)} | dict(list(self._epochs.items())[:1])
         order, ends, starts = self._epochs[epoch]
@@ -102,7 +102,7 @@ class SampleOrder:
         return first + (positions - begin + starts[places]) % length
 
     def _shuffled_runs(self, epoch: int) -> Shuffle:
-        """Run numbers in this epoch's order, where each ends in the laid-out sequence, which sample of it comes first."""
+        """Return the epoch's shuffled run numbers, the end of each run in the sequence, and the first sample of each."""
         # numpy keeps the stream of RandomState (NEP 19), so the order is the same in every release.
         random = np.random.RandomState([self.seed, epoch % SEED_LIMIT])
         order = random.permutation(len(self._runs))
@@ -110,12 +110,12 @@ class SampleOrder:
         return order, np.cumsum(lengths), (random.random_sample(len(order)) * lengths).astype(np.int64)
 
     def _lane_span(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where lanes begin and how long they are: the first samples % LANES lanes have one sample more."""
+        """Return the start and length of lanes; the first samples % LANES lanes have one sample more."""
         each, more = divmod(self.samples, self.lanes)
         return lanes * each + np.minimum(lanes, more), each + (lanes < more)
 
     def _lag(self, lanes: np.ndarray) -> np.ndarray:
-        """By how many samples a lane begins later in its part of the sequence than lane 0."""
+        """Return how many samples later than lane 0 a lane begins in its part of the sequence."""
         return lanes * int(self._runs[:, 1].max()) // self.lanes
 
 

@@ -1,4 +1,4 @@
-"""Shards whose records vouch for nothing but themselves are compared with the manifest, each once a rank and run."""
+"""Verification of shards without per-sample checksums: each is compared with its sha256 once per rank and run."""
 
 import fcntl
 import tempfile
@@ -15,38 +15,37 @@ from shards.cache.manifest import ShardEntry
 
 
 class WholeShards:
-    """Which shards of a cache in a folder were found whole; worker processes of the one that made this share what they find.
+    """Tracks which shards of a cache folder have been verified; shared between the worker processes of one rank.
 
-    So a rank reads each shard that it uses once more in a run, before its first sample, whatever the number of its workers.
-    Ranks do not share what they find: side by side they read different shards, and after many epochs each has read the whole
-    cache once.
+    A rank thus reads each shard that it uses one extra time per run, before its first sample, however many workers it has.
+    Ranks do not share results: at any time they read different shards, and over many epochs each reads the whole cache once.
 
     Args:
         folder: the cache.
-        shards: how many it has.
+        shards: number of its shards.
     """
 
     def __init__(self, folder: Path, *, shards: int) -> None:
         self.folder = folder
-        self.read = 0  # shards that this process has read to its end
+        self.read = 0  # shards that this process has verified
         self._whole = torch.zeros(shards, dtype=torch.uint8).share_memory_()
         # Locks of this machine, by a file that forked workers inherit: those of a shared file system may be none, and NFS gives
         # none for a shard that is open for reading only. A lock ends with the process that holds it.
         self._locks = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the file, for workers that are spawned: several of them may read one shard, which does no harm."""
+        """Drop the lock file for spawned workers; several of them may then verify the same shard, which is harmless."""
         return self.__dict__ | {"_locks": None}
 
     def check(self, number: int, entry: ShardEntry) -> None:
-        """Compare a shard with its sha256 unless that was done; the others wait for the first process that asks.
+        """Compare a shard with its sha256 unless already done; concurrent callers wait for the first one.
 
         Args:
-            number: of the shard in the manifest, from 0.
-            entry: its line there.
+            number: index of the shard in the manifest, from 0.
+            entry: its manifest entry.
 
         Raises:
-            InputError: it has other bytes, or cannot be read; names it.
+            InputError: the shard has another checksum or cannot be read; names the shard.
         """
         if self._whole[number]:
             return
@@ -65,11 +64,11 @@ class WholeShards:
 
     @contextmanager
     def _locked(self, number: int) -> Iterator[None]:
-        """Let the other processes of this rank wait; a shard is locked by the byte of its number."""
+        """Hold the shard's lock, which is the lock file's byte at the shard's number."""
         if self._locks is None:
             yield
             return
-        with suppress(OSError):  # a temporary folder without locks
+        with suppress(OSError):  # the temporary folder's file system has no locks
             fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, number)
         try:
             yield

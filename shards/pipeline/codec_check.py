@@ -6,7 +6,7 @@ from encoders.errors import InputError
 from encoders.sam import Sam
 from shards.cache.stored_photo import StoredPhoto, store_item
 from shards.codec.base import Gate
-from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
+from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.codec.records import decode_embedding, encode_embedding, get_codec
 from shards.pipeline.teacher_pass import embed
 from shards.sources.base import Source
@@ -37,7 +37,7 @@ def check_codec(source: Source, *, teacher: Sam, codec: str) -> None:
             continue  # precompute will name and count it
         coded = decode_embedding(record, image_size=teacher.image_size)
         boxes = stored_boxes(photo.facts, image_size=teacher.image_size)[:PROMPTS]
-        comparisons.append(Comparison(raw=raw, coded=coded, shape=shape, boxes=boxes))
+        comparisons.append(EmbeddingPair(raw=raw, coded=coded, shape=shape, boxes=boxes))
     if not comparisons:
         return
     fidelity = measure_fidelity(comparisons, teacher=teacher)

@@ -11,7 +11,7 @@ from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import Manifest
 from shards.cache.shard_reader import ShardReader, StoredSample
 from shards.cache.shard_writer import bytes_in_tar
-from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
+from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.codec.records import parse_record
 from shards.pipeline.teacher_pass import embed
 from shards.pipeline.work_folder import known_entries
@@ -121,11 +121,11 @@ class CacheSample:
             raise InputError(f"the cache in {self.manifest.folder} holds no sample yet")
         return measure_fidelity(self._compare(teacher), teacher=teacher)
 
-    def _compare(self, teacher: Sam) -> Iterator[Comparison]:
+    def _compare(self, teacher: Sam) -> Iterator[EmbeddingPair]:
         for sample in self._read():
             check_whole(sample)
             photo = stored_photo(sample)
-            yield Comparison(
+            yield EmbeddingPair(
                 raw=embed(teacher, [photo])[0],
                 coded=sample.embedding(image_size=teacher.image_size),
                 shape=(photo.pixels.shape[0], photo.pixels.shape[1]),

@@ -9,7 +9,7 @@ import encoders
 import shards
 from encoders.errors import InputError
 from shards.codec.base import Gate
-from shards.codec.fidelity import Comparison, Fidelity, measure_fidelity, stored_boxes
+from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.pipeline.codec_check import missed_gate
 
 SHAPE = (40, 64)  # pixels of the photo in a 64 px frame: 3 rows of 4 positions are kept
@@ -26,7 +26,7 @@ def comparison(*, error=0.0, padding=0.0, boxes=(), seed=0):
     coded = raw.copy()
     coded[:, :3] += error * rng.normal(size=(256, 3, 4))
     coded[:, 3:] += padding
-    return Comparison(raw=raw, coded=coded.astype(np.float32), shape=SHAPE, boxes=np.reshape(boxes, (-1, 4)).astype("f4"))
+    return EmbeddingPair(raw=raw, coded=coded.astype(np.float32), shape=SHAPE, boxes=np.reshape(boxes, (-1, 4)).astype("f4"))
 
 
 def test_an_exact_copy_scores_perfectly_whatever_lies_on_padding(teacher):
@@ -41,7 +41,7 @@ def test_error_and_cosine_are_those_of_the_kept_positions():
     raw[0], coded = 4.0, np.zeros((256, 4, 4), np.float32)
     coded[0], coded[1] = 4.0, 3.0  # right by 4, off by 3 at a right angle: cosine 4 / 5, error 9 of 16
     teacher = shards_standin.standin_teacher(image_size=64)
-    got = measure_fidelity([Comparison(raw=raw, coded=coded, shape=SHAPE, boxes=np.zeros((0, 4), "f4"))], teacher=teacher)
+    got = measure_fidelity([EmbeddingPair(raw=raw, coded=coded, shape=SHAPE, boxes=np.zeros((0, 4), "f4"))], teacher=teacher)
     assert got.relative_mse == pytest.approx(9 / 16) and got.cosine == pytest.approx(0.8)
 
 
