@@ -16,10 +16,10 @@ from encoders.files import atomic_path, write_errors
 from eval_zeroshot import read_results
 from eval_zeroshot.latency import LabSettings, LatencyRow, Pace, append_rows, latency_grids, read_latencies, run_lab
 from eval_zeroshot.latency.needs import check_installed
-from eval_zeroshot.latency.output import check_output_file
-from eval_zeroshot.latency.row_files import check_appendable
-from eval_zeroshot.latency.subjects import RUNTIMES, check_parts, check_runtimes, name_models
-from eval_zeroshot.latency.writing import FORMATS, write_table
+from eval_zeroshot.latency.report.writing import FORMATS, write_table
+from eval_zeroshot.latency.rows.files import check_appendable
+from eval_zeroshot.latency.rows.output import check_output_file
+from eval_zeroshot.latency.subjects.subject import RUNTIMES, check_parts, check_runtimes, name_models
 
 RUN = "run"
 FAILED = 1  # exit code if a subject could not be timed
@@ -187,8 +187,8 @@ def plot(
 
     Example: repvit-sam latency plot --results results.jsonl --latency latency.jsonl --suite box --out plot.png
     """
-    from eval_zeroshot.latency.pairing import choose
-    from eval_zeroshot.latency.plot import draw
+    from eval_zeroshot.latency.report.pairing import choose
+    from eval_zeroshot.latency.report.plot import draw
 
     (checked,) = check_parts([part])
     found = [result for path in results for result in read_results(path)]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from encoders.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from eval_zeroshot.latency.blocks import Pace
     from eval_zeroshot.latency.lab import run_lab
-    from eval_zeroshot.latency.reading import read_latencies
-    from eval_zeroshot.latency.row_files import append_rows, read_rows
-    from eval_zeroshot.latency.rows import LatencyRow
+    from eval_zeroshot.latency.report.table import latency_grids
+    from eval_zeroshot.latency.rows.files import append_rows, read_rows
+    from eval_zeroshot.latency.rows.reading import read_latencies
+    from eval_zeroshot.latency.rows.row import LatencyRow
     from eval_zeroshot.latency.settings import LabSettings
-    from eval_zeroshot.latency.table import latency_grids
+    from eval_zeroshot.latency.timing.blocks import Pace
 
 __all__ = ["LabSettings", "LatencyRow", "Pace", "append_rows", "latency_grids", "read_latencies", "read_rows", "run_lab"]
 
@@ -22,12 +22,12 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "blocks": ("Pace",),
+            "timing.blocks": ("Pace",),
             "lab": ("run_lab",),
-            "reading": ("read_latencies",),
-            "row_files": ("append_rows", "read_rows"),
-            "rows": ("LatencyRow",),
+            "rows.reading": ("read_latencies",),
+            "rows.files": ("append_rows", "read_rows"),
+            "rows.row": ("LatencyRow",),
             "settings": ("LabSettings",),
-            "table": ("latency_grids",),
+            "report.table": ("latency_grids",),
         },
     )

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eval_zeroshot.latency import host
-from eval_zeroshot.latency.blocks import Block, Finished, Measured
 from eval_zeroshot.latency.needs import check_device, check_photo
 from eval_zeroshot.latency.planning import Say, blocks, plan
-from eval_zeroshot.latency.process import ProcessSubject, Subject
-from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.latency.rows.row import LatencyRow
 from eval_zeroshot.latency.settings import LabSettings
-from eval_zeroshot.latency.subjects import ModelFacts, Spec, check_baseline, check_subjects
+from eval_zeroshot.latency.subjects.subject import ModelFacts, Spec, check_baseline, check_subjects
 from eval_zeroshot.latency.summing import Facts, failed_row, shared_facts, sum_up
+from eval_zeroshot.latency.timing.blocks import Block, Finished, Measured
+from eval_zeroshot.latency.timing.process import ProcessSubject, Subject
 
 MB_OF_A_PROCESS = 1500  # assumed need of a subject, to decide how many are kept loaded
 SHARE_OF_MEMORY = 0.8

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from encoders.errors import InputError, MissingExtra
 from encoders.samples.image import read_image
-from eval_zeroshot.latency.opening import NO_CUDA
 from eval_zeroshot.latency.settings import LabSettings
-from eval_zeroshot.latency.subjects import ModelFacts, runtimes_of
+from eval_zeroshot.latency.subjects.opening import NO_CUDA
+from eval_zeroshot.latency.subjects.subject import ModelFacts, runtimes_of
 
 ONNX = ("onnx", "onnxscript")  # write the file
 PACKAGES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {  # runtime -> extra, packages to convert, packages to run

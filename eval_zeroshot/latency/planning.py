@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from encoders.errors import MissingExtra
-from eval_zeroshot.latency.artefacts import Artefact, Workshop
-from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.latency.rows.row import LatencyRow
 from eval_zeroshot.latency.settings import LabSettings
-from eval_zeroshot.latency.subjects import ModelFacts, Spec, parts_of, runtimes_of
+from eval_zeroshot.latency.subjects.artefacts import Artefact, Workshop
+from eval_zeroshot.latency.subjects.subject import ModelFacts, Spec, parts_of, runtimes_of
 from eval_zeroshot.latency.summing import Facts, failed_row
 
 ELSEWHERE = "Core ML runs on macOS only; run the same command there, and give both files to latency table"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from encoders.contract import check_image_size
 from encoders.errors import InputError
-from eval_zeroshot.latency.blocks import Pace
-from eval_zeroshot.latency.rows import Part
-from eval_zeroshot.latency.subjects import TORCH_RUNTIMES
+from eval_zeroshot.latency.rows.row import Part
+from eval_zeroshot.latency.subjects.subject import TORCH_RUNTIMES
+from eval_zeroshot.latency.timing.blocks import Pace
 
 
 @dataclass(frozen=True, kw_only=True)

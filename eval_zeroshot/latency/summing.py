@@ -7,11 +7,11 @@ from typing import Any
 
 from encoders.export.host import host_facts, package_versions
 from eval_zeroshot.latency import host
-from eval_zeroshot.latency.blocks import Measured
 from eval_zeroshot.latency.figures import paired_ratio, percentiles
-from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.latency.subjects import Spec
-from eval_zeroshot.latency.worker import Memory
+from eval_zeroshot.latency.rows.row import LatencyRow
+from eval_zeroshot.latency.subjects.subject import Spec
+from eval_zeroshot.latency.timing.blocks import Measured
+from eval_zeroshot.latency.timing.worker import Memory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from eval_zeroshot.latency.process import Failed
-from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.latency.subjects import ModelFacts, Spec
-from eval_zeroshot.latency.worker import Memory, Start, Throughput, Timing
+from eval_zeroshot.latency.rows.row import LatencyRow
+from eval_zeroshot.latency.subjects.subject import ModelFacts, Spec
+from eval_zeroshot.latency.timing.process import Failed
+from eval_zeroshot.latency.timing.worker import Memory, Start, Throughput, Timing
 
 
 class PretendedSubject:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.coreml_inputs import INT32, inputs_of
-from eval_zeroshot.latency.in_coreml import find_package, open_coreml, open_model
-from eval_zeroshot.latency.opening import NotRunHere
-from eval_zeroshot.latency.worker import time_calls
+from eval_zeroshot.latency.subjects.coreml_inputs import INT32, inputs_of
+from eval_zeroshot.latency.subjects.in_coreml import find_package, open_coreml, open_model
+from eval_zeroshot.latency.subjects.opening import NotRunHere
+from eval_zeroshot.latency.timing.worker import time_calls
 
 
 def feature(name, **kinds):

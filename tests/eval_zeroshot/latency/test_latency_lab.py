@@ -7,8 +7,8 @@ import pytest
 
 from encoders.errors import InputError
 from eval_zeroshot.latency import LabSettings, Pace, host, run_lab
-from eval_zeroshot.latency.artefacts import Artefact, Workshop
-from eval_zeroshot.latency.subjects import ModelFacts
+from eval_zeroshot.latency.subjects.artefacts import Artefact, Workshop
+from eval_zeroshot.latency.subjects.subject import ModelFacts
 
 MODELS = [ModelFacts(name="a", arch="repvit_m0_6"), ModelFacts(name="b", arch="tiny_vit")]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from encoders.export.targets.tool_runtime import PhotoToolRuntime, ToolRuntime
-from eval_zeroshot.latency.opening import NotRunHere, of_runtime
-from eval_zeroshot.latency.subjects import ModelFacts
+from eval_zeroshot.latency.subjects.opening import NotRunHere, of_runtime
+from eval_zeroshot.latency.subjects.subject import ModelFacts
 
 
 def runtime(kind, *, how="executed"):

@@ -4,7 +4,7 @@ import pytest
 
 from encoders.errors import InputError
 from eval_zeroshot import Result
-from eval_zeroshot.latency.pairing import choose
+from eval_zeroshot.latency.report.pairing import choose
 
 
 def result(model, value, **changes):

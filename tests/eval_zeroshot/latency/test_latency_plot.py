@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.pairing import Picture, Point
-from eval_zeroshot.latency.plot import draw, frontier
+from eval_zeroshot.latency.report.pairing import Picture, Point
+from eval_zeroshot.latency.report.plot import draw, frontier
 
 
 def point(model, milliseconds, accuracy, *, runtime="torch", loaded=False, image_size=1024):

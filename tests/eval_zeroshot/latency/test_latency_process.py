@@ -6,7 +6,7 @@ import pytest
 
 from encoders.export.untrained import untrained_subject
 from encoders.weights.checkpoint import save_sam
-from eval_zeroshot.latency.process import Failed, ProcessSubject
+from eval_zeroshot.latency.timing.process import Failed, ProcessSubject
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.blocks import Block, Measured, Pace, Stopped
-from eval_zeroshot.latency.process import Failed
+from eval_zeroshot.latency.timing.blocks import Block, Measured, Pace, Stopped
+from eval_zeroshot.latency.timing.process import Failed
 
 
 def silent(line: str) -> None:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from encoders.errors import InputError, InputWarning
 from eval_zeroshot.latency import read_latencies
-from eval_zeroshot.latency.row_files import append_rows, check_appendable, latest, read_rows
-from eval_zeroshot.latency.rows import LatencyRow, Placement
+from eval_zeroshot.latency.rows.files import append_rows, check_appendable, latest, read_rows
+from eval_zeroshot.latency.rows.row import LatencyRow, Placement
 
 
 def failed(row, **changes):

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from encoders.errors import InputError
-from eval_zeroshot.latency import subjects
 from eval_zeroshot.latency.planning import blocks
-from eval_zeroshot.latency.subjects import (
+from eval_zeroshot.latency.subjects import subject as subjects
+from eval_zeroshot.latency.subjects.subject import (
     ModelFacts,
     check_baseline,
     check_parts,

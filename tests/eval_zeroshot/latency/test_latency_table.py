@@ -5,9 +5,9 @@ import io
 import json
 
 from eval_zeroshot.latency import latency_grids
-from eval_zeroshot.latency.published import published_latencies
-from eval_zeroshot.latency.rows import Placement
-from eval_zeroshot.latency.writing import write_table
+from eval_zeroshot.latency.report.writing import write_table
+from eval_zeroshot.latency.rows.published import published_latencies
+from eval_zeroshot.latency.rows.row import Placement
 from eval_zeroshot.report.render import grid_to_markdown
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from eval_zeroshot.latency.opening import Opened
-from eval_zeroshot.latency.throughput import device_milliseconds, images_per_second
-from eval_zeroshot.latency.worker import time_batches, time_calls
+from eval_zeroshot.latency.subjects.opening import Opened
+from eval_zeroshot.latency.subjects.throughput import device_milliseconds, images_per_second
+from eval_zeroshot.latency.timing.worker import time_batches, time_calls
 
 
 class Clock:

@@ -6,7 +6,7 @@ import pytest
 
 from encoders.errors import InputError
 from eval_zeroshot.latency import read_latencies
-from eval_zeroshot.latency.xcode import read_report
+from eval_zeroshot.latency.rows.xcode import read_report
 
 
 def operation(name, *, on=None, cost=None):

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from encoders.errors import InputError, InputWarning
 from encoders.files import read_bounded, write_errors
 from encoders.untrusted import parse_json, whole_lines
-from eval_zeroshot.latency.output import check_output_file
-from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.latency.rows.output import check_output_file
+from eval_zeroshot.latency.rows.row import LatencyRow
 from eval_zeroshot.results.appending import append_text, drop_torn_line
 from eval_zeroshot.results.lines import problem
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from encoders.errors import InputError
 from eval_zeroshot.latency import host
 from eval_zeroshot.latency.figures import calls_of_round
-from eval_zeroshot.latency.process import Failed, Subject
-from eval_zeroshot.latency.subjects import Spec
-from eval_zeroshot.latency.worker import Memory, Start, Throughput, Timing
+from eval_zeroshot.latency.subjects.subject import Spec
+from eval_zeroshot.latency.timing.process import Failed, Subject
+from eval_zeroshot.latency.timing.worker import Memory, Start, Throughput, Timing
 
 FEWEST_ROUNDS = 2  # even of a subject that has used up its seconds, so that there is an interval
 SLOW_SHARE = 4  # a first call that takes 1/4 of a subject's seconds replaces its warm-up

@@ -7,7 +7,7 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.export.decoder_module import PADDING
 from encoders.export.encoder_module import PAD_COLOUR
-from eval_zeroshot.latency.parts import some_points
+from eval_zeroshot.latency.subjects.parts import some_points
 
 INT32 = 131104  # `ArrayFeatureType.ArrayDataType` of Core ML's Model.proto
 COORDS, LABELS = "point_coords", "point_labels"  # (P, N, 2) and (P, N), see `encoders.export.formats.coreml`

@@ -14,7 +14,7 @@ from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
 from encoders.sam import Sam
 from encoders.weights.checkpoint import load, save_sam
-from eval_zeroshot.latency.subjects import FORMAT_RUNTIMES, TORCH_RUNTIMES, ModelFacts
+from eval_zeroshot.latency.subjects.subject import FORMAT_RUNTIMES, TORCH_RUNTIMES, ModelFacts
 
 WEIGHTS = "weights.safetensors"
 

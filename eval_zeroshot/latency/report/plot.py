@@ -6,7 +6,7 @@ from typing import Any
 
 from encoders.errors import MissingExtra
 from encoders.files import atomic_path, write_errors
-from eval_zeroshot.latency.pairing import Picture, Point
+from eval_zeroshot.latency.report.pairing import Picture, Point
 
 SIZE_INCHES, DOTS_PER_INCH = (8.0, 5.0), 150
 MARKERS = "osD^vPX*<>hp"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.rows import Placement
-from eval_zeroshot.latency.subjects import TORCH_RUNTIMES, Spec
+from eval_zeroshot.latency.rows.row import Placement
+from eval_zeroshot.latency.subjects.subject import TORCH_RUNTIMES, Spec
 
 Call = Callable[[], float | None]  # returns milliseconds if the runtime measures them itself, else None
 
@@ -56,17 +56,17 @@ def open_subject(spec: Spec) -> Opened:
     if spec.facts.exported is not None and spec.facts.exported != "coreml":
         return open_exported(spec)
     if spec.runtime in TORCH_RUNTIMES:
-        from eval_zeroshot.latency.in_torch import open_torch
+        from eval_zeroshot.latency.subjects.in_torch import open_torch
 
         return open_torch(spec)
     if spec.runtime == "onnxruntime":
         return open_onnxruntime(spec)
     if spec.runtime.startswith("openvino"):
-        from eval_zeroshot.latency.in_openvino import open_openvino
+        from eval_zeroshot.latency.subjects.in_openvino import open_openvino
 
         return open_openvino(spec)
     if spec.runtime == "coreml":
-        from eval_zeroshot.latency.in_coreml import open_coreml
+        from eval_zeroshot.latency.subjects.in_coreml import open_coreml
 
         return open_coreml(spec)
     return open_format(spec)
@@ -82,7 +82,7 @@ def open_onnxruntime(spec: Spec) -> Opened:
         return of_runtime(spec, runtime)
     import onnxruntime
 
-    from eval_zeroshot.latency.parts import contract_image
+    from eval_zeroshot.latency.subjects.parts import contract_image
 
     session = open_session(folder / ENCODER, threads=spec.threads)
     given = {session.get_inputs()[0].name: contract_image(spec.image_size)}
@@ -98,7 +98,7 @@ def open_onnxruntime(spec: Spec) -> Opened:
 def open_format(spec: Spec) -> Opened:
     """A folder that the lab has just written in one of this project's formats."""
     from encoders.export.formats import find_format
-    from eval_zeroshot.latency.subjects import FORMAT_RUNTIMES
+    from eval_zeroshot.latency.subjects.subject import FORMAT_RUNTIMES
 
     made = find_format(FORMAT_RUNTIMES[spec.runtime])
     runtime = made.open(Path(spec.path), image_size=spec.image_size, precision=spec.precision, threads=spec.threads)
@@ -120,7 +120,7 @@ def of_runtime(spec: Spec, runtime: Any, *, frame: tuple[int, int] | None = None
         NotRunHere: the model is interpreted here, which says nothing about the runtime's own speed.
     """
     from encoders.export.opened import ExportedSam
-    from eval_zeroshot.latency.parts import everything, of_encoder_decoder
+    from eval_zeroshot.latency.subjects.parts import everything, of_encoder_decoder
 
     if runtime.how != "executed":
         raise NotRunHere(f"{runtime.name} is {runtime.how} here, which says nothing about the runtime's own speed")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError, MissingExtra
-from eval_zeroshot.latency.coreml_inputs import inputs_of
-from eval_zeroshot.latency.opening import NotRunHere, Opened
-from eval_zeroshot.latency.rows import Placement
-from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.rows.row import Placement
+from eval_zeroshot.latency.subjects.coreml_inputs import inputs_of
+from eval_zeroshot.latency.subjects.opening import NotRunHere, Opened
+from eval_zeroshot.latency.subjects.subject import Spec
 
 PROCESSORS = {"NeuralEngine": "Neural Engine", "GPU": "GPU", "CPU": "CPU"}
 

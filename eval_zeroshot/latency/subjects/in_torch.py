@@ -13,10 +13,10 @@ from encoders.export.decoder_module import PromptDecoder
 from encoders.fusion import fuse
 from encoders.sam import Sam
 from encoders.weights.checkpoint import load
-from eval_zeroshot.latency.opening import NO_CUDA, Call, Opened
-from eval_zeroshot.latency.parts import contract_image, everything, some_embedding, some_points
-from eval_zeroshot.latency.subjects import Spec
-from eval_zeroshot.latency.throughput import device_milliseconds
+from eval_zeroshot.latency.subjects.opening import NO_CUDA, Call, Opened
+from eval_zeroshot.latency.subjects.parts import contract_image, everything, some_embedding, some_points
+from eval_zeroshot.latency.subjects.subject import Spec
+from eval_zeroshot.latency.subjects.throughput import device_milliseconds
 
 
 def open_torch(spec: Spec) -> Opened:

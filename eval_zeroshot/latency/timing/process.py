@@ -11,11 +11,11 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from eval_zeroshot.latency import worker
-from eval_zeroshot.latency.subjects import Spec
-from eval_zeroshot.latency.worker import Memory, Start, Throughput, Timing
+from eval_zeroshot.latency.subjects.subject import Spec
+from eval_zeroshot.latency.timing import worker
+from eval_zeroshot.latency.timing.worker import Memory, Start, Throughput, Timing
 
-PRELOADED = ["eval_zeroshot.latency.worker", "eval_zeroshot.latency.in_torch", "eval_zeroshot.latency.parts"]
+PRELOADED = [f"eval_zeroshot.latency.{file}" for file in ("timing.worker", "subjects.in_torch", "subjects.parts")]
 
 
 class Failed(Exception):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.latency.rows.row import LatencyRow
 
 
 def runtime_labels(rows: Sequence[LatencyRow]) -> list[str]:

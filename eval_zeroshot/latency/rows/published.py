@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from eval_zeroshot.latency.rows import Part
+from eval_zeroshot.latency.rows.row import Part
 from eval_zeroshot.results.shipped import shipped_yaml
 
 

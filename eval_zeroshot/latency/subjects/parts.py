@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from encoders.contract import EMBED_DIM, STRIDE
-from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.subjects.subject import Spec
 
 SEED = 0
 SIDES = (2, 3)  # height and width of the synthetic photo, as a ratio

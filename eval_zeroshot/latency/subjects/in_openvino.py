@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from encoders.errors import MissingExtra
-from eval_zeroshot.latency.opening import Opened, of_runtime, threads_of
-from eval_zeroshot.latency.parts import contract_image
-from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.subjects.opening import Opened, of_runtime, threads_of
+from eval_zeroshot.latency.subjects.parts import contract_image
+from eval_zeroshot.latency.subjects.subject import Spec
 
 HINTS = {"openvino": "f32", "openvino_bf16": "bf16"}
 

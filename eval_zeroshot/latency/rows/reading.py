@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.row_files import latest, read_row_list, read_rows
-from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.latency.xcode import is_report, read_report
+from eval_zeroshot.latency.rows.files import latest, read_row_list, read_rows
+from eval_zeroshot.latency.rows.row import LatencyRow
+from eval_zeroshot.latency.rows.xcode import is_report, read_report
 
 
 def read_latencies(sources: Iterable[str]) -> list[LatencyRow]:

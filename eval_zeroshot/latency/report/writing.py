@@ -9,7 +9,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from encoders.messages.shown import shown, spreadsheet_cell
-from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.latency.rows.row import LatencyRow
 from eval_zeroshot.report.render import Grid, grid_to_markdown, print_grid
 
 FORMATS = ("terminal", "markdown", "csv", "json")

@@ -6,9 +6,9 @@ from typing import Any
 
 from encoders.errors import InputError, MissingExtra
 from eval_zeroshot.latency import host
-from eval_zeroshot.latency.opening import NotRunHere, Opened, limit_threads, open_subject
-from eval_zeroshot.latency.rows import Placement
-from eval_zeroshot.latency.subjects import Spec
+from eval_zeroshot.latency.rows.row import Placement
+from eval_zeroshot.latency.subjects.opening import NotRunHere, Opened, limit_threads, open_subject
+from eval_zeroshot.latency.subjects.subject import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ def time_batches(
     Args:
         clock, busy: as for `time_calls`.
     """
-    from eval_zeroshot.latency.throughput import WARM_UP_SECONDS, images_per_second
+    from eval_zeroshot.latency.subjects.throughput import WARM_UP_SECONDS, images_per_second
 
     if opened.batched is None:
         return None

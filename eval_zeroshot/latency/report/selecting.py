@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from encoders.errors import InputError, did_you_mean
-from eval_zeroshot.latency.rows import LatencyRow
+from eval_zeroshot.latency.rows.row import LatencyRow
 from eval_zeroshot.results.result import Result
 
 Item = TypeVar("Item", Result, LatencyRow)

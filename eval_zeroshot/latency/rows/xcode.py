@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from encoders.errors import InputError
 from encoders.files import read_bounded
 from eval_zeroshot.latency.figures import percentiles
-from eval_zeroshot.latency.row_files import parse
-from eval_zeroshot.latency.rows import LatencyRow, Number, Part, Placement
+from eval_zeroshot.latency.rows.files import parse
+from eval_zeroshot.latency.rows.row import LatencyRow, Number, Part, Placement
 
 REPORT = "report.json"
 MAX_BYTES = 2**28

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from eval_zeroshot.latency.host import is_loaded
-from eval_zeroshot.latency.labels import is_mixed, runtime_labels, threads_label
-from eval_zeroshot.latency.published import published_latencies
-from eval_zeroshot.latency.rows import PARTS, LatencyRow
+from eval_zeroshot.latency.rows.labels import is_mixed, runtime_labels, threads_label
+from eval_zeroshot.latency.rows.published import published_latencies
+from eval_zeroshot.latency.rows.row import PARTS, LatencyRow
 from eval_zeroshot.report.render import MISSING, Cell, Grid
 
 PUBLISHED_HEADING = "Published latencies, as their authors print them; not comparable with the tables above"

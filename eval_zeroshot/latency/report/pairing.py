@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from encoders.errors import InputError
-from eval_zeroshot.latency.labels import is_confirmed, runtime_labels
-from eval_zeroshot.latency.rows import LatencyRow
-from eval_zeroshot.latency.selecting import of_one, of_size, select_results, select_rows
+from eval_zeroshot.latency.report.selecting import of_one, of_size, select_results, select_rows
+from eval_zeroshot.latency.rows.labels import is_confirmed, runtime_labels
+from eval_zeroshot.latency.rows.row import LatencyRow
 from eval_zeroshot.results.result import Result
 
 Sized = tuple[str, int | None]  # model, and S in pixels where it is known

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoders.errors import InputError, did_you_mean
 from encoders.export.certificate import is_export, read_certificate
-from eval_zeroshot.latency.rows import PARTS, Part
+from eval_zeroshot.latency.rows.row import PARTS, Part
 
 TORCH_RUNTIMES = ("torch", "torch_fused", "torch_fused_channels_last", "torch_compiled")
 FORMAT_RUNTIMES = {  # runtime -> format that is written for it

@@ -1,0 +1,1 @@
+"""What is timed: one part of one model in one runtime."""

@@ -1,0 +1,1 @@
+"""Timing of subjects in processes of their own."""
