@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from eval_zeroshot.metrics.masks import SIZES
+from eval_zeroshot.report.guessed import guessed_reading
 from eval_zeroshot.report.render import MISSING, Cell, Grid
+from eval_zeroshot.results.reading import Reading
 from eval_zeroshot.results.result import Estimate, Result
 
 TITLES = {
@@ -28,13 +30,6 @@ ORDER = (
     *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "AR@300", "ARs@300", "ARm@300", "ARl@300"),
 )  # clicks come before, further numbers follow by name, agreement last
 CLICKS = re.compile(r"click_(\d+)")
-OWN_ERROR = re.compile(r"± is [^.;]*? over (\w+)")  # how the protocol of a suite says what its ± is
-UNITS = (  # how it says what n counts, the plainest first
-    OWN_ERROR,
-    re.compile(r"n and ± count (\w+)"),
-    re.compile(r"mean (?:over|of) (?:the )?([^';,]+)[^;,]*, which n and ± count"),
-    re.compile(r"mean over (\w+)"),
-)
 
 
 class Column(NamedTuple):
@@ -56,10 +51,15 @@ class Group:
     results: tuple[Result, ...]
 
     @property
+    def reading(self) -> Reading:
+        """What the suite says of its numbers, guessed where all results are of earlier versions."""
+        said = (result.reading for result in self.results if result.reading is not None)
+        return next(said, None) or guessed_reading(self.suite, self.protocol)
+
+    @property
     def unit(self) -> str:
-        """What n counts, as the protocol says; objects where it does not."""
-        found = (pattern.search(self.protocol) for pattern in UNITS)
-        return next((match.group(1) for match in found if match), "objects")
+        """What n counts."""
+        return self.reading.unit
 
     @property
     def extras(self) -> list[str]:
@@ -134,10 +134,10 @@ def reading_note(group: Group) -> str:
     elif skipped:
         parts.append(f"skipped: {skipped}")
     text = "; ".join(parts)
-    if OWN_ERROR.search(group.protocol) is None and any(result.standard_error is not None for result in group.results):
+    if group.reading.error == "mean" and any(result.standard_error is not None for result in group.results):
         text += f". ± is one standard error over {group.unit}"
     if any(result.low is not None for result in group.results):
-        text += f". Intervals are 95 %, by bootstrap over {'whole videos' if group.suite == 'video' else 'photos'}"
+        text += f". Intervals are 95 %, by bootstrap over {group.reading.drawn}"
     if any(result.difference for result in group.results):
         text += ". Differences are paired: both models on the same photos"
     return text

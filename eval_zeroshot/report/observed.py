@@ -8,11 +8,11 @@ from typing import Any
 
 from encoders.errors import InputError, InputWarning
 from eval_zeroshot.ap.hits import NO_OBJECT
+from eval_zeroshot.report.guessed import guessed_primary, has_mean
 from eval_zeroshot.results.observations import Observation, dataset_sha256, read_identity, read_observations
 from eval_zeroshot.results.result import Result
 
 SAME = ("dataset", "suite", "version", "protocol", "model", "image_size")  # what an identity and its result have in common
-TOLERANCE = 1e-9
 MAX_HEADER = 2**20  # bytes of the first line of a file of observations
 
 
@@ -68,20 +68,19 @@ class ObservedFiles:
 def primary_values(result: Result, seen: Seen) -> dict[tuple[str, int], float] | None:
     """(photo's key, annotation id) -> the number whose mean is the result's value.
 
-    None where no number has this mean: the suite's value is no mean over objects, or the observations are not the result's.
+    None where there are none: the suite's value is no mean over objects, or the observations are not the result's, as their
+    mean shows.
     """
     photos = list(seen.photos.values())
-    for name in dict.fromkeys(name for photo in photos for name in photo.values):
-        values = {
-            (photo.key, number): value
-            for photo in photos
-            for number, value in zip(photo.ids, photo.values.get(name, []), strict=False)
-        }
-        if not values or result.value is None or len(values) != result.n:
-            continue
-        if abs(sum(values.values()) / len(values) - result.value) < TOLERANCE:
-            return values
-    return None
+    name = guessed_primary(result, photos) if result.reading is None else result.reading.primary
+    if name is None:
+        return None
+    values = {
+        (photo.key, number): value
+        for photo in photos
+        for number, value in zip(photo.ids, photo.values.get(name, []), strict=False)
+    }
+    return values if has_mean(result, list(values.values())) else None
 
 
 def mask_ious_of_hits(seen: Seen) -> dict[tuple[str, int], float]:

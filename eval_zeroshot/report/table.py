@@ -135,7 +135,7 @@ def compare(results: Iterable[Result], *, published: bool = False, columns: Sequ
     for result in results:
         dataset = dataset_names[result.dataset, result.dataset_sha256]
         key = (dataset, result.suite, result.version, result.protocol, result.model)
-        if key in latest and latest[key] != result:
+        if key in latest and _numbers_of(latest[key]) != _numbers_of(result):
             which = "; ".join(f"{_which(one)}{word}" for one, word in ((latest[key], " is left out"), (result, " is shown")))
             notes.append(f"{result.model} has several results in {result.suite} on {dataset}: {which}")
         latest[key] = result
@@ -161,11 +161,16 @@ def _notes_of(group: Group) -> list[str]:
         notes.append(f"{group.suite} on {group.dataset} has different numbers of objects: {counts}")
     for result in group.results:
         reaches = f"{result.model} reaches 0 in {group.suite} on {group.dataset}"
-        if group.suite == "edges" and result.role == "baseline" and result.value == 0:
+        if group.reading.made_of_logits and result.role == "baseline" and result.value == 0:
             notes.append(f"{reaches}: it has no mask probabilities, which edges are made of")
         if "proposals" in result.extra and result.extra["proposals"].value == 0:
             notes.append(f"{reaches}: no mask passes the thresholds of predicted IoU and stability")
     return notes
+
+
+def _numbers_of(result: Result) -> Result:
+    """A result without what its suite says of it, which results of earlier versions lack."""
+    return result.model_copy(update={"reading": None})
 
 
 def _which(result: Result) -> str:

@@ -14,6 +14,7 @@ from encoders.untrusted import parse_json, whole_lines
 from eval_zeroshot.metrics.masks import mean_and_error
 from eval_zeroshot.results.appending import append_text, drop_torn_line
 from eval_zeroshot.results.lines import FIELD, parse_line, problem, with_checksum
+from eval_zeroshot.results.reading import Reading
 
 Direction = Literal["higher", "lower"]
 Role = Literal["teacher", "student", "baseline"]
@@ -65,6 +66,7 @@ class Result(Estimate):
         against: the model that `difference` is taken against.
         difference: value of this model minus that of `against` on the same photos, its error and interval paired: both models
             are resampled together.
+        reading: what its suite says of these numbers; None, and not written, in results of earlier versions.
     """
 
     suite: str
@@ -89,12 +91,14 @@ class Result(Estimate):
     against: str | None = None
     difference: Estimate | None = None
     seed: int = 0
+    reading: Reading | None = None
 
     def to_line(self) -> str:
         """The JSON line of this result, checksum and newline included; no date, so the same run gives the same bytes."""
         line = self.model_dump(mode="json")
-        if self.padding is None:
-            del line["padding"]
+        for name in ("padding", "reading"):  # lines of earlier versions have neither
+            if line[name] is None:
+                del line[name]
         return json.dumps(with_checksum(line), sort_keys=True, allow_nan=False) + "\n"
 
     @property

@@ -33,6 +33,7 @@ class Agreement(InstanceIou):
 
     version = "1"
     primary = "iou"
+    unit_of_n = "prompts"
     reasons = ("empty",)
 
     def __init__(self, name: str, *, photos: ReferencedPhotos) -> None:

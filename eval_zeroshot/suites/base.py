@@ -14,6 +14,7 @@ import numpy as np
 from encoders.samples.sample import Sample
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.reading import Reading
 from eval_zeroshot.results.result import Direction, Result
 
 
@@ -24,6 +25,11 @@ class Suite(Protocol):
     version: str
     direction: Direction
     protocol: str
+
+    @property
+    def reading(self) -> Reading | None:
+        """What its results say of their numbers; where it is None, a report guesses."""
+        return None
 
     @abstractmethod
     def counted_ids(self, sample: Sample) -> list[int]:

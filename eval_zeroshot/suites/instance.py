@@ -20,6 +20,7 @@ from eval_zeroshot.metrics.masks import SIZES, size_class
 from eval_zeroshot.predictors.protocol import PredictorLike, prompts_per_call
 from eval_zeroshot.results.agreement import agreement, mean_agreement
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.reading import ErrorKind
 from eval_zeroshot.results.result import Direction, Estimate, Result
 from eval_zeroshot.results.statistics import resampled_means
 from eval_zeroshot.suites.instance_protocols import InstanceProtocol
@@ -49,6 +50,7 @@ class InstanceAp(PhotoSuite):
     """
 
     direction: Direction = "higher"
+    error: ErrorKind | None = None
     resamples = 200  # AP is counted anew for each draw
 
     def __init__(

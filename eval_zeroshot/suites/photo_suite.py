@@ -13,6 +13,7 @@ from eval_zeroshot.metrics.masks import SIZES
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.agreement import agreement, mean_agreement
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.reading import ErrorKind, Reading
 from eval_zeroshot.results.result import Direction, Estimate, Result
 from eval_zeroshot.results.statistics import RESAMPLES, resampled_means
 from eval_zeroshot.suites.base import Suite
@@ -21,9 +22,30 @@ Groups = dict[str, list[list[float]]]  # name of a number -> for each photo its 
 
 
 class PhotoSuite(Suite, ABC):
-    """The base of all suites here; what its further methods owe stands at `suite.Suite`."""
+    """The base of all suites here; what its further methods owe stands at `suite.Suite`.
+
+    Attributes:
+        unit_of_n: what n counts, in the plural.
+        error, primary, drawn, made_of_logits: as in `Reading`.
+    """
 
     direction: Direction = "higher"
+    unit_of_n: str = "objects"
+    error: ErrorKind | None = "mean"
+    primary: str | None = None
+    drawn: str = "photos"
+    made_of_logits: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """What results say of their numbers."""
+        return Reading(
+            unit=self.unit_of_n,
+            error=self.error,
+            primary=self.primary,
+            drawn=self.drawn,
+            made_of_logits=self.made_of_logits,
+        )
 
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
@@ -64,6 +86,7 @@ class PhotoSuite(Suite, ABC):
             skipped=dict(counted),
             extra=extra,
             reference=None if reference is None else reference[0],
+            reading=self.reading,
             **value.model_dump(),
             **facts,
         )

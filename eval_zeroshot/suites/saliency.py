@@ -22,6 +22,7 @@ class Saliency(MeanSuite):
     version = "1"
     direction: Direction = "lower"
     primary = "box"
+    unit_of_n = "photos"
     protocol = (
         "stated (RepViT-SAM): the mean absolute error on DUTS, lower is better; not stated: how the models were prompted, so "
         "its numbers (.046 for SAM ViT-H) cannot be compared with these. ours: an oracle's prompt, the box of all that the "

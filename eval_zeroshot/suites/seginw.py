@@ -45,6 +45,7 @@ class SegInW(PhotoSuite):
     name = "seginw"
     version = "1"
     resamples = InstanceAp.resamples
+    unit_of_n = "data sets"
 
     def __init__(self, *, parts: dict[str, InstanceAp], keys: dict[str, tuple[str, str]], boxes: str) -> None:
         self._parts, self._keys, self._boxes = parts, keys, boxes

@@ -193,23 +193,6 @@ def test_the_caption_says_what_the_error_is_taken_over():
     assert "edges: n = 3 photos" in both and "box: n = 1672 objects" in both
 
 
-@pytest.mark.parametrize(
-    ("protocol", "unit"),
-    [
-        ("IoU at the photo's resolution; mean over objects, crowds skipped", "objects"),
-        ("nothing of this", "objects"),
-        ("the share of wrong pixels of a photo; mean over photos", "photos"),
-        ("F1 at the best threshold of all; mean over categories, which n and ± count", "categories"),
-        ("value is the mean of the data sets' AP, which n and ± count", "data sets"),
-        ("mean over frames, then over objects; n and ± count objects", "objects"),
-        ("mean over levels; ± is a jackknife over photos", "photos"),
-    ],
-)
-def test_n_counts_what_the_protocol_says(protocol, unit):
-    text = compare([result("a", protocol=protocol), result("b", suite="other")]).markdown()
-    assert (f"box: n = 1672 {unit};" if unit != "objects" else "box, other: n = 1672 objects") in text
-
-
 def test_another_protocol_of_a_suite_has_its_name_in_the_title():
     text = compare([result("a", suite="box_edgesam"), result("a", suite="instance_sam")]).markdown()
     assert "| box mIoU (edgesam) |" in text and "| mask AP (sam) |" in text and "| oracle of 3 |" in text

@@ -14,6 +14,7 @@ from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.bsds import HOW_TO_GET
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.reading import ErrorKind
 from eval_zeroshot.results.result import Estimate, Result
 from eval_zeroshot.results.statistics import RESAMPLES
 from eval_zeroshot.suites.edges.benchmark import BENCHMARK
@@ -37,6 +38,9 @@ class Edges(PhotoSuite):
     name = "edges"
     version = "2"
     resamples = RESAMPLES
+    unit_of_n = "photos"
+    error: ErrorKind | None = "jackknife"
+    made_of_logits = True
 
     def __init__(self, *, points_per_side: int = POINTS_PER_SIDE) -> None:
         self.points_per_side = points_per_side
