@@ -11,20 +11,6 @@ from eval_zeroshot.report.render import MISSING, Cell, Grid
 from eval_zeroshot.results.reading import Reading
 from eval_zeroshot.results.result import Estimate, Result
 
-TITLES = {
-    ("box", "value"): "box mIoU",
-    ("point", "value"): "1 click mIoU",
-    ("box", "most_confident"): "best of 3",
-    ("box", "oracle"): "oracle of 3",
-    ("point", "oracle"): "oracle of 3",
-    ("edges", "value"): "ODS",
-    ("instance", "value"): "mask AP",
-    ("saliency", "value"): "MAE (lower is better)",
-    ("anomaly", "value"): "best pixel F1",
-    ("video", "value"): "J&F",
-    ("seginw", "value"): "mean mask AP",
-    ("agreement", "value"): "agreement",
-}
 ORDER = (
     *("most_confident", "oracle", "OIS", "AP", "R50", "AP50", "AP75", "APr", "APc", "APf"),
     *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "AR@300", "ARs@300", "ARm@300", "ARl@300"),
@@ -97,7 +83,7 @@ def _columns(group: Group) -> list[Column]:
     results = group.results
     columns = [
         Column("model", "model", lambda result: Cell(label(result))),
-        Column("value", number_title(group.suite, "value"), lambda result: number(result.value)),
+        Column("value", number_title(group, "value"), lambda result: number(result.value)),
     ]
     if len({result.image_size for result in results if result.image_size is not None}) > 1:
         columns.append(Column("image_size", "input px", _input_pixels))
@@ -110,7 +96,7 @@ def _columns(group: Group) -> list[Column]:
     for other in dict.fromkeys(result.against for result in results if result.against and result.difference):
         columns += _difference_columns(other)
     columns += [Column(size, size, _of_breakdown(size)) for size in SIZES if any(size in each.breakdown for each in results)]
-    columns += [Column(name, number_title(group.suite, name), _of_extra(name)) for name in group.extras]
+    columns += [Column(name, number_title(group, name), _of_extra(name)) for name in group.extras]
     for reference in dict.fromkeys(result.reference for result in results if "agreement" in result.extra):
         columns.append(Column("agreement", f"agrees with {reference}", _agreement_with(reference)))
     if len({result.n for result in results}) > 1:
@@ -143,15 +129,13 @@ def reading_note(group: Group) -> str:
     return text
 
 
-def number_title(suite: str, name: str) -> str:
+def number_title(group: Group, name: str) -> str:
     """What a number of a suite is called above its column."""
     if CLICKS.fullmatch(name):
         return f"{clicks_of(name)} clicks"
-    family, _, variant = suite.partition("_")  # box_edgesam: the box suite by another protocol
-    title = TITLES.get((family, name))
-    if title is None:
-        return suite if name == "value" else name.replace("_", " ")
-    return f"{title} ({variant})" if variant and name == "value" else title
+    if name == "value":
+        return group.reading.title or group.suite
+    return group.reading.further_titles.get(name) or name.replace("_", " ")
 
 
 def label(result: Result) -> str:

@@ -38,7 +38,7 @@ def figures(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> list[F
         seen: model -> observations, of those that are at hand.
         styles: model -> CSS class of its colour.
     """
-    title, plot = f"{number_title(group.suite, 'value')}, {spread_name(group)}", intervals(group, styles=styles)
+    title, plot = f"{number_title(group, 'value')}, {spread_name(group)}", intervals(group, styles=styles)
     made = (
         None if plot is None else Figure(caption=title, charts=(("", plot),), wide=True),
         click_curves(group, styles=styles),
@@ -92,7 +92,7 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
         return None
     lower_is_better = group.results[0].direction == "lower"
     end = 1.0 if not lower_is_better else nice_range([0.0, *(value for line in values.values() for value in line)])[1]
-    name = number_title(group.suite, "value") if lower_is_better else "IoU"
+    name = number_title(group, "value") if lower_is_better else "IoU"
     unit = group.unit
     edges = np.linspace(0, end, BINS + 1)
     shares = {model: np.histogram(line, bins=edges)[0] / len(line) for model, line in values.items()}
@@ -123,7 +123,7 @@ def histograms(group: Group, seen: Mapping[str, Seen], *, styles: Styles) -> Fig
         anchor, shift = ("end", -0.015 * end) if median > 0.5 * end else ("start", 0.015 * end)
         chart.text(median + shift, top[1], f"median {median:.2f}", style="note", anchor=anchor, down=11)
         charts.append((model, chart.svg()))
-    title = "" if lower_is_better else f" ({number_title(group.suite, 'value')})"
+    title = "" if lower_is_better else f" ({number_title(group, 'value')})"
     return Figure(caption=f"Share of {unit} by {name}{title}", charts=tuple(charts), small=True)
 
 

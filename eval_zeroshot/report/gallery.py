@@ -18,6 +18,7 @@ from eval_zeroshot.report.observed import Seen, mask_ious_of_hits, primary_value
 from eval_zeroshot.report.photos import PhotosByKey
 from eval_zeroshot.report.pictures import cut_out, data_uri, edges_picture, paint, plain, with_prompt
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.results.result import Result
 from eval_zeroshot.suites.edges.scores import best_f
 
@@ -129,7 +130,7 @@ def _object(
     truth = sample.masks[index]
     crop = cut_out(truth)
     where = f"object {annotation} of photo {key}"
-    mark = _prompt(group.suite, sample, index, box=None if detection is None else detection.box)
+    mark = _prompt(group.reading.prompt, sample, index, box=None if detection is None else detection.box)
     told, whose = ("reference", "reference's mask") if "prompts" in sample.meta else ("truth", "annotated mask")
     panels = [
         _panel("prompt", "", mark(plain(sample.image, crop=crop), crop), f"prompt for {where}"),
@@ -170,12 +171,11 @@ def _numbers(result: Result, seen: Seen) -> dict[ObjectName, float]:
 
 
 def _prompt(
-    suite: str, sample: Sample, index: int, *, box: Sequence[float] | None
+    kind: PromptKind | None, sample: Sample, index: int, *, box: Sequence[float] | None
 ) -> Callable[[Image.Image, tuple[int, int, int, int]], Image.Image]:
-    """What draws a suite's prompt: the one given or kept, or what the first word of the suite's name stands for."""
-    kind = suite.split("_")[0]
+    """What draws a suite's prompt: the one given or kept, or that of its kind, from the object's truth."""
     click: Sequence[float] | None = centre_point(sample.masks[index])[:2] if kind == "point" else None
-    if box is None and kind in ("box", "saliency"):
+    if box is None and kind == "box":
         box = sample.boxes[index]
     if "prompts" in sample.meta:
         prompt = sample.meta["prompts"][index]

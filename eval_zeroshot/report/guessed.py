@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from eval_zeroshot.results.observations import Observation
-from eval_zeroshot.results.reading import Reading
+from eval_zeroshot.results.reading import PromptKind, Reading
 from eval_zeroshot.results.result import Result
 
 OWN_ERROR = re.compile(r"± is [^.;]*? over (\w+)")  # how the protocol of a suite says what its ± is
@@ -14,17 +14,39 @@ UNITS = (  # how it says what n counts, the plainest first
     re.compile(r"mean (?:over|of) (?:the )?([^';,]+)[^;,]*, which n and ± count"),
     re.compile(r"mean over (\w+)"),
 )
+TITLES = {
+    "box": "box mIoU",
+    "point": "1 click mIoU",
+    "edges": "ODS",
+    "instance": "mask AP",
+    "saliency": "MAE (lower is better)",
+    "anomaly": "best pixel F1",
+    "video": "J&F",
+    "seginw": "mean mask AP",
+    "agreement": "agreement",
+}
+FURTHER_TITLES = {
+    "box": {"most_confident": "best of 3", "oracle": "oracle of 3"},
+    "point": {"oracle": "oracle of 3"},
+}
+PROMPTS: dict[str, PromptKind] = {"box": "box", "saliency": "box", "point": "point"}
 TOLERANCE = 1e-9
 
 
 def guessed_reading(suite: str, protocol: str) -> Reading:
     """What a suite of this name and protocol would have said; its primary number is left to `guessed_primary`."""
     found = (pattern.search(protocol) for pattern in UNITS)
+    family, _, variant = suite.partition("_")  # box_edgesam: the box suite by another protocol
+    title = TITLES.get(family)
     return Reading(
         unit=next((match.group(1) for match in found if match), "objects"),
         error="mean" if OWN_ERROR.search(protocol) is None else "jackknife",
         drawn="whole videos" if suite == "video" else "photos",
         made_of_logits=suite == "edges",
+        prompt=PROMPTS.get(family),
+        title=f"{title} ({variant})" if title and variant else title,
+        further_titles=FURTHER_TITLES.get(family, {}),
+        family=family,
     )
 
 

@@ -32,7 +32,7 @@ def intervals(group: Group, *, styles: Styles) -> Markup | None:
     )
     drawn = written('<span class="track"><svg class="chart">{}</svg></span>', labels)
     axis = written('<li class="axis" aria-hidden="true"><span></span>{}<span></span></li>', drawn)
-    title = number_title(group.suite, "value")
+    title = number_title(group, "value")
     return written('<ul class="intervals" aria-label="{} of each model">{}</ul>', title, Markup("").join([*rows, axis]))
 
 

@@ -136,7 +136,7 @@ def _render(comparison: Comparison, sections: Mapping[str, Sequence[Section]]) -
         by_label={label(result): result for group in comparison.groups for result in group.results},
         styles=styles,
         papers=papers,
-        measured_suites={section.group.suite.split("_")[0] for its in sections.values() for section in its},
+        measured_families={section.group.reading.family for its in sections.values() for section in its},
         notes=comparison.notes,
         css=_inline(environment, "page.css"),
         js=_inline(environment, "page.js"),

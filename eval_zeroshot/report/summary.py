@@ -15,7 +15,7 @@ def summary_grid(dataset: str, groups: Sequence[Group]) -> Grid:
     rows = {result.model: [Cell(label(result))] for result in order}
     for group in groups:
         found = {result.model: result for result in group.results}
-        title = number_title(group.suite, "value") + told_apart(group, groups)
+        title = number_title(group, "value") + told_apart(group, groups)
         header.append(title)
         keys.append("value")
         agrees = any("agreement" in result.extra for result in group.results)

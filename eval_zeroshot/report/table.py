@@ -148,8 +148,8 @@ def compare(results: Iterable[Result], *, published: bool = False, columns: Sequ
         groups.append(Group(dataset=dataset, suite=suite, version=version, protocol=protocol, results=ordered))
         notes += _notes_of(groups[-1])
     check_columns(columns, map(group_grid, groups))
-    suites = {group.suite.split("_")[0] for group in groups}  # variants of a suite have its name first
-    papers = tuple(sorted(published_groups(), key=lambda group: group.suite not in suites)) if published else ()
+    families = {group.reading.family for group in groups}
+    papers = tuple(sorted(published_groups(), key=lambda group: group.suite not in families)) if published else ()
     return Comparison(groups=tuple(groups), published=papers, notes=tuple(dict.fromkeys(notes)), columns=tuple(columns))
 
 

@@ -39,6 +39,7 @@ class Agreement(InstanceIou):
     def __init__(self, name: str, *, photos: ReferencedPhotos) -> None:
         self.name = name
         self.kind = NAMES[name]
+        self.title = f"{BOTH} ({name.removeprefix(BOTH)[1:]})"
         self._reference = photos.reference.name
         further = "; oracle: the best of the model's three masks" if self.kind == POINT else ""
         self.protocol = (

@@ -26,6 +26,8 @@ class Anomaly(PhotoSuite):
     version = "1"
     resamples = RESAMPLES
     unit_of_n = "categories"
+    title = "best pixel F1"
+    family = "anomaly"
     protocol = (
         "stated (RepViT-SAM): F_p on MVTec AD; inferred: the maximum pixel F1 over thresholds of SAA+, whose code computes "
         "it; not known: the prompts and settings behind its numbers (37.65 for SAM ViT-H), so they cannot be compared with "

@@ -3,7 +3,8 @@
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask_single_and_three
-from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects, most_confident_iou
+from eval_zeroshot.results.reading import PromptKind
+from eval_zeroshot.suites.object_iou import OF_THREE_TITLES, Answers, InstanceIou, Objects, most_confident_iou
 
 
 class BoxIou(InstanceIou):
@@ -12,6 +13,10 @@ class BoxIou(InstanceIou):
     name = "box"
     version = "2"
     primary = "single"
+    prompt: PromptKind | None = "box"
+    title = "box mIoU"
+    family = "box"
+    further_titles = OF_THREE_TITLES
     protocol = (
         "ground-truth box as annotated, one prompt an object; single mask output (SAM's mask token 0); IoU at the photo's "
         "resolution; mean over objects, crowds skipped. extra: most_confident and oracle of the three masks; predicted "

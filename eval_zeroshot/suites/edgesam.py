@@ -10,6 +10,7 @@ from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import Click, click_prompts
 from eval_zeroshot.prompting.seeds import object_random
+from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.suites.edgesam_frame import (
     FEWEST_ERRORS,
     answer_cells,
@@ -18,7 +19,14 @@ from eval_zeroshot.suites.edgesam_frame import (
     resampled_truths,
     truth_cells,
 )
-from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects, most_confident_iou
+from eval_zeroshot.suites.object_iou import (
+    OF_THREE_TITLES,
+    ORACLE_TITLE,
+    Answers,
+    InstanceIou,
+    Objects,
+    most_confident_iou,
+)
 
 REFINEMENTS = 2  # published: the prompt alone, +1 and +2 points
 COMMON = (
@@ -79,6 +87,10 @@ class EdgeSamBox(_EdgeSamRule):
     """Ground-truth boxes; see `protocol`."""
 
     name = "box_edgesam"
+    prompt: PromptKind | None = "box"
+    title = "box mIoU (edgesam)"
+    family = "box"
+    further_titles = OF_THREE_TITLES
     protocol = f"stated: ground-truth box, first mask token; {COMMON}; done here: {HERE}"
 
     def first_prompt(self, objects: Objects) -> tuple[np.ndarray | None, list[list[Click]]]:
@@ -89,6 +101,10 @@ class EdgeSamPoint(_EdgeSamRule):
     """Centre points; see `protocol`."""
 
     name = "point_edgesam"
+    prompt: PromptKind | None = "point"
+    title = "1 click mIoU (edgesam)"
+    family = "point"
+    further_titles = ORACLE_TITLE
     protocol = (
         "stated: the pixel farthest from the boundary of the object in the 1024 px frame (--point-from mask-center), first "
         f"mask token; {COMMON}; done here: exact distances, there kornia's approximate ones; {HERE}"

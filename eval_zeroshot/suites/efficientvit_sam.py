@@ -9,7 +9,8 @@ from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.metrics.masks import Size, sizes_with_both_ends
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import BACKGROUND, Click, click_prompts, next_click
-from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
+from eval_zeroshot.results.reading import PromptKind
+from eval_zeroshot.suites.object_iou import OF_THREE_TITLES, ORACLE_TITLE, Answers, InstanceIou, Objects
 
 EPSILON = 1e-7  # added to the union, so that two empty masks score 0
 SMALLEST_AREA_PIXELS = 1
@@ -42,6 +43,10 @@ class EfficientVitSamBox(_EfficientVitSamRule):
 
     name = "box_efficientvit_sam"
     primary = "most_confident"
+    prompt: PromptKind | None = "box"
+    title = "box mIoU (efficientvit_sam)"
+    family = "box"
+    further_titles = OF_THREE_TITLES
     protocol = f"stated: ground-truth box, of three masks the one with the highest predicted IoU; {COMMON}; done here: {HERE}"
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
@@ -55,6 +60,10 @@ class EfficientVitSamPoint(_EfficientVitSamRule):
 
     name = "point_efficientvit_sam"
     primary = "click_1"
+    prompt: PromptKind | None = "point"
+    title = "1 click mIoU (efficientvit_sam)"
+    family = "point"
+    further_titles = ORACLE_TITLE
     protocol = (
         "stated: RITM's clicker (first click on the empty mask; the deeper of missing and surplus region, a tie to the "
         "surplus, no pixel twice; a background click at the photo's first pixel where nothing is left to correct), all "

@@ -51,12 +51,14 @@ class InstanceAp(PhotoSuite):
 
     direction: Direction = "higher"
     error: ErrorKind | None = None
+    family = "instance"
     resamples = 200  # AP is counted anew for each draw
 
     def __init__(
         self, protocol: InstanceProtocol, *, detections: Detections, truth: Annotations, may_be_empty: bool = False
     ) -> None:
         self.name = suite_name(protocol)
+        self.title = f"mask AP ({protocol.name})"
         self.version = protocol.version
         self.protocol = (
             f"boxes of {detections.name} (sha256 {detections.sha256[:12]}); {protocol.description}; {RULES[truth.kind]}. "

@@ -18,6 +18,9 @@ from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Estimate
 from eval_zeroshot.suites.photo_suite import Groups, MeanSuite
 
+ORACLE_TITLE = {"oracle": "oracle of 3"}
+OF_THREE_TITLES = {"most_confident": "best of 3"} | ORACLE_TITLE
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:

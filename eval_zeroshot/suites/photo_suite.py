@@ -2,8 +2,9 @@
 
 from abc import ABC
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from eval_zeroshot.metrics.masks import SIZES
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.agreement import agreement, mean_agreement
 from eval_zeroshot.results.observations import Observation
-from eval_zeroshot.results.reading import ErrorKind, Reading
+from eval_zeroshot.results.reading import ErrorKind, PromptKind, Reading
 from eval_zeroshot.results.result import Direction, Estimate, Result
 from eval_zeroshot.results.statistics import RESAMPLES, resampled_means
 from eval_zeroshot.suites.base import Suite
@@ -26,7 +27,7 @@ class PhotoSuite(Suite, ABC):
 
     Attributes:
         unit_of_n: what n counts, in the plural.
-        error, primary, drawn, made_of_logits: as in `Reading`.
+        error, primary, drawn, made_of_logits, prompt, title, further_titles, family: as in `Reading`.
     """
 
     direction: Direction = "higher"
@@ -35,6 +36,10 @@ class PhotoSuite(Suite, ABC):
     primary: str | None = None
     drawn: str = "photos"
     made_of_logits: bool = False
+    prompt: PromptKind | None = None
+    title: str | None = None
+    further_titles: Mapping[str, str] = MappingProxyType({})
+    family: str | None = None
 
     @property
     def reading(self) -> Reading:
@@ -45,6 +50,10 @@ class PhotoSuite(Suite, ABC):
             primary=self.primary,
             drawn=self.drawn,
             made_of_logits=self.made_of_logits,
+            prompt=self.prompt,
+            title=self.title,
+            further_titles=dict(self.further_titles),
+            family=self.family,
         )
 
     def run(

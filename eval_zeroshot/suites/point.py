@@ -8,7 +8,8 @@ from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import Click, centre_point, click_prompts, next_click
-from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
+from eval_zeroshot.results.reading import PromptKind
+from eval_zeroshot.suites.object_iou import ORACLE_TITLE, Answers, InstanceIou, Objects
 
 
 class PointIou(InstanceIou):
@@ -21,6 +22,10 @@ class PointIou(InstanceIou):
     name = "point"
     version = "2"
     primary = "click_1"
+    prompt: PromptKind | None = "point"
+    title = "1 click mIoU"
+    family = "point"
+    further_titles = ORACLE_TITLE
 
     def __init__(self, *, clicks: Sequence[int] = (2, 3, 5, 9)) -> None:
         self.clicks = tuple(clicks)

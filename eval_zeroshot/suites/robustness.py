@@ -10,6 +10,7 @@ from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import FOREGROUND, Click, centre_point, click_prompts
 from eval_zeroshot.prompting.seeds import object_random
+from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
 
 REPORTED = (
@@ -50,6 +51,9 @@ class BoxJitter(_Noisy):
     name = "box_jitter"
     levels = (5, 10, 20)
     primary = "noise_10"
+    prompt: PromptKind | None = "box"
+    title = "box mIoU (jitter)"
+    family = "box"
     protocol = (
         "ground-truth box, each side moved by a uniformly random part of up to +-5, 10 or 20 % of the box's width (left, "
         "right) or height (top, bottom), within the photo, the same random part at each level; seeded by photo and object; "
@@ -74,6 +78,9 @@ class PointShift(_Noisy):
     name = "point_shift"
     levels = (25, 50, 100)
     primary = "noise_50"
+    prompt: PromptKind | None = "point"
+    title = "1 click mIoU (shift)"
+    family = "point"
     protocol = (
         "one click on a random pixel of the object, as deep in it (distance to the boundary) as at least 75, 50 or 0 % of "
         "its deepest pixel for noise of 25, 50 or 100 %; clean: the deepest pixel; seeded by photo and object; the most "

@@ -11,6 +11,7 @@ from eval_zeroshot.datasets.duts import HOW_TO_GET
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import centre_point
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.results.result import Direction
 from eval_zeroshot.suites.photo_suite import MeanSuite
 
@@ -23,6 +24,9 @@ class Saliency(MeanSuite):
     direction: Direction = "lower"
     primary = "box"
     unit_of_n = "photos"
+    prompt: PromptKind | None = "box"
+    title = "MAE (lower is better)"
+    family = "saliency"
     protocol = (
         "stated (RepViT-SAM): the mean absolute error on DUTS, lower is better; not stated: how the models were prompted, so "
         "its numbers (.046 for SAM ViT-H) cannot be compared with these. ours: an oracle's prompt, the box of all that the "

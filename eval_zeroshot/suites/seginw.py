@@ -46,6 +46,8 @@ class SegInW(PhotoSuite):
     version = "1"
     resamples = InstanceAp.resamples
     unit_of_n = "data sets"
+    title = "mean mask AP"
+    family = "seginw"
 
     def __init__(self, *, parts: dict[str, InstanceAp], keys: dict[str, tuple[str, str]], boxes: str) -> None:
         self._parts, self._keys, self._boxes = parts, keys, boxes

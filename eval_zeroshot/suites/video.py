@@ -34,6 +34,8 @@ class Video(PhotoSuite):
     version = "1"
     resamples = RESAMPLES
     drawn = "whole videos"
+    title = "J&F"
+    family = "video"
     protocol = (
         "stated (DAVIS 2017, davis2017-evaluation, semi-supervised): the objects of the first frame are told; J is the IoU of "
         f"a frame's masks, F that of their outlines within {TOLERANCE} of the diagonal; first and last frame do not count; "

@@ -41,6 +41,8 @@ class Edges(PhotoSuite):
     unit_of_n = "photos"
     error: ErrorKind | None = "jackknife"
     made_of_logits = True
+    title = "ODS"
+    family = "edges"
 
     def __init__(self, *, points_per_side: int = POINTS_PER_SIDE) -> None:
         self.points_per_side = points_per_side

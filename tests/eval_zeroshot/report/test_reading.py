@@ -1,11 +1,20 @@
 import pytest
 
 from eval_zeroshot import SUITES, Result, compare
+from eval_zeroshot.ap.annotations import Annotations
+from eval_zeroshot.ap.detections import Detections
 from eval_zeroshot.report.columns import Group, reading_note
 from eval_zeroshot.report.guessed import guessed_reading
 from eval_zeroshot.report.observed import Seen, primary_values
+from eval_zeroshot.report.page import page
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.reading import Reading
+from eval_zeroshot.suites.instance import InstanceAp
+from eval_zeroshot.suites.instance_protocols import PROTOCOLS
+from eval_zeroshot.suites.seginw import SegInW
+
+DETECTIONS = Detections(name="boxes.json", sha256="0" * 64, records=[])
+TRUTH = Annotations(kind="coco", name="truth.json", images=[], annotations=[], categories=[])
 
 
 def result(suite: str = "box", **facts) -> Result:
@@ -22,13 +31,29 @@ def seen(tmp_path, **values: list[float]) -> Seen:
     return Seen(photos={"a": Observation(key="a", ids=[10, 11], values=values)}, folder=tmp_path)
 
 
-def test_a_suite_states_what_its_protocol_says_in_words():
+UNUSED = {"box_jitter": ("further_titles",), "point_shift": ("further_titles",), "everything": ("family",)}
+
+
+def test_a_suite_states_what_results_of_earlier_versions_are_guessed_to_say():
     assert len(SUITES) == 14
     for suite in SUITES.values():
         guessed = guessed_reading(suite.name, suite.protocol)
-        assert suite.reading == guessed.model_copy(update={"primary": suite.reading.primary}), suite.name
+        own = dict.fromkeys(("primary", *UNUSED.get(suite.name.removesuffix("_32"), ())))
+        assert suite.reading == guessed.model_copy(update={name: getattr(suite.reading, name) for name in own}), suite.name
     stated = {name: suite.reading.primary for name, suite in SUITES.items()}
     assert stated["box"] == "single" and stated["point"] == "click_1" and stated["edges"] is stated["video"] is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
+def test_an_instance_suite_names_its_protocol_in_its_title(protocol):
+    suite = InstanceAp(protocol, detections=DETECTIONS, truth=TRUTH, may_be_empty=True)
+    guessed = guessed_reading(suite.name, suite.protocol)
+    assert suite.reading == guessed.model_copy(update={"error": None}) and suite.reading.title == f"mask AP ({protocol.name})"
+
+
+def test_seginw_counts_data_sets():
+    suite = SegInW(parts={}, keys={}, boxes="boxes")
+    assert suite.reading == guessed_reading(suite.name, suite.protocol) and suite.reading.unit == "data sets"
 
 
 @pytest.mark.parametrize("name", ["box", "saliency", "edges", "video", "anomaly", "everything"])
@@ -69,6 +94,35 @@ def test_a_baseline_at_zero_is_explained_by_any_suite_that_is_made_of_probabilit
     zero = result(suite="outlines", value=0.0, role="baseline", reading=Reading(made_of_logits=True))
     assert "no mask probabilities" in compare([zero]).notes[0]
     assert compare([zero.model_copy(update={"reading": Reading()})]).notes == ()
+
+
+def test_titles_are_those_that_the_suite_states():
+    stated = Reading(title="leaf IoU", further_titles={"oracle": "best leaf"})
+    numbers = {"oracle": {"value": 0.9, "n": 2}, "click_3": {"value": 0.8, "n": 2}, "any_one": {"value": 0.7, "n": 2}}
+    text = compare([result(suite="leaf_box", reading=stated, extra=numbers)]).markdown()
+    assert "| model | leaf IoU | ± | 3 clicks | best leaf | any one |" in text
+    assert "| model | leaf_box |" in compare([result(suite="leaf_box", reading=Reading())]).markdown()
+
+
+def test_published_numbers_of_the_family_come_first():
+    first = compare([result(suite="outlines", reading=Reading(family="edges"))], published=True).published[0]
+    assert first.suite == "edges"
+
+
+def test_the_gallery_draws_the_kind_of_prompt_that_the_suite_states(hand, read_page, tmp_path):
+    photo = hand.photo("a", hand.mask(5, 3))
+
+    def drawn(suite: str, **facts) -> str:
+        its = hand.result("ours", [0.25], suite=suite, **facts)
+        state = tmp_path / f"{suite}{facts}"[:60]
+        hand.keep(state, its, [hand.seen(photo, [0.25], list(photo.masks))], name="ours")
+        shown = read_page(page(compare([its]), states=[state], datasets=[hand.photos(photo)]))
+        return shown.all("img")[0]["src"]
+
+    nothing, box, point = (drawn("leaf", reading=Reading(primary="single", prompt=kind)) for kind in (None, "box", "point"))
+    assert len({nothing, box, point}) == 3
+    assert drawn("box_leaf") == box and drawn("point") == point and drawn("leaf") == nothing  # of earlier versions
+    assert drawn("box", reading=Reading(primary="single")) == nothing
 
 
 def test_a_line_of_an_earlier_version_keeps_its_bytes():
