@@ -23,15 +23,15 @@ import torch
 import encoders
 from benchmarks.output import print_facts
 from benchmarks.timing import CpuTimed, alternate
+from encoders.export.certification.comparison import compare
+from encoders.export.certification.questions import Question
+from encoders.export.certification.reference import make_reference
 from encoders.export.certifying import contract_image
-from encoders.export.comparison import compare
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import How
 from encoders.export.formats.onnx import open_session, store_weights, write_encoder
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.opened import ExportedSam
-from encoders.export.questions import Question
-from encoders.export.reference import make_reference
 from encoders.samples.sample import Sample
 from eval_zeroshot import open_dataset
 

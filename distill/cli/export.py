@@ -74,7 +74,7 @@ def make(
     """
     from encoders.export import ExportRequest, export_model
     from encoders.export.folder import check_replaceable
-    from encoders.export.frame import fits, frame_of, parse_aspect
+    from encoders.export.modules.frame import fits, frame_of, parse_aspect
     from encoders.export.opened import find_maker
 
     if (format_ is None) == (tool is None):

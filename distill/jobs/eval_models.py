@@ -7,7 +7,7 @@ from pathlib import Path
 import encoders
 from distill.launching.place import this_place
 from encoders.errors import InputError, did_you_mean
-from encoders.export.certificate import CERTIFICATE, is_export
+from encoders.export.certification.certificate import CERTIFICATE, is_export
 from encoders.export.opened import open_export
 from encoders.files import sha256_file
 from eval_zeroshot import FillBox, ModelFacts, untrained

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from encoders.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from encoders.export.certificate import Certificate, read_certificate
+    from encoders.export.certification.certificate import Certificate, read_certificate
     from encoders.export.job import ExportRequest, export_model
     from encoders.export.opened import ExportedSam, open_export
     from encoders.export.verify import verify_export
@@ -27,7 +27,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "certificate": ("Certificate", "read_certificate"),
+            "certification.certificate": ("Certificate", "read_certificate"),
             "job": ("ExportRequest", "export_model"),
             "opened": ("ExportedSam", "open_export"),
             "verify": ("verify_export",),

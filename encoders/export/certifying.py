@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from encoders.errors import InputError
-from encoders.export.certificate import FusionRecord, Measures, Thresholds
-from encoders.export.comparison import compare
+from encoders.export.certification.certificate import FusionRecord, Measures, Thresholds
+from encoders.export.certification.comparison import compare
+from encoders.export.certification.fusion_check import check_fusion, fusion_difference, random_batchnorm_difference
+from encoders.export.certification.questions import Question
+from encoders.export.certification.reference import make_reference, write_reference
 from encoders.export.formats.base import Format, Runtime
-from encoders.export.fusion_check import check_fusion, fusion_difference, random_batchnorm_difference
 from encoders.export.opened import ExportedSam
-from encoders.export.questions import Question
-from encoders.export.reference import make_reference, write_reference
 from encoders.geometry import resize_image
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded, pad_to_square

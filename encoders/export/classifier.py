@@ -18,10 +18,10 @@ from timm.models.repvit import RepVit
 from torch import Tensor
 
 from encoders.errors import InputError, did_you_mean
+from encoders.export.certification.fusion_check import check_fusion, check_trained, fusion_difference, zero_weight_share
 from encoders.export.classifier_report import CROP, ClassifierReport, compare_logits, crop, normalized
-from encoders.export.encoder_module import PixelEncoder
 from encoders.export.folder import put_in_place, staging_folder
-from encoders.export.fusion_check import check_fusion, check_trained, fusion_difference, zero_weight_share
+from encoders.export.modules.pixel_encoder import PixelEncoder
 from encoders.files import atomic_path
 from encoders.fusion import fuse_module
 from encoders.image_encoders.repvit import REPVIT_SIZES, build_classifier
@@ -166,10 +166,10 @@ def write_classifier(network: RepVit, package: Path, *, name: str, resolution: i
         InputError: coremltools cannot convert the classifier.
         MissingExtra: coremltools is not installed.
     """
+    from encoders.export.certification.tensors import weights_checksum
     from encoders.export.formats.coreml_convert import convert, need_coremltools, save
     from encoders.export.formats.coreml_metadata import describe
     from encoders.export.formats.coreml_weights import compress
-    from encoders.export.tensors import weights_checksum
 
     ct = need_coremltools()
     shape = (1, 3, resolution, resolution)

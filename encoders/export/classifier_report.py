@@ -16,8 +16,8 @@ from torch import Tensor
 
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError
-from encoders.export.certificate import Finite, Sha256
-from encoders.export.thresholds import rounding_layers, thresholds_for
+from encoders.export.certification.certificate import Finite, Sha256
+from encoders.export.certification.thresholds import rounding_layers, thresholds_for
 
 CROP = 256 / 224  # short side of the resized photo divided by the side of the crop
 

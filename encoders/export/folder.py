@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from encoders.errors import InputError, InputWarning
-from encoders.export.certificate import CERTIFICATE, FileRecord, is_export, read_certificate
+from encoders.export.certification.certificate import CERTIFICATE, FileRecord, is_export, read_certificate
 from encoders.files import sha256_file, write_errors
 
 

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.errors import InputError
-from encoders.export.certificate import Certificate, Measures, ModelRecord, RuntimeRecord, write_certificate
+from encoders.export.certification.certificate import Certificate, Measures, ModelRecord, RuntimeRecord, write_certificate
+from encoders.export.certification.fusion_check import check_eval_mode, check_trained, zero_weight_share
+from encoders.export.certification.host import host_facts, package_versions
+from encoders.export.certification.questions import questions
+from encoders.export.certification.reference import check_samples
+from encoders.export.certification.tensors import weights_checksum
+from encoders.export.certification.thresholds import least_precision, rounding_layers, thresholds_for
 from encoders.export.certifying import certify_fusion, check_measures, measure, padding_difference
 from encoders.export.folder import file_records, new_folder
 from encoders.export.formats.base import Format, Runtime
 from encoders.export.formats.coreml import CoreMlFormat
 from encoders.export.formats.coreml_options import CoreMlOptions, parse_counts
-from encoders.export.frame import fits, frame_of, framed, parse_aspect
-from encoders.export.fusion_check import check_eval_mode, check_trained, zero_weight_share
-from encoders.export.host import host_facts, package_versions
+from encoders.export.modules.frame import fits, frame_of, framed, parse_aspect
 from encoders.export.opened import ExportedSam, find_maker
-from encoders.export.questions import questions
-from encoders.export.reference import check_samples
-from encoders.export.tensors import weights_checksum
-from encoders.export.thresholds import least_precision, rounding_layers, thresholds_for
 from encoders.fusion import fuse
 from encoders.geometry import Shape
 from encoders.sam import Sam

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from encoders.decoder.masks import logits_to_masks
 from encoders.errors import InputError
-from encoders.export.certificate import read_certificate
-from encoders.export.decoder_module import BOTTOM_RIGHT, PADDING, TOP_LEFT
+from encoders.export.certification.certificate import read_certificate
 from encoders.export.formats import find_format
 from encoders.export.formats.base import Format, Runtime
-from encoders.export.frame import crop
+from encoders.export.modules.frame import crop
+from encoders.export.modules.prompt_decoder import BOTTOM_RIGHT, PADDING, TOP_LEFT
 from encoders.export.targets import find_target
 from encoders.geometry import Shape
 

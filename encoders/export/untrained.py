@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from encoders.export.fusion_check import randomize_batchnorm
+from encoders.export.certification.fusion_check import randomize_batchnorm
 from encoders.image_encoders.repvit import RepVitEncoder
 from encoders.model_names import SHIPPED_WEIGHTS
 from encoders.precise_batchnorm import precise_batchnorm

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.certificate import Certificate, RuntimeRecord, read_certificate
-from encoders.export.comparison import compare
+from encoders.export.certification.certificate import Certificate, RuntimeRecord, read_certificate
+from encoders.export.certification.comparison import compare
+from encoders.export.certification.reference import read_reference
+from encoders.export.certification.thresholds import least_precision, thresholds_for
 from encoders.export.folder import file_records
 from encoders.export.opened import open_export
-from encoders.export.reference import read_reference
-from encoders.export.thresholds import least_precision, thresholds_for
 from encoders.predictor import Predictor
 from encoders.samples.sample import Sample
 

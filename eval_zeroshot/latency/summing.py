@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from encoders.export.host import host_facts, package_versions
+from encoders.export.certification.host import host_facts, package_versions
 from eval_zeroshot.latency import host
 from eval_zeroshot.latency.figures import paired_ratio, percentiles
 from eval_zeroshot.latency.rows.row import LatencyRow

@@ -15,7 +15,7 @@ from distill.cli.app import main
 from distill.cli.export import licences_of_run
 from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
-from encoders.export.fusion_check import randomize_batchnorm
+from encoders.export.certification.fusion_check import randomize_batchnorm
 from encoders.image_encoders.repvit import build_classifier
 from eval_zeroshot import read_results
 

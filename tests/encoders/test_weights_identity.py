@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import encoders
-from encoders.export.tensors import weights_checksum
+from encoders.export.certification.tensors import weights_checksum
 from encoders.weights.checkpoint import tensors_sha256
 
 NAME = "repvit_m0_6"

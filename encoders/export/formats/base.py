@@ -33,7 +33,7 @@ class Runtime(Protocol):
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None, /
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Prompts as `encoders.export.decoder_module.PromptDecoder` takes them.
+        """Prompts as `encoders.export.modules.prompt_decoder.PromptDecoder` takes them.
 
         Args:
             embedding: (1, 256, S/16, S/16) float32.

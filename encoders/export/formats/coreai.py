@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, MASK_STRIDE, STRIDE
 from encoders.errors import MissingExtra
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How, no_mask_input
 from encoders.export.formats.coreai_asset import EXTRA, PACKAGE, SUFFIX, Asset, write_asset
 from encoders.export.formats.sam_contract import MAX_POINTS, MAX_PROMPTS
-from encoders.export.frame import input_shape
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.frame import input_shape
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.sam import Sam
 
 ENCODER, DECODER = f"encoder{SUFFIX}", f"decoder{SUFFIX}"

@@ -12,9 +12,7 @@ import torch
 
 from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.encoder_module import PixelEncoder
-from encoders.export.exportable import exportable
+from encoders.export.certification.fusion_check import check_eval_mode
 from encoders.export.formats.coreml_convert import (
     convert,
     leads_to_sine,
@@ -27,8 +25,10 @@ from encoders.export.formats.coreml_norm import half_safe
 from encoders.export.formats.coreml_options import CoreMlOptions
 from encoders.export.formats.coreml_runtime import CoreMlRuntime, open_runtime
 from encoders.export.formats.coreml_weights import compress
-from encoders.export.frame import input_shape
-from encoders.export.fusion_check import check_eval_mode
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.frame import input_shape
+from encoders.export.modules.pixel_encoder import PixelEncoder
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.sam import Sam
 
 ENCODER, DECODER = "ImageEncoder.mlpackage", "PromptDecoder.mlpackage"

@@ -4,10 +4,10 @@ import importlib.metadata
 from typing import Any
 
 from encoders.contract import MASK_THRESHOLD, STRIDE
-from encoders.export.encoder_module import PAD_COLOUR
+from encoders.export.certification.tensors import weights_checksum
 from encoders.export.formats.coreml_options import CoreMlOptions
-from encoders.export.frame import input_shape
-from encoders.export.tensors import weights_checksum
+from encoders.export.modules.frame import input_shape
+from encoders.export.modules.pixel_encoder import PAD_COLOUR
 from encoders.sam import Sam
 
 COLOUR = ", ".join(str(value) for value in PAD_COLOUR)

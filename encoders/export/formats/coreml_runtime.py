@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from encoders.errors import InputError
-from encoders.export.encoder_module import to_pixels
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.coreml_convert import need_coremltools, quiet
 from encoders.export.formats.coreml_options import Counts, parse_counts
 from encoders.export.mil import Interpreter, read_package
+from encoders.export.modules.pixel_encoder import to_pixels
 
 Arrays = Mapping[str, np.ndarray]
 Predict = Callable[[Arrays], Arrays]

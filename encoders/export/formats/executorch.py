@@ -15,12 +15,12 @@ from torch import nn
 
 from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError, MissingExtra
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import CALLER_NORMALISES, How, no_mask_input
 from encoders.export.formats.single_prompts import check_points, decode_one_by_one
-from encoders.export.frame import input_shape
 from encoders.export.graph import trace
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.frame import input_shape
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.pte", "decoder.pte"

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.decoder_module import SamOnnxDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How
 from encoders.export.formats.onnx_weights import store_weights
 from encoders.export.formats.sam_contract import (
@@ -23,8 +21,10 @@ from encoders.export.formats.sam_contract import (
     decoder_example,
 )
 from encoders.export.formats.stored_weights import DECODER_PRECISION
-from encoders.export.frame import input_shape
 from encoders.export.graph import check_eval, reason_of, tensor_bytes
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.frame import input_shape
+from encoders.export.modules.prompt_decoder import SamOnnxDecoder
 from encoders.sam import Sam
 
 __all__ = [

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from encoders.errors import InputError, MissingExtra
-from encoders.export.decoder_module import SamOnnxDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import CALLER_NORMALISES, POINTS, How
 from encoders.export.formats.openvino_weights import store_weights
 from encoders.export.formats.sam_contract import DECODER_INPUTS, DECODER_OUTPUTS, decode_by_sam_contract, decoder_example
 from encoders.export.formats.stored_weights import DECODER_PRECISION
-from encoders.export.frame import input_shape
 from encoders.export.graph import trace
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.frame import input_shape
+from encoders.export.modules.prompt_decoder import SamOnnxDecoder
 from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"

@@ -11,12 +11,12 @@ import torch
 
 from encoders.contract import STRIDE
 from encoders.errors import InputError
-from encoders.export.decoder_module import PADDING, TOP_LEFT
-from encoders.export.encoder_module import PAD_COLOUR, to_pixels
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.coreai import HalfEncoder, core_version
 from encoders.export.formats.coreai_asset import EXTRA, SUFFIX, Asset, write_asset
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.pixel_encoder import PAD_COLOUR, to_pixels
+from encoders.export.modules.prompt_decoder import PADDING, TOP_LEFT
 from encoders.export.targets.apple_segmenter_module import NOT_MEANT, Segmenter
 from encoders.sam import Sam
 from encoders.untrusted import read_json

@@ -11,8 +11,8 @@ and `models/efficient-sam/export.py`.
 import torch
 from torch import Tensor, nn
 
-from encoders.export.decoder_module import PADDING, TOP_LEFT, PromptDecoder
-from encoders.export.encoder_module import PixelEncoder
+from encoders.export.modules.pixel_encoder import PixelEncoder
+from encoders.export.modules.prompt_decoder import PADDING, TOP_LEFT, PromptDecoder
 from encoders.export.targets.padding_points import decode_settled
 from encoders.sam import Sam
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from encoders.errors import InputError, InputWarning
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import no_mask_input
 from encoders.export.formats.onnx import (
     DECODER,
@@ -24,6 +23,7 @@ from encoders.export.formats.onnx import (
     write_encoder,
     write_onnx,
 )
+from encoders.export.modules.exportable import exportable
 from encoders.export.targets.cvat_decoder import CvatDecoder
 from encoders.export.targets.python import SEGMENT_FILE, SegmentRuntime
 from encoders.export.targets.tool_decoders import TOOL_FRAME, TOOL_MASK, points_shapes

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.export.decoder_module import PADDING
+from encoders.export.modules.prompt_decoder import PADDING
 from encoders.export.targets.tool_decoders import FramedDecoder
 
 SINGLE_FROM = 2.5  # points, including the padding point: with more, the single mask is chosen

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import DECODER, ENCODER, OnnxFormat, write_encoder
+from encoders.export.modules.exportable import exportable
 from encoders.export.targets.tool_decoders import FramedDecoder
 from encoders.export.targets.tool_runtime import ToolRuntime
 from encoders.export.targets.x_anylabeling import write_framed_decoder

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.export.decoder_module import PADDING, TOP_LEFT, PromptDecoder
+from encoders.export.modules.prompt_decoder import PADDING, TOP_LEFT, PromptDecoder
 
 OUTPUT_TOKENS = 5  # the predicted IoU's and the four masks'
 HIDDEN = -1e4  # added to a logit of attention, whose weight is 0 then

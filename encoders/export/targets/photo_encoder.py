@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
-from encoders.export.encoder_module import to_pixels
+from encoders.export.modules.pixel_encoder import to_pixels
 
 MAX_SIDE = 16384  # of a photo, in pixels
 

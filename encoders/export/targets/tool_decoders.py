@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from encoders.contract import MASK_STRIDE
-from encoders.export.decoder_module import SamOnnxDecoder
 from encoders.export.formats.onnx import MAX_POINTS, MAX_PROMPTS
+from encoders.export.modules.prompt_decoder import SamOnnxDecoder
 from encoders.export.targets.padding_points import decode_settled
 from encoders.sam import Sam
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.export.decoder_module import PADDING
 from encoders.export.formats.base import no_mask_input
 from encoders.export.formats.onnx import OnnxRuntime
+from encoders.export.modules.prompt_decoder import PADDING
 from encoders.export.targets.photo_encoder import photo_of
 from encoders.export.targets.tool_decoders import TOOL_MASK
 

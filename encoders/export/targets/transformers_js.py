@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, MASK_STRIDE, PIXEL_MEAN, PIXEL_STD, STRIDE
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import no_mask_input
 from encoders.export.formats.onnx import MAX_POINTS, MAX_PROMPTS, OnnxFormat, OnnxRuntime, write_onnx
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.targets.padding_points import decode_settled
 from encoders.export.targets.tool_runtime import without_padding_points
 from encoders.sam import Sam

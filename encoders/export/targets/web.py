@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.base import How, no_mask_input
 from encoders.export.formats.onnx import (
     DECODER,
@@ -25,6 +23,8 @@ from encoders.export.formats.onnx import (
     write_encoder,
     write_onnx,
 )
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.targets.onnxruntime_web import find_onnxruntime_web
 from encoders.preprocess import normalize_padded
 from encoders.sam import Sam

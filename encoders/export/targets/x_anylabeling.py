@@ -17,8 +17,8 @@ import numpy as np
 import yaml
 
 from encoders.errors import InputWarning
-from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import DECODER, DECODER_INPUTS, DECODER_OUTPUTS, ENCODER, OnnxFormat, write_onnx
+from encoders.export.modules.exportable import exportable
 from encoders.export.targets.photo_encoder import PhotoEncoder
 from encoders.export.targets.tool_decoders import TOOL_FRAME, FramedDecoder, points_shapes
 from encoders.export.targets.tool_runtime import PhotoToolRuntime

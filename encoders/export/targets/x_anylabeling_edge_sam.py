@@ -14,9 +14,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import DECODER, ENCODER, OnnxFormat, write_onnx
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.targets.padding_points import decode_settled
 from encoders.export.targets.photo_encoder import PhotoEncoder
 from encoders.export.targets.tool_decoders import points_example, points_shapes

@@ -7,9 +7,9 @@ import torch
 
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError
-from encoders.export.certificate import read_certificate
-from encoders.export.exportable import exportable
+from encoders.export.certification.certificate import read_certificate
 from encoders.export.formats import find_format
+from encoders.export.modules.exportable import exportable
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
 from encoders.sam import Sam

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.export.decoder_module import PADDING
-from encoders.export.encoder_module import PAD_COLOUR
+from encoders.export.modules.pixel_encoder import PAD_COLOUR
+from encoders.export.modules.prompt_decoder import PADDING
 from eval_zeroshot.latency.subjects.parts import some_points
 
 INT32 = 131104  # `ArrayFeatureType.ArrayDataType` of Core ML's Model.proto

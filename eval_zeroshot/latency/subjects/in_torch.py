@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from encoders.errors import InputError
-from encoders.export.decoder_module import PromptDecoder
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.fusion import fuse
 from encoders.sam import Sam
 from encoders.weights.checkpoint import load

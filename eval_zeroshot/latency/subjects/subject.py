@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoders.errors import InputError, did_you_mean
-from encoders.export.certificate import is_export, read_certificate
+from encoders.export.certification.certificate import is_export, read_certificate
 from eval_zeroshot.latency.rows.row import PARTS, Part
 
 TORCH_RUNTIMES = ("torch", "torch_fused", "torch_fused_channels_last", "torch_compiled")

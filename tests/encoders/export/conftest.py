@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import encoders
-from encoders.export.decoder_module import PromptDecoder
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.untrained import untrained_subject
 from encoders.samples.sample import Sample
 

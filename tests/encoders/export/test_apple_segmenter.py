@@ -9,9 +9,9 @@ import torch.nn.functional as F
 import encoders
 from encoders.errors import InputError
 from encoders.export import ExportRequest, export_model
-from encoders.export.decoder_module import PADDING, PromptDecoder
-from encoders.export.exportable import exportable
 from encoders.export.formats.coreai_asset import Asset
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.prompt_decoder import PADDING, PromptDecoder
 from encoders.export.targets.apple_segmenter import (
     INPUTS,
     OUTPUTS,

@@ -15,10 +15,10 @@ import torch
 
 from encoders.errors import InputError
 from encoders.export import classifier
+from encoders.export.certification.fusion_check import randomize_batchnorm
+from encoders.export.certification.tensors import weights_checksum
 from encoders.export.classifier import build_fused, export_classifier, load_classifier
 from encoders.export.classifier_report import compare_logits, crop, normalized
-from encoders.export.fusion_check import randomize_batchnorm
-from encoders.export.tensors import weights_checksum
 from encoders.files import sha256_file
 from encoders.image_encoders.repvit import REPVIT_SIZES, build_classifier
 from encoders.weights.keymaps.repvit import repvit_prefixes

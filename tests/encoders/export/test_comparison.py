@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from encoders.errors import InputError
-from encoders.export.certificate import Measures
+from encoders.export.certification.certificate import Measures
+from encoders.export.certification.comparison import compare
+from encoders.export.certification.questions import questions
+from encoders.export.certification.reference import make_reference
+from encoders.export.certification.thresholds import THRESHOLDS, least_precision, rounding_layers, thresholds_for
 from encoders.export.certifying import check_measures
-from encoders.export.comparison import compare
-from encoders.export.questions import questions
-from encoders.export.reference import make_reference
-from encoders.export.thresholds import THRESHOLDS, least_precision, rounding_layers, thresholds_for
 from encoders.predictor import Prediction
 from encoders.samples.sample import Sample
 

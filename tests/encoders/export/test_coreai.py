@@ -10,10 +10,10 @@ from torch import nn
 
 from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model, open_export, verify_export
-from encoders.export.decoder_module import PADDING, PromptDecoder
 from encoders.export.formats import find_format
 from encoders.export.formats.coreai import DECODER, ENCODER, CoreAiFormat, HalfEncoder
 from encoders.export.formats.coreai_asset import PROGRAM, Asset, need, write_asset
+from encoders.export.modules.prompt_decoder import PADDING, PromptDecoder
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse
 

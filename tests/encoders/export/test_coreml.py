@@ -12,20 +12,20 @@ from torch import nn
 import encoders
 from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model
+from encoders.export.certification.tensors import weights_checksum
 from encoders.export.certifying import contract_image
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.encoder_module import PixelEncoder, to_pixels
 from encoders.export.formats import coreml_runtime
 from encoders.export.formats.coreml import CoreMlFormat, convert_decoder
 from encoders.export.formats.coreml_convert import convert, need_coremltools, save
 from encoders.export.formats.coreml_options import CoreMlOptions, parse_counts
 from encoders.export.formats.coreml_weights import compress
-from encoders.export.tensors import weights_checksum
+from encoders.export.modules.pixel_encoder import PixelEncoder, to_pixels
+from encoders.export.modules.prompt_decoder import PromptDecoder
 
 pytest.importorskip("coremltools")
+from encoders.export.certification.reference import read_reference  # noqa: E402
 from encoders.export.graph import trace
 from encoders.export.mil import Interpreter, read_package  # noqa: E402
-from encoders.export.reference import read_reference  # noqa: E402
 
 EMBEDDING = torch.Generator().manual_seed(5)
 COORDS = np.asarray([[[10, 20], [50, 30]], [[5, 40], [60, 63]], [[33.3, 7.7], [0, 0]]], np.float32)

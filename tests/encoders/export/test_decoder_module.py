@@ -7,7 +7,7 @@ from segment_anything.utils.onnx import SamOnnxModel
 from torch import nn
 
 import encoders
-from encoders.export.decoder_module import PromptDecoder, SamOnnxDecoder
+from encoders.export.modules.prompt_decoder import PromptDecoder, SamOnnxDecoder
 
 SIZE = 128
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.errors import InputError
+from encoders.export.certification.fusion_check import randomize_batchnorm
 from encoders.export.device_lint import RULES, SAYS, lint_program
 from encoders.export.device_lint.liveness import activations
-from encoders.export.fusion_check import randomize_batchnorm
 from encoders.export.mil import Constant, Operation, Program, ProgramInput, TensorType, Variable
 from encoders.export.mil.blobs import Blob
 from encoders.export.untrained import untrained_subject

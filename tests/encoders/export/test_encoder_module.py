@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import encoders
-from encoders.export.encoder_module import PAD_COLOUR, PixelEncoder, to_pixels
+from encoders.export.modules.pixel_encoder import PAD_COLOUR, PixelEncoder, to_pixels
 from encoders.geometry import resize_image
 from encoders.preprocess import normalize_padded, pad_to_square
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.export import sam_vit_module
-from encoders.export.exportable import exportable
 from encoders.export.formats.onnx import write_encoder
-from encoders.export.sam_vit_module import MAX_LOGITS, query_rows
+from encoders.export.modules import sam_vit as sam_vit_module
+from encoders.export.modules.exportable import exportable
+from encoders.export.modules.sam_vit import MAX_LOGITS, query_rows
 from encoders.export.untrained import untrained_subject
 from encoders.image_encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder, SamVitSize
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from encoders.errors import InputError, InputWarning
-from encoders.export.certificate import Certificate, ModelRecord, write_certificate
+from encoders.export.certification.certificate import Certificate, ModelRecord, write_certificate
+from encoders.export.certification.thresholds import thresholds_for
 from encoders.export.folder import file_records, new_folder
-from encoders.export.thresholds import thresholds_for
 
 SHA = "0" * 64
 

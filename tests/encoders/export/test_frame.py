@@ -8,7 +8,7 @@ import encoders
 from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model, read_certificate, verify_export
 from encoders.export.certifying import contract_image
-from encoders.export.frame import FramedEncoder, crop, fits, frame_of, parse_aspect
+from encoders.export.modules.frame import FramedEncoder, crop, fits, frame_of, parse_aspect
 from encoders.export.opened import open_export
 from encoders.export.untrained import untrained_subject
 from tests.encoders.export.conftest import PlainFormat, PlainRuntime, photo

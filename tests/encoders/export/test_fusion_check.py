@@ -6,7 +6,7 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError
-from encoders.export.fusion_check import (
+from encoders.export.certification.fusion_check import (
     check_fusion,
     fusion_difference,
     random_batchnorm_difference,

@@ -2,7 +2,7 @@
 
 import torch
 
-from encoders.export.questions import Question, filled, points_in, prompts_of, questions
+from encoders.export.certification.questions import Question, filled, points_in, prompts_of, questions
 
 
 def test_a_certificate_asks_for_boxes_clicks_and_masks_of_the_lengths_that_a_decoder_takes():

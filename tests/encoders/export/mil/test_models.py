@@ -9,10 +9,10 @@ from torch import nn
 
 import encoders
 from encoders.errors import InputError
-from encoders.export.decoder_module import PromptDecoder
-from encoders.export.encoder_module import to_pixels
+from encoders.export.certification.thresholds import rounding_layers, thresholds_for
 from encoders.export.mil import Interpreter, read_package
-from encoders.export.thresholds import rounding_layers, thresholds_for
+from encoders.export.modules.pixel_encoder import to_pixels
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.untrained import untrained_subject
 from encoders.fusion import fuse, fuse_module
 from encoders.image_encoders.repvit import build_classifier

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from encoders.export.decoder_module import PromptDecoder
+from encoders.export.modules.prompt_decoder import PromptDecoder
 from encoders.export.targets.padding_points import decode_settled, settle_padding
 from encoders.export.targets.tool_decoders import FramedDecoder
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from encoders.contract import MASK_STRIDE
-from encoders.export.decoder_module import BACKGROUND, FOREGROUND
+from encoders.export.modules.prompt_decoder import BACKGROUND, FOREGROUND
 from encoders.geometry import Shape
 from encoders.samples.sample import Sample
 

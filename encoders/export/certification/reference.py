@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.errors import InputError
-from encoders.export.certificate import Finite, Sha256
-from encoders.export.questions import Kind, Question, boxes_of, prompts_of
+from encoders.export.certification.certificate import Finite, Sha256
+from encoders.export.certification.questions import Kind, Question, boxes_of, prompts_of
 from encoders.files import atomic_path, read_bounded
 from encoders.predictor import Prediction
 from encoders.samples.rle import encode_mask

@@ -5,8 +5,18 @@ from collections import defaultdict
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.export.certificate import Measures
-from encoders.export.reference import Answers, Asked, PhotoReference, Reference, ask, chosen, embed, sampled, sampled_logits
+from encoders.export.certification.certificate import Measures
+from encoders.export.certification.reference import (
+    Answers,
+    Asked,
+    PhotoReference,
+    Reference,
+    ask,
+    chosen,
+    embed,
+    sampled,
+    sampled_logits,
+)
 from encoders.samples.overlap import mask_iou
 from encoders.samples.rle import decode_segmentation
 from encoders.samples.sample import image_sha256

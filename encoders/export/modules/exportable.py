@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from encoders.export.sam_vit_module import StaticSamVit
+from encoders.export.modules.sam_vit import StaticSamVit
 from encoders.image_encoders.sam_vit import SamVitEncoder
 
 

@@ -5,7 +5,7 @@ import math
 from torch import nn
 
 from encoders.errors import InputError
-from encoders.export.certificate import Thresholds
+from encoders.export.certification.certificate import Thresholds
 
 # Measured on all encoders (docs/export.md); each limit leaves room for another processor's rounding. In fp32 hardly a tensor
 # can be off by 5 % unseen; the fewer the bits, the more of such errors hide behind the intended rounding.

@@ -1,0 +1,1 @@
+"""The certificate of an export: what is asked, compared and allowed."""

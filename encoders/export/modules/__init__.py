@@ -1,0 +1,1 @@
+"""Models as modules that exporters take."""
