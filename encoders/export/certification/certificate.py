@@ -29,8 +29,8 @@ class ModelRecord(_Record):
             well only an evaluation shows. False for random weights (`--untrained`).
         weights: name of the file, run or model that was given.
         weights_sha256: of that file, or None where there is none.
-        tensors_sha256: of the unfused model's tensors as they were exported, see `certification.tensors`; other than those of the
-            file where BatchNorm statistics were taken again.
+        tensors_sha256: of the unfused model's tensors as they were exported, see `certification.tensors`; other than those of
+            the file where BatchNorm statistics were taken again.
         zero_weight_share: share of the fused encoder's weights that lie in tensors of zeros alone.
         parameters: of the fused encoder.
         layers: convolutions and linear layers of the fused encoder; 0 in certificates of earlier versions.
