@@ -1,11 +1,12 @@
 # make quickstart   set up .venv and run the main job on the shipped sample
 # make test         set up .venv, then lint, types, import contract and tests
+# make docs         the documentation site, into build/site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test lint slow clean
+.PHONY: quickstart test lint slow docs clean
 
 quickstart: $(READY)
 	$(BIN)/repvit-sam quickstart
@@ -20,6 +21,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Strict: a warning, such as of a link that leads nowhere, is an error.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt --no-build-isolation -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f docs/site/mkdocs.yml
+	@echo "build/site/index.html"
 
 # torch first: DeepSpeed's setup looks for it. setuptools and wheel: DeepSpeed is built from source without isolation.
 $(READY): setup.cfg pyproject.toml .ci/constraints.txt

@@ -1,0 +1,155 @@
+"""The documentation site, without mkdocs: nav, links, commands in pages, and what the generated pages must hold."""
+
+import configparser
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from distill.cli.app import COMMANDS, Commands
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SITE = DOCS / "site"
+PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+
+
+def nav_pages(nav):
+    """All paths of a nav, in its order."""
+    for entry in nav:
+        for target in entry.values():
+            yield from [target] if isinstance(target, str) else nav_pages(target)
+
+
+@pytest.fixture(scope="module")
+def nav() -> list[str]:
+    return list(nav_pages(yaml.safe_load((SITE / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The scripts of the site, which import each other as mkdocs lets them."""
+    names = {path.stem for path in SITE.glob("*.py")}
+    sys.path.insert(0, str(SITE))
+    try:
+        import config_pages
+        import generate
+
+        yield generate, config_pages
+    finally:
+        sys.path.remove(str(SITE))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def generated(scripts) -> dict[str, str]:
+    return scripts[0].generated_pages()
+
+
+def headings(text: str) -> set[str]:
+    """Anchors of a page, as Markdown's table of contents makes them."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", outside, flags=re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+def test_every_page_is_in_the_nav_once_and_every_entry_is_a_page(nav, generated):
+    assert len(PAGES) > 15
+    assert sorted(nav) == sorted([*PAGES, *generated])
+
+
+def test_relative_links_lead_to_pages_pictures_or_shipped_configs(generated):
+    pages = {name: (DOCS / name).read_text(encoding="utf-8") for name in PAGES} | generated
+    links = [(name, link) for name, text in pages.items() for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link]
+    assert len(links) > 40
+    broken = []
+    for name, link in links:
+        target, _, anchor = link.partition("#")
+        path = (DOCS / name).parent / target if target else DOCS / name
+        page = path.resolve().relative_to(ROOT).as_posix().removeprefix("docs/")
+        there = page in pages or (path.is_file() and (page.startswith("configs/") or path.suffix == ".jpg"))
+        if not there or (anchor and anchor not in headings(pages[page])):
+            broken.append(f"{name}: {link}")
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", ["index.md", "sa1b.md"])
+def test_commands_of_a_page_know_their_options(page):
+    text = re.sub(r"\\\n\s*", "", (DOCS / page).read_text(encoding="utf-8"))
+    lines = [line.split(" #")[0] for line in re.findall(r"^repvit-sam (.*)$", text, flags=re.MULTILINE)]
+    assert len(lines) >= 5
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        command = Commands.load(name)
+        below = getattr(command, "commands", {})
+        if below:  # options alone mean the first sub-command: models, make
+            called = arguments.pop(0) if arguments[0] in below else next(iter(below))
+            command = command.get_command(typer.Context(command), called)
+        command.make_context(name, arguments)  # fails where an option is unknown or missing
+
+
+def test_every_command_has_a_section_with_every_option(generated):
+    page = generated["reference/commands.md"]
+    sections = dict(re.findall(r"^##+ ([\w -]+)\n(.*?)(?=^##|\Z)", page, flags=re.MULTILINE | re.DOTALL))
+    seen = 0
+    for name in COMMANDS:
+        command = Commands.load(name)
+        below = {f"{name} {sub}": child for sub, child in getattr(command, "commands", {}).items()}
+        for called, one in ({name: command} | below).items():
+            for parameter in one.params:
+                if parameter.param_type_name == "option" and not parameter.hidden and (one is not command or not below):
+                    assert f"`{parameter.opts[0]}`" in sections[called], f"{called} {parameter.opts[0]}"
+                    assert parameter.help and " ".join(parameter.help.split())[:8].split("*")[0] in sections[called]
+                    seen += 1
+        assert sections[name].strip()
+    assert seen > 100
+
+
+def test_every_key_of_both_kinds_of_config_and_every_shipped_config_is_there(scripts, generated):
+    page = generated["reference/configs.md"]
+    keys = {key for kind in scripts[1].KINDS.values() for key in scripts[1].keys(kind)}
+    assert {"optim.lr", "source.views", "mask_data.sets.annotations"} <= keys
+    assert [key for key in keys if f"| `{key}` |" not in page] == []
+    assert "| `optim.clip_grad_norm` | number, at least 0 | `1.0` | 0: no clipping |" in page
+    assert "| `codec` | text | `\"int8\"` |" in page
+    assert "### distill_repvit_m2_3_sa1b\n" in page
+
+
+def test_every_suite_has_its_version_and_protocol(generated):
+    from distill.cli.suites import SUITES as ABOUT
+    from eval_zeroshot.suites.instance_protocols import PROTOCOLS
+    from eval_zeroshot.suites.ready_made import SUITES
+
+    page = generated["reference/suites.md"]
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL))
+    assert set(sections) == {*ABOUT, *SUITES, *(f"instance_{name}" for name in PROTOCOLS)}
+    plain = {name: " ".join(re.sub(r"^- ", "", text, flags=re.MULTILINE).split()) for name, text in sections.items()}
+    for name, suite in SUITES.items():
+        assert f"Version `{suite.version}`; {suite.direction} is better." in plain[name]
+        assert suite.protocol.split("; ")[0][:20] in plain[name]
+    assert "RepViT-SAM's. - Score" not in plain["instance_repvit_sam"]
+    assert "the 300 best" in plain["instance_repvit_sam"]
+
+
+def test_the_python_reference_has_every_public_name(generated):
+    import encoders
+    import eval_zeroshot
+    import shards
+
+    for package in (encoders, shards, eval_zeroshot):
+        named = re.findall(rf"^::: {package.__name__}\.(\w+)$", generated[f"reference/{package.__name__}.md"], re.MULTILINE)
+        assert named == package.__all__
+
+
+def test_make_docs_builds_strictly_with_the_extra():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert "mkdocs-material" in setup["options.extras_require"]["docs"]
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\ndocs:")[1].split("\n\n")[0]
+    assert ".[docs]" in recipe
+    assert "--strict" in recipe
