@@ -1,12 +1,12 @@
 """What a model says of its own masks: predicted IoU against the true one, and how firmly its logits stand."""
 
 import numpy as np
+import torch
 
-from encoders.contract import MASK_THRESHOLD
 from encoders.geometry import Shape, resized_shape
+from eval_zeroshot.metrics.stability import stability_scores
 
 ECE_BINS = 10  # of equal width over predicted IoUs 0 to 1; the last one has 1 in it
-STABILITY_OFFSET = 1.0  # logits either side of the threshold, as in segment-anything's automatic mask generator
 
 
 def expected_calibration_error(predicted: np.ndarray, true: np.ndarray, *, bins: int = ECE_BINS) -> float | None:
@@ -24,34 +24,20 @@ def expected_calibration_error(predicted: np.ndarray, true: np.ndarray, *, bins:
     return float(np.abs(excess).sum() / predicted.size)
 
 
-def stability_scores(logits: np.ndarray, *, shape: Shape, offset: float = STABILITY_OFFSET) -> np.ndarray:
-    """IoU of a mask cut at logits `offset` above the threshold with the same cut `offset` below it.
-
-    As segment-anything's `calculate_stability_score`, but at the decoder's resolution instead of the photo's, and of the part
-    of the frame that the photo covers. Where not even the lower cut has a pixel, both are empty and agree: 1.0 (NaN there).
-
-    Args:
-        logits: (..., s, s) of a square frame with the photo in its upper left corner.
-        shape: (height, width) of the photo.
-
-    Returns:
-        (...) float64.
-    """
-    height, width = resized_shape(shape, image_size=logits.shape[-1])
-    inside = logits[..., :height, :width]
-    firm = (inside > MASK_THRESHOLD + offset).sum(axis=(-2, -1), dtype=np.int64)
-    loose = (inside > MASK_THRESHOLD - offset).sum(axis=(-2, -1), dtype=np.int64)
-    return np.where(loose == 0, 1.0, firm / np.maximum(loose, 1))
-
-
 def own_words(scores: np.ndarray, logits: np.ndarray, *, shape: Shape) -> dict[str, np.ndarray]:
     """Values for an observation: the predicted IoU and the stability of P masks; nothing of a predictor without logits.
 
+    Stability is measured at the decoder's resolution, not the photo's, on the part of the frame that the photo covers. A mask
+    that is surely empty has a stability of 1: it tells how sure the model is, and whether it is right is told by the IoU.
+
     Args:
         scores: (P,) predicted IoU.
-        logits: (P, s, s); s = 1 says that there are none, as of baselines, whose scores are no predictions either.
+        logits: (P, s, s) of a square frame with the photo in its upper left corner; s = 1 says that there are none, as of
+            baselines, whose scores are no predictions either.
         shape: (height, width) of the photo.
     """
     if logits.shape[-1] <= 1:
         return {}
-    return {"predicted_iou": np.asarray(scores), "stability": stability_scores(logits, shape=shape)}
+    height, width = resized_shape(shape, image_size=logits.shape[-1])
+    inside = torch.tensor(logits[..., :height, :width])
+    return {"predicted_iou": np.asarray(scores), "stability": stability_scores(inside, of_empty=1.0)}

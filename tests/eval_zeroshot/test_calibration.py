@@ -5,7 +5,9 @@ from segment_anything.utils.amg import calculate_stability_score
 
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, box_iou, point_iou
-from eval_zeroshot.metrics.calibration import expected_calibration_error, own_words, stability_scores
+from eval_zeroshot.metrics.calibration import expected_calibration_error, own_words
+from eval_zeroshot.metrics.stability import stability_scores
+from eval_zeroshot.suites.everything.candidates import photo_stability
 
 
 def test_the_calibration_error_by_hand():
@@ -29,17 +31,26 @@ def test_stability_by_hand_inside_the_photo():
     # a photo twice as wide as high covers the upper 2 rows of a 4 x 4 frame; what is below is padding
     logits = np.asarray([[2.0, 1.5, 0.0, -3.0], [1.1, 0.9, -0.9, -1.0], [9.0] * 4, [9.0] * 4])
     # above 1: 2.0, 1.5, 1.1; above -1: those, 0.0, 0.9 and -0.9 (-1.0 is not above): 3 / 6
-    assert stability_scores(logits, shape=(10, 20)) == pytest.approx(3 / 6)
+    assert own_words(np.ones(1), logits[None], shape=(10, 20))["stability"] == pytest.approx(3 / 6)
 
 
 def test_stability_is_segment_anythings_where_the_photo_fills_the_frame():
     logits = np.random.default_rng(0).normal(scale=2, size=(5, 3, 16, 16)).astype(np.float32)
     theirs = calculate_stability_score(torch.from_numpy(logits), 0.0, 1.0).numpy()
-    np.testing.assert_allclose(stability_scores(logits, shape=(40, 40)), theirs, rtol=1e-6)
+    np.testing.assert_allclose(stability_scores(torch.from_numpy(logits), of_empty=0), theirs, rtol=1e-6)
 
 
-def test_a_mask_that_is_surely_empty_is_stable():
-    assert stability_scores(np.full((8, 8), -5.0), shape=(3, 8)) == 1.0
+def test_what_an_empty_mask_scores_is_said_by_who_asks():
+    logits = torch.tensor([-5.0, 0.0, 5.0])[:, None, None].expand(3, 4, 6)
+    assert stability_scores(logits, of_empty=1.0).tolist() == [1, 0, 1]  # the lower cut of the second one has all its pixels
+    assert stability_scores(logits, of_empty=0.0).tolist() == [0, 0, 1]
+
+
+def test_a_mask_that_is_surely_empty_is_stable_and_no_candidate():
+    empty = np.full((1, 8, 8), -5.0, np.float32)
+    empty.setflags(write=False)  # as some predictors give them
+    assert own_words(np.ones(1), empty, shape=(3, 8))["stability"] == 1.0
+    assert photo_stability(empty.copy(), shape=(12, 32), offset=1.0) == 0.0
 
 
 def test_a_predictor_without_logits_has_nothing_to_say():

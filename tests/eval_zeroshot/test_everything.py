@@ -13,7 +13,7 @@ from encoders.samples.rle import encode_mask
 from eval_zeroshot import evaluate
 from eval_zeroshot.predictors.baselines import FillBox
 from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
-from eval_zeroshot.suites.everything.candidates import Candidate, stability_scores
+from eval_zeroshot.suites.everything.candidates import Candidate, photo_stability
 from eval_zeroshot.suites.everything.generator import explore
 from eval_zeroshot.suites.everything.order import PointOrder, coarse_to_fine
 from eval_zeroshot.suites.everything.regions import without_small_regions
@@ -65,13 +65,13 @@ def test_every_beginning_of_the_order_is_a_grid():
 
 def test_stability_by_hand():
     flat = np.stack([np.full((2, 2), value, np.float32) for value in (2.0, 0.5, -0.5, -2.0)])
-    assert stability_scores(flat, shape=(8, 8), offset=1.0).tolist() == [1, 0, 0, 0]
+    assert photo_stability(flat, shape=(8, 8), offset=1.0).tolist() == [1, 0, 0, 0]
     # 16 logits from -4 to 4 over a 64 x 64 photo: pixel i of a row has ((i + 0.5) / 4 - 0.5) 8 / 15 - 4, so pixels from 40
     # on are above 1.1 and those from 24 on above -1.1; with 0.25 it is 34 and 30
     ramp = np.tile(np.linspace(-4, 4, 16, dtype=np.float32), (1, 16, 1))
-    assert stability_scores(ramp, shape=(64, 64), offset=1.1)[0] == pytest.approx(24 / 40)
-    assert stability_scores(ramp, shape=(64, 64), offset=0.25)[0] == pytest.approx(30 / 34)
-    assert stability_scores(np.zeros((2, 1, 1), np.float32), shape=(5, 9), offset=1.0).tolist() == [1, 1]
+    assert photo_stability(ramp, shape=(64, 64), offset=1.1)[0] == pytest.approx(24 / 40)
+    assert photo_stability(ramp, shape=(64, 64), offset=0.25)[0] == pytest.approx(30 / 34)
+    assert photo_stability(np.zeros((2, 1, 1), np.float32), shape=(5, 9), offset=1.0).tolist() == [1, 1]
 
 
 def test_a_block_is_one_record_with_its_numbers():

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from encoders.contract import MASK_STRIDE, MASK_THRESHOLD
+from encoders.contract import MASK_STRIDE
 from encoders.geometry import Shape
 from encoders.sam import upscale_logits
 from encoders.samples.rle import Rle, encode_mask
+from eval_zeroshot.metrics.stability import stability_scores
 from eval_zeroshot.predictors.protocol import MASK_PIXELS_PER_CALL, PredictorLike, ask, prompts_per_call
 from eval_zeroshot.prompting.point_grid import mask_boxes
 from eval_zeroshot.suites.everything.settings import MaskSettings
@@ -63,7 +64,7 @@ def ask_points(
         row, token = np.nonzero(good)
         if not len(row):
             continue
-        stability = stability_scores(
+        stability = photo_stability(
             logits[row, token], shape=shape, offset=settings.stability_score_offset, device=device
         )
         kept = np.flatnonzero(stability >= settings.stability_score_thresh)
@@ -87,12 +88,13 @@ def ask_points(
     return found
 
 
-def stability_scores(
+def photo_stability(
     logits: np.ndarray, *, shape: Shape, offset: float, device: torch.device | str = "cpu"
 ) -> np.ndarray:
-    """Pixels above the threshold plus `offset` over those above it minus `offset`, at the photo's resolution.
+    """`stability_scores` at the photo's resolution.
 
-    Source: segment-anything, `calculate_stability_score`; a mask with no pixel above the lower one gets 0, not NaN.
+    A mask with no pixel above the lower cut gets 0, so that it is dropped; segment-anything drops it too, as NaN passes no
+    threshold.
 
     Args:
         logits: (N, S/4, S/4); of 1 x 1 logits, which a predictor without any answers, the stability is 1.
@@ -110,7 +112,5 @@ def stability_scores(
         for start in range(0, len(logits), step):
             chunk = torch.from_numpy(logits[start : start + step, None]).to(device)
             full = upscale_logits(chunk, shape=shape, image_size=image_size)[:, 0]
-            inner = (full > MASK_THRESHOLD + offset).sum(dim=(1, 2), dtype=torch.int32)  # as int64 it takes 4 times as long
-            outer = (full > MASK_THRESHOLD - offset).sum(dim=(1, 2), dtype=torch.int32)
-            parts.append((inner / outer.clamp(min=1)).float().cpu().numpy())
+            parts.append(stability_scores(full, of_empty=0.0, offset=offset).astype(np.float32))
     return np.concatenate(parts)
