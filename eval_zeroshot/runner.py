@@ -19,7 +19,7 @@ from eval_zeroshot.progress import Progress, chosen_progress
 from eval_zeroshot.results.lines import problem
 from eval_zeroshot.results.observations import Observation, ObservationStore, dataset_sha256
 from eval_zeroshot.results.result import Result, Role
-from eval_zeroshot.suites.base import Follows, KeepsFiles, Suite
+from eval_zeroshot.suites.base import Follows, KeepsFiles, Suite, check_suites
 from eval_zeroshot.summaries import summarise_all
 
 Stores = Mapping[tuple[str, str], ObservationStore]  # (suite, model) -> its observations
@@ -71,8 +71,8 @@ def evaluate(
         One result for each suite and model, in this order, with intervals where the suite can be resampled.
 
     Raises:
-        InputError: an unknown reference or baseline, two samples of one key, a state of other photos or annotations or one that
-            cannot be read or written, or an answer that holds no finite numbers.
+        InputError: an unknown reference or baseline, suites that `check_suites` refuses, two samples of one key, a state of
+            other photos or annotations or one that cannot be read or written, or an answer that holds no finite numbers.
     """
     for what, wanted in (("reference", reference), ("model to compare against", against)):
         if wanted is not None and wanted not in predictors:
@@ -229,9 +229,7 @@ def _opened(
 ) -> Iterator[Stores]:
     """The stores, closed after the block; the file's name holds a digest of all that makes observations comparable."""
     stores: dict[tuple[str, str], ObservationStore] = {}
-    names = [suite.name for suite in suites]
-    if len(set(names)) < len(names):
-        raise InputError(f"two suites have one name among {', '.join(names)}; give each suite once")
+    check_suites(suites)
     new = state is not None and not Path(state).exists()
     try:
         for model, predictor in predictors.items():

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from encoders.errors import InputError
 from encoders.samples.sample import Sample
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.observations import Observation
@@ -114,3 +115,20 @@ class DrawsTogether(Protocol):
 
     def unit(self, key: str) -> str:
         """What a photo is a part of, by the photo's key."""
+
+
+def check_suites(suites: Sequence[Suite]) -> None:
+    """Refuse suites that cannot be evaluated together, or at all.
+
+    Raises:
+        InputError: two suites have one name, or one both keeps files and follows, of which only one would be done.
+    """
+    names = [suite.name for suite in suites]
+    if len(set(names)) < len(names):
+        raise InputError(f"two suites have one name among {', '.join(names)}; give each suite once")
+    for suite in suites:
+        if isinstance(suite, KeepsFiles) and isinstance(suite, Follows):
+            raise InputError(
+                f"the suite {suite.name} has both observe_keeping and observe_following, but each photo is observed by one of "
+                "them; remove one from the suite, or make two suites of it"
+            )

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from encoders.errors import InputError
 from eval_zeroshot import FillBox, box_iou, evaluate, get_suite, observe_share, open_dataset, point_iou
 from eval_zeroshot.datasets.opening import EvalDataset
 from tests.layouts import make_davis
@@ -66,6 +67,24 @@ def test_the_number_of_processes_may_change_between_calls(dataset, states):
     for rank, model in enumerate(models):
         observe_share({"fill": model}, suites=[box_iou], samples=dataset, rank=rank, world_size=3, state=states[1])
     assert [model.images for model in models] == [1, 1, 0]  # photos 0, 2 and 4 were seen
+
+
+class KeepsAndFollows(type(get_suite("video"))):
+    """Frames that follow, with files to keep."""
+
+    name = "kept_video"
+
+    def observe_keeping(self, predictor, sample, *, folder):
+        raise AssertionError("the frame before it would be forgotten")
+
+
+def test_a_suite_that_keeps_files_and_follows_is_refused_before_a_photo_is_asked(dataset, states):
+    suites, counting = [box_iou, KeepsAndFollows()], Counting()
+    with pytest.raises(InputError, match="kept_video has both observe_keeping and observe_following.*remove one"):
+        evaluate({"fill": counting}, suites=suites, samples=dataset, state=states[0])
+    with pytest.raises(InputError, match="kept_video has both"):
+        observe_share({"fill": counting}, suites=suites, samples=dataset, rank=0, world_size=2, state=states[0])
+    assert counting.images == 0 and not states[0].exists()
 
 
 def test_the_frames_of_a_video_stay_together(tmp_path):
