@@ -22,15 +22,14 @@ def commands_page() -> str:
 
 
 def _sections(command: Any, called: str, *, level: int) -> Iterator[str]:
-    yield f"{'#' * level} {called.removeprefix('repvit-sam ')}\n"
-    yield _help(command.help or "")
     below = getattr(command, "commands", {})
+    arguments = "".join(f" {_shown_argument(p)}" for p in command.params if p.param_type_name == "argument")
+    yield f"{'#' * level} {called.removeprefix('repvit-sam ')}\n"
+    yield f"```\n{called}{' COMMAND …' if below else f'{arguments} [OPTIONS]'}\n```\n"
+    yield _help(command.help or "")
     if below:
-        yield f"```\n{called} COMMAND …\n```\n\nCommands: {', '.join(code(name) for name in below)}.\n"
-    rows = list(_rows(command))
-    if rows:
-        arguments = "".join(f" {_shown_argument(p)}" for p in command.params if p.param_type_name == "argument")
-        yield f"```\n{called}{arguments} [OPTIONS]\n```\n" if not below else ""
+        yield f"Commands: {', '.join(code(name) for name in below)}.\n"
+    if rows := list(_rows(command)):
         yield table(("option", "value", "default", "meaning"), rows) + "\n"
     for name, child in below.items():
         yield from _sections(child, f"{called} {name}", level=level + 1)

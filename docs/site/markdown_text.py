@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 
 def escaped(text: str) -> str:
-    """Running text: angle brackets and stars outside of code are themselves."""
-    parts = re.split(r"(`[^`]*`)", text)
+    """Running text: angle brackets and stars outside of code are themselves, an option such as --out is code."""
+    parts = re.split(r"(`[^`]*`)", re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)(?![\w`])(?=[^`]*(?:`[^`]*`[^`]*)*$)", r"`\1`", text))
     return "".join(part if part.startswith("`") else html.escape(part, quote=False).replace("*", r"\*") for part in parts)
 
 
