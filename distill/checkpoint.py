@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, checked before use, loaded without pickled code."""
+"""Training checkpoints: written atomically, verified before use, and loaded without running pickled code."""
 
 import json
 import os
@@ -15,18 +15,18 @@ from distill.ranks import on_every_rank, on_first_rank
 from encoders.errors import InputError, InputWarning
 from encoders.files import atomic_path, write_errors
 
-DAMAGED = ".damaged"  # at the end of a checkpoint's name, when it was passed over
+DAMAGED = ".damaged"  # suffix of a damaged checkpoint's name
 
 
 def save_checkpoint(folder: Path, *, step: int, engine: Any, ema: Ema, data_id: str | None, keep: int) -> None:
-    """Write checkpoints/step_N: module, optimizer, EMA, a json for people, and checksums. Every rank calls it.
+    """Write checkpoints/step_N: module, optimizer, EMA, a readable json and checksums. Every rank must call it.
 
     Args:
-        data_id: names the data whose order the step counts, see `load_checkpoint`.
-        keep: how many of the latest stay.
+        data_id: identifies the data and its order, which give the step its meaning; see `load_checkpoint`.
+        keep: number of latest checkpoints to keep.
 
     Raises:
-        InputError: it cannot be written; the earlier checkpoints are untouched.
+        InputError: the checkpoint cannot be written; the earlier ones are untouched.
     """
     on_first_rank(lambda: _save(folder, step=step, engine=engine, ema=ema, data_id=data_id, keep=keep))
 
@@ -40,7 +40,7 @@ def _save(folder: Path, *, step: int, engine: Any, ema: Ema, data_id: str | None
         "optimizer": engine.optimizer.state_dict(),
     }
     with write_errors(final):
-        for left in folder.glob("step_*.tmp"):  # by a process that was killed
+        for left in folder.glob("step_*.tmp"):  # left by a killed process
             shutil.rmtree(left)
         temporary.mkdir(parents=True)
         try:
@@ -57,12 +57,12 @@ def _save(folder: Path, *, step: int, engine: Any, ema: Ema, data_id: str | None
 
 
 def load_checkpoint(folder: Path, *, engine: Any, ema: Ema, data_id: str | None) -> int:
-    """Restore the latest good checkpoint; returns its global step, 0 where there is none. Every rank calls it.
+    """Restore the latest valid checkpoint and return its global step, 0 if there is none. Every rank must call it.
 
-    One that is damaged is passed over with a note, and renamed, where an earlier one can be used instead.
+    A damaged checkpoint is skipped with a note and renamed if an earlier one can be used instead.
 
     Raises:
-        InputError: none of the checkpoints can be used, or the latest counts steps through other data.
+        InputError: no checkpoint can be used, or the latest belongs to other data.
     """
     state: CheckpointState | None = None
 
@@ -86,7 +86,7 @@ def load_checkpoint(folder: Path, *, engine: Any, ema: Ema, data_id: str | None)
 def _latest_good(
     folder: Path, *, engine: Any, ema: Ema, data_id: str | None
 ) -> tuple[int, CheckpointState | None]:
-    """Step and state of the latest checkpoint that can be used; 0 and None where there is no checkpoint at all."""
+    """Return step and state of the latest usable checkpoint; 0 and None if there are no checkpoints."""
     reasons: dict[int, InputError] = {}
     for step in reversed(list_checkpoints(folder)):
         path = folder / f"step_{step}"
@@ -110,7 +110,7 @@ def _latest_good(
 
 
 def _set_aside(path: Path) -> Path:
-    """Give a damaged checkpoint a name under which it is neither read nor counted; returns it."""
+    """Rename a damaged checkpoint so that it is no longer listed; return the new path."""
     aside = path.with_name(path.name + DAMAGED)
     with write_errors(aside):
         shutil.rmtree(aside, ignore_errors=True)
@@ -119,6 +119,6 @@ def _set_aside(path: Path) -> Path:
 
 
 def list_checkpoints(folder: Path) -> list[int]:
-    """Global steps of the complete checkpoints, ascending."""
+    """List the global steps of the complete checkpoints in ascending order."""
     found = [re.fullmatch(r"step_([1-9]\d{0,15})", path.name) for path in folder.glob("step_*")]
     return sorted(int(match[1]) for match in found if match)

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, and whether they are as they were written."""
+"""Reading, writing and verifying the files of a checkpoint."""
 
 import os
 import pickle
@@ -19,16 +19,16 @@ from encoders.weights.torch_files import check_archive
 
 STATE, READABLE, SUMS = "state.pt", "state.json", "SHA256SUMS"
 SUM_LINES = re.compile(rb"([0-9a-f]{64})  state\.pt\n([0-9a-f]{64})  state\.json\n")
-# What zipfile and torch raise on damaged files; torch.load with weights_only runs no code of the file.
+# Exceptions of zipfile and torch on damaged files; torch.load with weights_only runs no code from the file.
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, EOFError, AttributeError, ArithmeticError, MemoryError)
 DAMAGE = (*_DAMAGE, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """Write a state with `torch.save`, whole or not at all.
+    """Write a state atomically with `torch.save`.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
@@ -40,17 +40,17 @@ def save_state(state: dict[str, Any], path: Path) -> None:
 
 
 def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS over the files of a checkpoint, as sha256sum does: `sha256sum -c SHA256SUMS` checks them."""
+    """Write SHA256SUMS for the files of a checkpoint, in the format of `sha256sum -c SHA256SUMS`."""
     lines = [f"{sha256_file(folder / name)}  {name}\n" for name in (STATE, READABLE)]
     with atomic_path(folder / SUMS) as path:
         path.write_text("".join(lines))
 
 
 def check_readable(folder: Path) -> None:
-    """Make sure that this user may read the files of a checkpoint: what may not be read is not damaged.
+    """Check that the files of a checkpoint are readable, so that missing permissions are not mistaken for damage.
 
     Raises:
-        InputError: names the first that may not be read.
+        InputError: names the first unreadable file.
     """
     for file in (folder, *(folder / name for name in (STATE, READABLE, SUMS))):
         if file.exists() and not os.access(file, os.R_OK):
@@ -58,12 +58,12 @@ def check_readable(folder: Path) -> None:
 
 
 def read_state(folder: Path, *, checked: bool = False) -> CheckpointState:
-    """The state of a checkpoint, on the CPU: an optimizer keeps its counters of steps there.
+    """Read a checkpoint's state to the CPU, where the optimizer keeps its step counters.
 
-    Its checksums are compared first; a checkpoint of an earlier release, which has none, is held to those of its zip archive.
+    The checksums are verified first; for checkpoints of earlier releases, which have none, those of the zip archive are.
 
     Args:
-        checked: another process has compared them just now.
+        checked: skip the checksums because another process has just verified them.
 
     Raises:
         InputError: a file is damaged, missing or of another structure, or a number is not finite; names it.

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how it goes back into a run."""
+"""The content of a checkpoint and how it is restored."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,20 +16,20 @@ class _Part(BaseModel):
 
 
 class EmaState(_Part):
-    """Of `Ema`: how many updates it had, and the average by name."""
+    """State of `Ema`: the number of updates, and the averages by name."""
 
     updates: int = Field(ge=0)
     shadow: dict[str, Tensor]
 
 
 class OptimizerGroup(_Part):
-    """Numbers of the parameters of a group; its rate and decay come from the config."""
+    """Indices of a group's parameters; its learning rate and weight decay come from the config."""
 
     params: list[int]
 
 
 class OptimizerState(_Part):
-    """AdamW's moments and step counters by number of the parameter."""
+    """AdamW's moments and step counters by parameter index."""
 
     state: dict[int, dict[str, Tensor]]
     param_groups: list[OptimizerGroup]
@@ -45,7 +45,7 @@ class CheckpointState(_Part):
 
 
 def check_fits(state: CheckpointState, *, engine: Any, ema: Ema, name: str) -> None:
-    """Make sure that a state is one of this run's module, optimizer and average, before anything is changed.
+    """Check that a state matches this run's module, optimizer and EMA before anything is changed.
 
     Raises:
         InputError: a name or shape differs; says which.
@@ -67,7 +67,7 @@ def check_fits(state: CheckpointState, *, engine: Any, ema: Ema, name: str) -> N
 
 
 def restore(state: CheckpointState, *, engine: Any, ema: Ema) -> None:
-    """Put a state that fits into module, optimizer and average."""
+    """Load a checked state into module, optimizer and EMA."""
     engine.module.load_state_dict(state.module)
     groups = engine.optimizer.state_dict()["param_groups"]
     engine.optimizer.load_state_dict({"state": state.optimizer.state, "param_groups": groups})
@@ -75,7 +75,7 @@ def restore(state: CheckpointState, *, engine: Any, ema: Ema) -> None:
 
 
 def not_finite(state: CheckpointState) -> str | None:
-    """Name of the first tensor that holds a NaN or an infinity, None where none does."""
+    """Return the name of the first tensor with a NaN or infinite value; None if there is none."""
     return next((name for name, value in _tensors(state) if not bool(torch.isfinite(value).all())), None)
 
 

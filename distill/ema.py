@@ -12,8 +12,8 @@ class Ema:
     The decay is min(decay, (1 + n) / (10 + n)) at update n, so that a short run is not an average of its start.
 
     Args:
-        module: whose state is followed.
-        decay: 0 follows the raw weights.
+        module: the module to average.
+        decay: 0 copies the raw weights.
     """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:
@@ -23,7 +23,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move the shadow one update towards the module."""
+        """Update the average with the module's current state."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in module.state_dict().items():
@@ -37,7 +37,7 @@ class Ema:
         return {"updates": self.updates, "shadow": self.shadow}
 
     def load_state_dict(self, *, updates: int, shadow: Mapping[str, Tensor]) -> None:
-        """Take over an average of the same names and shapes after so many updates."""
+        """Load an average with the same names and shapes, and its number of updates."""
         self.updates = updates
         for name, value in shadow.items():
             self.shadow[name].copy_(value)

@@ -1,4 +1,4 @@
-"""The embedding stage as a task: a student regresses the cached embeddings of its teacher."""
+"""The embedding stage: a student regresses the cached embeddings of its teacher."""
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -20,12 +20,12 @@ LAYOUT = torch.channels_last  # of the images, which every layer follows: a step
 class EmbeddingTask:
     """Distil an image encoder.
 
-    The teacher's checkpoint, which may have gigabytes, is read and compared with the cache on the first rank alone. Tasks are
-    built by `on_every_rank`, so that all ranks end where it is the wrong one.
+    The teacher's checkpoint may have gigabytes, so only the first rank reads it and compares it with the cache. Tasks are
+    built by `on_every_rank`, so that all ranks exit if the teacher is the wrong one.
 
     Args:
         config: a run whose stage is "embedding".
-        batch_size: photos a step of this rank.
+        batch_size: photos per step on this rank.
 
     Raises:
         InputError: the cache is missing or was made by another teacher or at another image size, or the teacher cannot
@@ -56,17 +56,17 @@ class EmbeddingTask:
         self.module = starting_student(config)
 
     def batches(self, *, start_step: int) -> Generator[Batch, None, None]:
-        """This rank's batches, endless, from that global step on."""
+        """Yield this rank's batches endlessly, starting at a global step."""
         return self.loader.batches(start_step)
 
     def losses(self, engine: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Named, weighted loss terms of one batch."""
+        """Return the named, weighted loss terms of one batch."""
         on_device = batch.to_device(next(engine.parameters()).device)
         student = engine(on_device.image.contiguous(memory_format=LAYOUT))
         return embedding_losses(student, on_device.teacher, on_device.valid, weights=self.config.loss)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All parameters at the base learning rate."""
+        """Return one group of all parameters, at the base learning rate."""
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
 
     def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
@@ -81,10 +81,10 @@ class EmbeddingTask:
 
 
 def checked_decoder(teacher: TeacherConfig, *, manifest: Manifest) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """`teacher_decoder` of the teacher that made a cache.
+    """Return `teacher_decoder` after checking that this teacher made the cache.
 
     Raises:
-        InputError: it cannot be loaded, or another one made the cache.
+        InputError: the teacher cannot be loaded, or another teacher made the cache.
     """
     decoder = teacher_decoder(teacher)
     sha256 = encoders.tensors_sha256(teacher.model, recorded=manifest.identity.teacher_sha256)
@@ -93,13 +93,13 @@ def checked_decoder(teacher: TeacherConfig, *, manifest: Manifest) -> tuple[dict
 
 
 def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """State of a teacher's mask decoder and prompt encoder; its encoder is let go."""
+    """Return the state of a teacher's mask decoder and prompt encoder, discarding its image encoder."""
     sam = load_teacher(teacher)
     return sam.mask_decoder.state_dict(), sam.prompt_encoder.state_dict()
 
 
 def starting_student(config: DistillConfig) -> nn.Module:
-    """The encoder before its first step: fresh, RepViT ImageNet weights, or the encoder of a checkpoint."""
+    """Return the initial encoder: random weights, RepViT ImageNet weights, or the encoder of a checkpoint."""
     model = config.model
     encoder = encoders.build_image_encoder(model.arch, image_size=model.image_size)
     if model.init is None:

@@ -1,4 +1,4 @@
-"""DeepSpeed, on a GPU or without one."""
+"""Setting up DeepSpeed, with or without a GPU."""
 
 import atexit
 import contextlib
@@ -20,7 +20,7 @@ from encoders.errors import InputError
 
 @dataclass(frozen=True)
 class World:
-    """This process among the others."""
+    """This process's rank, the number of processes and the device."""
 
     rank: int
     size: int
@@ -28,21 +28,21 @@ class World:
 
 
 def join_world() -> World:
-    """Join the processes that a launcher started, or be alone. NCCL with a GPU each, else gloo on the CPU.
+    """Initialise the process group of the launcher, or run alone. Uses NCCL if each process has a GPU, else gloo on the CPU.
 
-    DS_ACCELERATOR=cpu in the environment keeps a machine with GPUs to the CPU.
+    Set DS_ACCELERATOR=cpu to use the CPU on a machine with GPUs.
 
-    It leaves RANK, MASTER_PORT and the like in the environment, where DeepSpeed reads them; without, it looks for MPI.
+    Sets RANK, MASTER_PORT and the like in the environment for DeepSpeed, which otherwise looks for MPI.
 
     Raises:
-        InputError: the launcher's variables do not fit together, or there is no GPU for this process.
+        InputError: the launcher's variables are inconsistent, or there is no GPU for this process.
     """
     cuda, place = cuda_wanted(), this_place()
     device = place.device
     os.environ |= meeting_variables(place) | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
     atexit.register(leave_world)
     deepspeed = import_deepspeed()
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+    with contextlib.redirect_stdout(sys.stderr):  # keep stdout for results
         deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
     if cuda:
         torch.cuda.set_device(device)
@@ -50,31 +50,31 @@ def join_world() -> World:
 
 
 def leave_world() -> None:
-    """Leave the other processes before this one exits: gloo's threads may otherwise abort it. DeepSpeed cannot come back."""
+    """Destroy the process group before exit, as gloo's threads may otherwise abort. DeepSpeed cannot be initialised again."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def import_deepspeed() -> Any:
-    """DeepSpeed without its chatter; imported here because it takes seconds and probes the machine."""
+    """Import DeepSpeed with its logging silenced; not done at module level, as it takes seconds and probes the machine."""
     for name in ("DeepSpeed", "deepspeed", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # its log handler keeps the stream of this moment
+        with contextlib.redirect_stdout(sys.stderr):  # its log handler keeps the stream that is current at import
             import deepspeed
     except ImportError as error:
         raise InputError(f"deepspeed cannot be imported ({error}); reinstall it with: pip install deepspeed") from error
     deepspeed.utils.logger.setLevel(logging.ERROR)
-    # An all-reduce for inference on the CPU, which DeepSpeed would compile for half a minute; training never calls it.
+    # Skips compiling (half a minute) an inference-only CPU all-reduce that training never calls.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
     return deepspeed
 
 
 def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
-    """The engine that trains `task.module`, with AdamW and without a scheduler (the loop sets the rate).
+    """Create the engine that trains `task.module`, with AdamW and no scheduler (the loop sets the learning rate).
 
     Raises:
-        InputError: the DeepSpeed config asks for what would not train the run as it is described.
+        InputError: the DeepSpeed config contradicts the run's config.
     """
     settings = read_deepspeed_config(config.deepspeed)
     module = task.module.to(world.device)
@@ -96,7 +96,7 @@ def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
 
 
 def decay_groups(groups: list[dict[str, Any]], *, config: DistillConfig) -> list[dict[str, Any]]:
-    """Split each group: matrices and kernels decay, biases, norms and other vectors do not."""
+    """Split each group by weight decay: matrices and kernels decay; biases, norms and other vectors do not."""
     split = []
     for group in groups:
         for decays in (True, False):
@@ -109,10 +109,10 @@ def decay_groups(groups: list[dict[str, Any]], *, config: DistillConfig) -> list
 
 
 def accumulation(config: DistillConfig) -> int:
-    """Micro-batches of an update: `gradient_accumulation_steps` of the DeepSpeed config, 1 where it says nothing.
+    """Return the micro-batches per update: `gradient_accumulation_steps` of the DeepSpeed config, 1 by default.
 
     Raises:
-        InputError: it is no positive whole number.
+        InputError: the setting is not a positive integer.
     """
     steps = read_deepspeed_config(config.deepspeed).get("gradient_accumulation_steps", 1)
     if not isinstance(steps, int) or steps < 1:
@@ -123,10 +123,10 @@ def accumulation(config: DistillConfig) -> int:
 
 
 def micro_batch(config: DistillConfig, *, world: World) -> int:
-    """Samples that one process takes at a time.
+    """Return the samples per micro-batch of one process.
 
     Raises:
-        InputError: the global batch does not divide among processes and micro-batches.
+        InputError: the global batch size is not divisible by processes times micro-batches.
     """
     parts = world.size * accumulation(config)
     if config.global_batch % parts:

@@ -1,4 +1,4 @@
-"""TensorBoard's event file, written as it happens: its own writer has a thread that dies unheard on a full disk."""
+"""A synchronous TensorBoard event writer; TensorBoard's own writer thread dies silently on a full disk."""
 
 import os
 import socket
@@ -11,18 +11,18 @@ from encoders.files import write_errors
 
 
 class EventFile:
-    """Curves of a run for TensorBoard.
+    """Writes a run's scalars for TensorBoard.
 
     Args:
         folder: the run folder.
-        start_step: TensorBoard drops what earlier files of the folder say of later steps.
+        start_step: TensorBoard discards later steps in earlier files of the folder.
 
     Raises:
-        InputError: here or later, it cannot be written.
+        InputError: here or later, if the file cannot be written.
     """
 
     def __init__(self, folder: Path, *, start_step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # here, because it takes a while
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # imported here because it is slow
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -48,7 +48,7 @@ class EventFile:
 
 
 class Whole:
-    """A file whose `write` writes all of it or raises OSError: that of an unbuffered file may write a part and say so."""
+    """A file whose `write` writes everything or raises OSError; that of a plain unbuffered file may write only a part."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

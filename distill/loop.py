@@ -1,4 +1,4 @@
-"""The training loop: one for every stage."""
+"""The training loop, shared by all stages."""
 
 import random
 import signal
@@ -29,15 +29,15 @@ from shards.loading.sample_order import ORDER_VERSION
 
 
 def distill(config: DistillConfig) -> Path:
-    """Run or continue the run of `config` to its end; returns the run folder, which `encoders.load` reads.
+    """Start or resume the run of `config` and train to its end; return the run folder, which `encoders.load` reads.
 
-    Every rank calls it. The order of samples follows from the global step alone, so a run that was killed goes on from
-    its last checkpoint as if nothing had happened.
+    Every rank must call it. The order of samples depends on the global step alone, so a killed run resumes exactly from
+    its last checkpoint.
 
     Raises:
-        InputError: the config, its data or an earlier run in the folder does not fit, or something cannot be written.
+        InputError: the config does not match its data or an earlier run in the folder, or a file cannot be written.
         NonFiniteLoss: training diverged; the last checkpoint is untouched.
-        SystemExit: SIGTERM or SIGINT came while it trained: it wrote a checkpoint, and the code is 128 + the signal's number.
+        SystemExit: stopped by SIGTERM or SIGINT after writing a checkpoint; the code is 128 + the signal's number.
     """
     folder = config.folder
     world = join_world()
@@ -51,10 +51,10 @@ def distill(config: DistillConfig) -> Path:
 
 
 def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None) -> Path:
-    """This rank's part of a run whose folder is held; see `distill`.
+    """Train on this rank; the run folder is locked. See `distill`.
 
     Args:
-        before: settings under which the run in the folder was begun; None where it begins now.
+        before: settings with which the run in the folder was begun; None for a new run.
     """
     batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
     seed_everything(config.seed)
@@ -120,12 +120,12 @@ def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None)
 
 
 def length(schedule: dict[str, Any], *, steps_per_epoch: int) -> int:
-    """Steps of a schedule that says either steps or epochs."""
+    """Return the number of steps of a schedule given in steps or epochs."""
     return int(schedule.get("steps") or (schedule.get("epochs") or 0) * steps_per_epoch)
 
 
 def new_length_note(config: DistillConfig, *, step: int, earlier: int, steps: int) -> str:
-    """What becomes of the learning rate of a run that had done `step` of `earlier` steps and goes on to `steps`."""
+    """Explain the effect on the learning rate of changing a run at `step` from `earlier` to `steps` steps."""
     last, following = (config.optim.lr * factor_at(config, step=s, steps=n) for s, n in ((step - 1, earlier), (step, steps)))
     return (
         f"note: {config.folder} was begun with {earlier} steps and goes on to {steps}: from step {step + 1} on the learning "
@@ -134,7 +134,7 @@ def new_length_note(config: DistillConfig, *, step: int, earlier: int, steps: in
 
 
 def short_run_note(config: DistillConfig, *, steps: int) -> str:
-    """What becomes of the learning rate of a run that ends before its warm-up does."""
+    """Explain the learning rate of a run that ends before its warm-up."""
     highest = config.optim.lr * factor_at(config, step=steps - 1, steps=steps)
     return (
         f"note: the warm-up of {counted(config.schedule.warmup_steps, 'step')} is no shorter than the run of "
@@ -144,27 +144,27 @@ def short_run_note(config: DistillConfig, *, steps: int) -> str:
 
 
 def started(batches: Generator[Any, None, None]) -> Iterator[Any]:
-    """The same batches; the processes that make them are running and outlive the signal that ends the run."""
+    """Start the worker processes with signals blocked, so that they outlive a signal that ends the run; return the batches."""
     with signals_wait():
         first = next(batches)
     return chain([first], batches)
 
 
 def end_at(step: int, *, folder: Path, number: int, world: World) -> NoReturn:
-    """Say that a signal ended the run in a checkpoint, and exit as a process that this signal ended."""
+    """Report that a signal ended the run after a checkpoint, and exit with 128 + the signal's number."""
     name = signal.Signals(number).name
     say(f"{name}: {folder} ends after step {step}, in a checkpoint; run the same command again to go on", world=world)
     raise SystemExit(128 + number)
 
 
 def say(text: str, *, world: World) -> None:
-    """A line on stderr, from the first rank."""
+    """Print a line to stderr on the first rank."""
     if world.rank == 0:
         print(text, file=sys.stderr, flush=True)
 
 
 def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
-    """The task of the config's stage, for this rank, `batch_size` samples at a time."""
+    """Build the task of the config's stage for this rank, with `batch_size` samples per step."""
     if config.stage == "mask":
         from distill.mask_stage.task import MaskTask
 
@@ -175,18 +175,18 @@ def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
 
 
 def data_identity(task: Task) -> str | None:
-    """sha256 of the cache's manifest and version of the order of its samples, None where a task reads no cache."""
+    """Return the sha256 of the cache's manifest with the version of its sample order; None if the task reads no cache."""
     return None if task.manifest is None else f"{task.manifest.sha256} in order {ORDER_VERSION}"
 
 
 def check_same_data(data_ids: Sequence[str | None]) -> None:
-    """Make sure that all ranks read the same cache: the first alone has compared its own with the teacher.
+    """Check that all ranks read the same cache, since only the first has compared its cache with the teacher.
 
     Args:
         data_ids: `data_identity` on each rank.
 
     Raises:
-        InputError: a rank has another; names it.
+        InputError: a rank reads another cache; names the rank.
     """
     for rank, data_id in enumerate(data_ids):
         if data_id != data_ids[0]:
@@ -197,7 +197,7 @@ def check_same_data(data_ids: Sequence[str | None]) -> None:
 
 
 def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:
-    """Set every group's rate for update `step` (from 0); returns the base rate."""
+    """Set the learning rate of every group for update `step` (from 0); return the base rate."""
     lr = config.optim.lr * factor_at(config, step=step, steps=steps)
     for group in engine.optimizer.param_groups:  # type: ignore[attr-defined]
         group["lr"] = lr * group["lr_factor"]
@@ -205,7 +205,7 @@ def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> f
 
 
 def factor_at(config: DistillConfig, *, step: int, steps: int) -> float:
-    """Share of the base rate for update `step` (from 0) of a run of so many steps."""
+    """Return the factor on the base learning rate for update `step` (from 0) of `steps`."""
     schedule = config.schedule
     return lr_factor(step, steps=steps, warmup_steps=schedule.warmup_steps, min_ratio=schedule.min_lr_ratio)
 
@@ -218,7 +218,7 @@ def seed_everything(seed: int) -> None:
 
 
 def run_facts(config: DistillConfig, task: Task, *, steps: int) -> dict[str, object]:
-    """What run.json says of a run."""
+    """Return a run's facts for run.json."""
     facts: dict[str, object] = {
         "name": config.name,
         "stage": config.stage,

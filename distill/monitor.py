@@ -1,4 +1,4 @@
-"""What a run says while it goes: metrics.jsonl, progress.jsonl, TensorBoard, a bar or plain lines. Rank 0 only."""
+"""Training output on rank 0: metrics.jsonl, progress.jsonl, TensorBoard, and a progress bar or plain lines."""
 
 import sys
 import time
@@ -24,13 +24,13 @@ class Monitor:
 
     Args:
         folder: the run folder.
-        start_step: step the run goes on from; later lines of an earlier, killed process are dropped.
-        steps: global steps in all.
+        start_step: step from which the run resumes; later lines of an earlier, killed process are dropped.
+        steps: total number of global steps.
         samples_per_step: the global batch.
-        enabled: False on all ranks but 0: every call does nothing.
+        enabled: False on all ranks but 0, where every call does nothing.
 
     Raises:
-        InputError: here or later, a file cannot be written, or the metrics so far are damaged.
+        InputError: here or later, if a file cannot be written or the existing metrics are damaged.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Monitor:
 
 
 def truncate_after(path: Path, *, step: int) -> None:
-    """Drop lines of a metrics file that lie after `step`, and a torn last line.
+    """Drop the lines of a metrics file after `step`, and an incomplete last line.
 
     Raises:
         InputError: another line is damaged; nothing was dropped.

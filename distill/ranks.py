@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other."""
+"""Communication between the ranks of a run."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,7 +9,7 @@ Value = TypeVar("Value")
 
 
 def gather_over_ranks(value: Value) -> list[Value]:
-    """What each rank gave, in order of rank, on every rank."""
+    """Gather a value from every rank; return the list, in order of rank, on all ranks."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return [value]
@@ -19,28 +19,28 @@ def gather_over_ranks(value: Value) -> list[Value]:
 
 
 def on_first_rank(action: Callable[[], Value]) -> Value:
-    """What `action` returns on the first rank, the only one that calls it, on every rank. All ranks call this.
+    """Call `action` on the first rank only and return its result on every rank. All ranks must call this.
 
     Raises:
         Exception: what `action` raised.
-        SystemExit: the same on the other ranks, which end with exit code 2 and leave the message to the first.
+        SystemExit: `action` failed; raised on the other ranks, with exit code 2, as the first rank prints the message.
     """
     answer, failure = _tried(action) if is_first_rank() else (None, None)
-    everywhere = gather_over_ranks((answer, failure is not None))
+    results = gather_over_ranks((answer, failure is not None))
     if failure is not None:
         raise failure
-    answer, failed = everywhere[0]
+    answer, failed = results[0]
     if failed:
         raise SystemExit(2)
     return answer  # type: ignore[return-value]
 
 
 def on_every_rank(action: Callable[[], Value]) -> Value:
-    """What `action`, in which ranks do not wait for each other, returns here; where it fails on one rank, all end.
+    """Call `action` on every rank and return its result; if it fails on one rank, all ranks exit. It must not use collectives.
 
     Raises:
-        Exception: what `action` raised here.
-        SystemExit: it failed on other ranks only; this one ends with exit code 2 and leaves the message to them.
+        Exception: what `action` raised on this rank.
+        SystemExit: it failed on other ranks only; this rank exits with code 2, and the others print the message.
     """
     answer, failure = _tried(action)
     failed = any(gather_over_ranks(failure is not None))
@@ -52,7 +52,7 @@ def on_every_rank(action: Callable[[], Value]) -> Value:
 
 
 def _tried(action: Callable[[], Value]) -> tuple[Value | None, Exception | None]:
-    """What an action returned, or what it raised: the others must not wait for a rank on which it failed."""
+    """Return an action's result or its exception, so that a failing rank still takes part in the next collective."""
     try:
         return action(), None
     except Exception as error:
@@ -60,6 +60,6 @@ def _tried(action: Callable[[], Value]) -> tuple[Value | None, Exception | None]
 
 
 def is_first_rank() -> bool:
-    """Whether this process is rank 0 of those that joined, or alone."""
+    """Return whether this process has rank 0 or runs alone."""
     distributed = torch.distributed
     return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

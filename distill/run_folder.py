@@ -1,4 +1,4 @@
-"""A run folder: its config, where it came from, whether it may go on."""
+"""The run folder: its config and run.json, and checks before a run is started or resumed."""
 
 import fcntl
 import json
@@ -25,7 +25,7 @@ from encoders.weights.weights_file import RUN_FILES
 
 LOCK, CONFIG_FILE, RUN_JSON, CHECKPOINTS = "run.lock", "config.yaml", "run.json", "checkpoints"
 MAX_JSON_BYTES = 2**24
-_ANY = ""  # a checksum that nothing is compared with
+_ANY = ""  # placeholder for an unknown checksum
 MAY_CHANGE = (
     *("licences", "log", "checkpoint", "out", "mask_data.num_workers", "schedule.steps", "schedule.epochs"),
     *("data.num_workers", "data.cache", "data.local_cache", "data.local_cache_gib"),
@@ -33,7 +33,7 @@ MAY_CHANGE = (
 
 
 class RunRecord(BaseModel):
-    """What is read of run.json: `sha256` of the weights by file name, which earlier releases did not write."""
+    """The fields read from run.json. `sha256`, by weights file name, is missing in those of earlier releases."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -43,10 +43,10 @@ class RunRecord(BaseModel):
 
 @contextmanager
 def only_process(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; it is free again when the process ends, however it ends.
+    """Lock a run folder for this process; the lock is released when the process ends in any way.
 
     Raises:
-        InputError: another process holds it, e.g. one that lost its terminal; or it cannot be made or written to.
+        InputError: another process holds the lock (perhaps one that lost its terminal), or the folder is not writable.
     """
     check_output_folder(folder)
     lock = folder / LOCK
@@ -67,16 +67,16 @@ def only_process(folder: Path) -> Iterator[None]:
 
 
 def check_run(config: DistillConfig) -> dict[str, Any] | None:
-    """Make sure that the run folder is free for this config or holds a run of it; nothing is written.
+    """Check that the run folder is empty or holds a run of the same config; nothing is written.
 
-    Settings that do not change what is learned may differ, and the length of the schedule.
+    The length of the schedule and settings that do not affect training may differ.
 
     Returns:
-        The settings of the run that goes on; None where none has got to a checkpoint, metrics or weights.
+        The settings of the run to resume; None if no run has written a checkpoint, metrics or weights yet.
 
     Raises:
-        InputError: the folder holds a run of another config, whose differing keys are named, or its config.yaml is damaged
-            or not that of a run.
+        InputError: the folder holds a run of another config (names the differing keys), or its config.yaml is damaged or
+            not that of a run.
     """
     folder = config.folder
     file = folder / CONFIG_FILE
@@ -91,7 +91,7 @@ def check_run(config: DistillConfig) -> dict[str, Any] | None:
     if not has_begun(folder):
         return None
     invalid = None
-    try:  # what did not exist when it was written gets its default
+    try:  # settings added since it was written get their defaults
         before = DistillConfig.model_validate(before).model_dump(mode="json")
     except ValidationError as error:
         invalid = error.errors()[0]
@@ -107,17 +107,17 @@ def check_run(config: DistillConfig) -> dict[str, Any] | None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a run has left anything of what it learned in a folder; a start that failed before has not."""
+    """Return whether a run has written a checkpoint, metrics or weights; a run that failed at its start has not."""
     metrics = folder / METRICS
     weights = any((folder / name).exists() for name in (*RUN_FILES, RUN_JSON))
     return weights or any((folder / CHECKPOINTS).glob("step_*")) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def claim_run(config: DistillConfig) -> None:
-    """Write the config into the run folder, which is that of this run from now on.
+    """Write the config into the run folder, which assigns the folder to this run.
 
     Raises:
-        InputError: it cannot be written, or no checkpoint could be.
+        InputError: the config cannot be written, or checkpoints could not be.
     """
     check_output_folder(config.folder / CHECKPOINTS)
     with atomic_path(config.folder / CONFIG_FILE) as temporary:
@@ -125,13 +125,13 @@ def claim_run(config: DistillConfig) -> None:
 
 
 def is_finished(folder: Path, *, steps: int) -> bool:
-    """Whether a run of so many steps has left its weights, undamaged: run.json is the last thing it writes.
+    """Return whether a run of this many steps has finished with intact weights; run.json is written last.
 
-    Damaged weights are made again from the last checkpoint, with a note.
+    If the weights are damaged, this prints a note and they are exported again from the last checkpoint.
 
     Raises:
-        InputError: run.json is damaged; the run had more steps; or there is no checkpoint to go on from, or to make damaged
-            weights from.
+        InputError: run.json is damaged; the run had more steps; or there is no checkpoint to resume from or to restore
+            damaged weights from.
     """
     record = read_run_json(folder)
     if record is None or not all((folder / name).is_file() for name in RUN_FILES):
@@ -153,7 +153,7 @@ def is_finished(folder: Path, *, steps: int) -> bool:
 
 
 def read_run_json(folder: Path) -> RunRecord | None:
-    """What run.json says; None where there is none.
+    """Read run.json; None if it does not exist.
 
     Raises:
         InputError: it is damaged.
@@ -187,7 +187,7 @@ def _may_change(key: str) -> bool:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout that this file is tracked in; None for an installed package, whatever folder it is in."""
+    """Return the git revision of the checkout that tracks this file; None for an installed package."""
     try:
         tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
         return _git("rev-parse", "HEAD") if tracked else None

@@ -4,9 +4,9 @@ import math
 
 
 def lr_factor(step: int, *, steps: int, warmup_steps: int, min_ratio: float) -> float:
-    """Share of the base learning rate for update `step` (from 0): linear warm-up, then cosine to `min_ratio`.
+    """Return the factor on the base learning rate for update `step` (from 0): linear warm-up, then cosine to `min_ratio`.
 
-    The first update already moves: warm-up goes 1/W, 2/W, …, 1. The last update, `steps - 1`, has exactly `min_ratio`.
+    The first update has a non-zero rate: warm-up goes 1/W, 2/W, …, 1. The last, `steps - 1`, has exactly `min_ratio`.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

@@ -15,7 +15,7 @@ from encoders.errors import NonFiniteLoss
 
 @dataclass(frozen=True)
 class StepStats:
-    """What one update showed, over all ranks: each loss term, their sum, the gradient's norm before clipping."""
+    """Statistics of one update over all ranks: each loss term, their sum, and the gradient norm before clipping."""
 
     losses: dict[str, float]
     total: float
@@ -23,10 +23,10 @@ class StepStats:
 
 
 def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
-    """Move the module one update along the sum of the task's losses, averaged over micro-batches and ranks.
+    """Take one optimizer step on the sum of the task's losses, averaged over micro-batches and ranks.
 
     Args:
-        engine: DeepSpeed's, whose `gradient_accumulation_steps` is the number of `batches`.
+        engine: the DeepSpeed engine; its `gradient_accumulation_steps` is the number of `batches`.
         batches: this rank's micro-batches of one update, of equal size.
 
     Raises:
@@ -36,7 +36,7 @@ def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
     for number, batch in enumerate(batches, start=1):
         seen.append(backward(engine, task, batch))
         if number < len(batches):
-            engine.step()  # counts the micro-batch; nothing moves before the last
+            engine.step()  # counts the micro-batch; parameters only change at the last one
     losses = mean_of_terms(seen)
     grad_norm = gradient_norm(engine)
     if not math.isfinite(grad_norm):  # the same number on every rank
@@ -48,37 +48,37 @@ def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
 
 
 def backward(engine: Any, task: Task, batch: Any) -> dict[str, float]:
-    """Add the gradients of one micro-batch; returns the mean over ranks of each loss term, and of their sum, "total".
+    """Accumulate the gradients of one micro-batch; return each loss term and their sum, "total", averaged over ranks.
 
     Raises:
         NonFiniteLoss: a loss is NaN or infinite on some rank; its samples are named, and no gradient was added.
     """
     losses = task.losses(engine, batch)
     total = torch.stack(list(losses.values())).sum()
-    here = {name: float(loss.detach()) for name, loss in losses.items()} | {"total": float(total.detach())}
-    everywhere = mean_of_terms(gather_over_ranks(here))
-    if not all(map(math.isfinite, everywhere.values())):
-        guilty = [] if all(map(math.isfinite, here.values())) else list(batch.keys)
-        raise NonFiniteLoss(keys=keys_over_ranks(guilty), losses=everywhere)
+    own_losses = {name: float(loss.detach()) for name, loss in losses.items()} | {"total": float(total.detach())}
+    mean_losses = mean_of_terms(gather_over_ranks(own_losses))
+    if not all(map(math.isfinite, mean_losses.values())):
+        bad_keys = [] if all(map(math.isfinite, own_losses.values())) else list(batch.keys)
+        raise NonFiniteLoss(keys=keys_over_ranks(bad_keys), losses=mean_losses)
     engine.backward(total)
-    return everywhere
+    return mean_losses
 
 
 def gradient_norm(engine: nn.Module) -> float:
-    """Norm of all gradients, averaged over ranks already."""
+    """Return the norm of all gradients after averaging over ranks."""
     gradients = [p.grad for p in engine.parameters() if p.grad is not None]
     return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
 
 
 def mean_of_terms(batches: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean of each term over ranks or micro-batches; one that has nothing for a term adds 0 to it, as to the sum.
+    """Average each loss term over ranks or micro-batches; a missing term counts as 0.
 
-    Batches differ in their terms: without point prompts the mask stage has no `multimask`.
+    Terms may be missing: the mask stage has no `multimask` term in batches without point prompts.
     """
     names = dict.fromkeys(name for terms in batches for name in terms)
     return {name: sum(terms.get(name, 0.0) for terms in batches) / len(batches) for name in names}
 
 
 def keys_over_ranks(keys: list[str]) -> list[str]:
-    """The keys of all ranks in order of rank."""
+    """Gather the keys of all ranks, in order of rank."""
     return [key for rank in gather_over_ranks(keys) for key in rank]

@@ -1,4 +1,4 @@
-"""BatchNorm over all ranks on any backend: torch's SyncBatchNorm needs a GPU, gloo on a CPU does not have it."""
+"""Synchronised BatchNorm for any backend; torch's SyncBatchNorm needs a GPU and does not support gloo on a CPU."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 class CrossRankBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose training statistics are those of the global batch; the same parameters and state."""
+    """BatchNorm2d with training statistics of the global batch; parameters and state are the same."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape and dtype; statistics are float32, also where autocast hands in bfloat16."""
@@ -39,7 +39,7 @@ class CrossRankBatchNorm2d(nn.BatchNorm2d):
         sums = _SumOverRanks.apply(torch.cat([input.sum(dim=(0, 2, 3)), count]))
         total = sums[-1].detach()
         mean = sums[:-1] / total
-        # A second round for the squares: mean of squares minus square of mean loses digits where the mean is large.
+        # Two passes, because mean of squares minus squared mean loses precision for large means.
         squares = (input - mean.view(1, -1, 1, 1)).square().sum(dim=(0, 2, 3))
         variance = _SumOverRanks.apply(squares) / total
         with torch.no_grad():

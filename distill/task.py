@@ -1,4 +1,4 @@
-"""What the training loop asks of a stage."""
+"""The interface between the training loop and a stage."""
 
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -10,13 +10,13 @@ from shards import Manifest
 
 
 class Task(Protocol):
-    """One stage: what is trained, from what, towards what.
+    """One training stage: its module, data and losses.
 
     Attributes:
-        module: what the DeepSpeed engine trains.
-        steps_per_epoch: steps of `batches` an epoch takes.
-        batchnorm_learns: whether BatchNorm statistics move, so that ranks must share them.
-        manifest: of the cache that is read; None where the stage reads none.
+        module: the module that the DeepSpeed engine trains.
+        steps_per_epoch: number of steps of `batches` per epoch.
+        batchnorm_learns: whether BatchNorm statistics are updated, so that ranks must synchronise them.
+        manifest: manifest of the cache; None if the stage reads no cache.
     """
 
     @property
@@ -27,18 +27,18 @@ class Task(Protocol):
     manifest: Manifest | None
 
     def batches(self, *, start_step: int) -> Generator[Any, None, None]:
-        """This rank's batches, endless, from a step on. A batch has `keys`, the names of its samples.
+        """Yield this rank's batches endlessly from a step on. A batch has `keys`, the names of its samples.
 
-        Closing it ends the processes that make them, which no signal does.
+        Closing the iterator ends its worker processes, which ignore signals.
 
-        Where gradients accumulate, an update takes several such steps.
+        With gradient accumulation, an update takes several such steps.
         """
 
     def losses(self, engine: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Named, weighted loss terms; they are summed."""
+        """Return the named, weighted loss terms, which the step sums."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups of {"params", "lr_factor"}."""
+        """Return the parameter groups, each {"params", "lr_factor"}."""
 
     def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
-        """Write the run's weights from a state of `module`."""
+        """Write the run's weights from a state dict of `module`."""

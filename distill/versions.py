@@ -1,4 +1,4 @@
-"""Versions of what is installed."""
+"""Versions of installed packages."""
 
 import importlib.metadata
 
@@ -7,7 +7,7 @@ REPORTED = ("torch", "torchvision", "timm", "deepspeed", "segment-anything", "we
 
 
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, None where it is not."""
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -15,5 +15,5 @@ def installed_version(distribution: str) -> str | None:
 
 
 def reported_versions() -> dict[str, str | None]:
-    """Versions that a run records and `doctor` shows."""
+    """Return the versions that a run records and `doctor` shows."""
     return {name: installed_version(name) for name in REPORTED}

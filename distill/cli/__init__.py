@@ -1,1 +1,1 @@
-"""The command line: one file a command, and what commands share. Typer is used nowhere else."""
+"""The command line: one file per command, and shared helpers. Typer is used nowhere else."""

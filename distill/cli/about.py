@@ -1,4 +1,4 @@
-"""Commands that look around: models, doctor."""
+"""Commands that show models and check the installation: models, doctor."""
 
 import json
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Commands about a cache that is there: `repvit-sam cache ...`."""
+"""Commands on an existing cache: `repvit-sam cache ...`."""
 
 import json
 from pathlib import Path

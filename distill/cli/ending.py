@@ -1,4 +1,4 @@
-"""How the command line ends where the reader of its output has gone, or where it is interrupted; and what it can print."""
+"""Exit behaviour of the command line: broken pipes, Ctrl-C and unencodable output."""
 
 import os
 import select
@@ -13,7 +13,7 @@ READER_GONE, INTERRUPTED = 128 + 13, 128 + signal.SIGINT  # exit codes of a proc
 
 @contextmanager
 def ends_quietly() -> Iterator[None]:
-    """End the process without a word where the reader of stdout or stderr has gone (141), or at Ctrl-C (130).
+    """Exit silently when the reader of stdout or stderr has gone (141) or at Ctrl-C (130).
 
     Raises:
         RuntimeError: another pipe broke, to a process or a server: that is a failure.
@@ -30,9 +30,9 @@ def ends_quietly() -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Write what is left of stdout.
+    """Flush stdout.
 
-    Ends the process where it cannot be: with 141 where its reader has gone, with 2 and a message on a full disk.
+    If that fails, exit with 141 (its reader has gone) or with 2 and a message (the disk is full).
     """
     if sys.stdout is None:  # closed before Python started
         return

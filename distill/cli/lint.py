@@ -1,4 +1,4 @@
-"""The command that reads a model as a phone would get it: lint-device."""
+"""The command that inspects a model's Core ML operations for phones: lint-device."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""A run is one YAML file, checked key by key."""
+"""Run configuration: one YAML file per run, with every key validated."""

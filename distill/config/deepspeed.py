@@ -1,4 +1,4 @@
-"""DeepSpeed's settings: which of them train a run as its config describes it."""
+"""Validation of DeepSpeed's settings against what a run's config describes."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Zero(_Part):
 
 
 class DeepSpeedSettings(_Part):
-    """What is looked at in a DeepSpeed json; all else in it is DeepSpeed's own matter."""
+    """The validated settings of a DeepSpeed json; all others are passed to DeepSpeed unchecked."""
 
     fp16: Cast = Cast()
     bf16: Cast = Cast()

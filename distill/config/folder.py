@@ -1,4 +1,4 @@
-"""Where the shipped configs lie; apart from `distill.config.runs`, so that listing them does not load pydantic."""
+"""The folder of the shipped configs; separate from `distill.config.runs` so that listing them does not import pydantic."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models that a config names: errors in the words of the config."""
+"""Loading the models named in a config, with errors that refer to the config's keys."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A run is one YAML file, checked key by key. Relative data paths are taken from the working directory."""
+"""Run configuration: one validated YAML file per run. Relative data paths are resolved from the working directory."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What the commands do."""
+"""The work behind the commands of the command line."""

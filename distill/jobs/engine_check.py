@@ -1,6 +1,6 @@
-"""Whether training starts on this machine: `python -m distill.jobs.engine_check` takes one step of DeepSpeed and says on what.
+"""Check that training works on this machine: `python -m distill.jobs.engine_check` takes one DeepSpeed step.
 
-A process of its own, since a broken CUDA or compiler setup may end it in any way.
+It runs in a separate process because a broken CUDA or compiler setup may crash it.
 """
 
 import json
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 600
 
 
 def try_engine() -> dict[str, str]:
-    """What torch sees and what the engine did, in words, from a process of its own."""
+    """Run the check in a separate process; return texts on the devices torch sees and on the engine's result."""
     command = [sys.executable, "-m", "distill.jobs.engine_check"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
@@ -25,10 +25,10 @@ def try_engine() -> dict[str, str]:
 
 
 def take_a_step() -> dict[str, str]:
-    """Join a world of one process and move one weight by DeepSpeed.
+    """Initialise a single-process group and train one weight for a DeepSpeed step.
 
     Raises:
-        Exception: whatever keeps DeepSpeed from starting here.
+        Exception: any error that keeps DeepSpeed from starting.
     """
     import torch
 

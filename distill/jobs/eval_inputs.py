@@ -1,4 +1,4 @@
-"""What an evaluation is of, opened before any model: suites, data, and where results go."""
+"""Inputs of an evaluation, opened before any model: suites, data and output files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from shards.sources.base import PHOTO_SUFFIXES
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What an evaluation is of.
+    """The opened inputs of an evaluation.
 
     Attributes:
         out: file for results.

@@ -1,4 +1,4 @@
-"""The models that `eval` was asked for, opened, with what results say of each."""
+"""Opening the models of an evaluation, with the facts that results record about each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What can be said of this machine without importing torch: GPUs, versions, what is not installed."""
+"""Facts about this machine that do not need torch: GPUs, versions and missing packages."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""Everything in photos, one JSON file a photo in SA-1B's format, written so that the same call continues."""
+"""Automatic masks of photos, written as one JSON file per photo in SA-1B's format; interrupted calls can be resumed."""
 
 import hashlib
 import json

@@ -24,7 +24,7 @@ LONGEST_SIDE = 1024  # pixels: what SAM sees; a phone's 12 megapixels would take
 
 @dataclass(frozen=True, kw_only=True)
 class Maker:
-    """Who made what the photos bring along.
+    """The model that made the embeddings or masks stored with the photos.
 
     Attributes:
         model: a name or path, as the maker was given it.

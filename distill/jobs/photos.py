@@ -1,4 +1,4 @@
-"""The photos of a job: what its `source:` section names."""
+"""Opening the photo source that a job's `source:` section names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The main job on the shipped sample, as the commands a user would type, one after another."""
+"""The quickstart: the whole workflow on the shipped sample, run as the commands that a user would type."""
 
 import subprocess
 import sys

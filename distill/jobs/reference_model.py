@@ -1,4 +1,4 @@
-"""The reference of an agreement, usually the teacher: found, checked against what the photos bring along, opened when asked."""
+"""The reference model of an agreement evaluation, usually the teacher: chosen, checked against the data, opened on demand."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Processes: started together, ended together, and their place among each other."""
+"""Launching and stopping groups of processes, and determining ranks."""

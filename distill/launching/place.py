@@ -1,4 +1,4 @@
-"""Where this process stands among those that a launcher started."""
+"""The rank of this process, as given by its launcher."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from encoders.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """This process among those that a launcher started: ours, DeepSpeed's, torchrun, or SLURM's srun.
+    """Rank and GPU of this process under a launcher: ours, DeepSpeed's, torchrun, or SLURM's srun.
 
     Attributes:
         rank, world_size: over all machines.
@@ -50,7 +50,7 @@ class Place:
 
 
 def this_place(environment: Mapping[str, str] = os.environ) -> Place:
-    """What the launcher says of this process; alone where there is none.
+    """Read this process's place from the launcher's variables; a single process if there are none.
 
     RANK, WORLD_SIZE and LOCAL_RANK, which torchrun and DeepSpeed set, come before srun's variables.
 
@@ -75,7 +75,7 @@ def this_place(environment: Mapping[str, str] = os.environ) -> Place:
 
 
 def meeting_variables(place: Place, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, by which the processes of a place find each other.
+    """Return RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, with which the processes rendezvous.
 
     LOCAL_RANK is the number of this process's GPU among those that it sees, as DeepSpeed understands it.
 

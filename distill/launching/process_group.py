@@ -1,4 +1,4 @@
-"""Processes of one command: started together, and ended together with the one that starts them. Nothing heavy is imported."""
+"""Running a command in several processes that start and end together. Imports nothing heavy."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What SLURM's srun says of its tasks."""
+"""Ranks and rendezvous address from SLURM's environment variables."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How a process that `distill.launching.process_group` started ends together with the one that started it."""
+"""Ends a child process of `distill.launching.process_group` when its parent ends."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish to end well: at the end of a step, in a checkpoint."""
+"""Graceful shutdown on SIGTERM and Ctrl-C: finish the step and write a checkpoint."""
 
 import os
 import signal

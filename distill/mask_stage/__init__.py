@@ -1,1 +1,1 @@
-"""The mask stage: a SAM in training from photos with masks, prompts in the loop."""
+"""The mask stage: training a SAM on photos with masks, with prompts in the loop."""

@@ -1,4 +1,4 @@
-"""Drawn scenes with exact masks: endless small, sharp objects, where a few hundred photos have few."""
+"""Synthetic scenes with exact masks: an unlimited supply of small, sharp objects, which are rare in a few hundred photos."""
 
 import math
 

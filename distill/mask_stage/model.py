@@ -1,4 +1,4 @@
-"""Prompts in the loop: a SAM in training, from photos and prompts to losses against true masks.
+"""The trainable SAM of the mask stage: computes losses against true masks from photos and prompts.
 
 Source: SAM paper, appendix A (minimum over the multimask outputs, an error click fed back with the earlier logits, IoU
 head trained by squared error), with BCE + dice where focal + dice learns too slowly from few photos (docs/log.md).
@@ -144,5 +144,5 @@ def split_prompts(batch: MaskBatch, *, device: torch.device) -> list[Prompts]:
 
 
 def _best(logits: Tensor, scores: Tensor) -> Tensor:
-    """(G, M, h, w), (G, M) -> (G, h, w): the mask the model itself holds best."""
+    """Select the mask with the highest predicted IoU: (G, M, h, w), (G, M) -> (G, h, w)."""
     return logits[torch.arange(len(logits), device=logits.device), scores.argmax(dim=1)]

@@ -1,7 +1,7 @@
-"""A sense of place for an untrained SAM decoder: what lies in a box, and what lies near a click, known before any training.
+"""An initialisation of SAM's decoder that encodes spatial prompts: attention starts on box interiors and near clicks.
 
-SAM learns this from a billion masks; a few hundred photos do not hold it. Nothing in the architecture changes: only what
-segment-anything draws at random is chosen. Measured in docs/log.md.
+SAM learns this from a billion masks; a few hundred photos are not enough. The architecture is unchanged: only weights that
+segment-anything initialises at random are set. Measured in docs/log.md.
 """
 
 import math

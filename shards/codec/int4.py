@@ -42,7 +42,7 @@ class Int4Codec:
 
     def encode(self, embedding: np.ndarray) -> bytes:
         peaks = np.abs(embedding).max(axis=(1, 2), keepdims=True, initial=0)
-        unit = np.where(peaks > np.finfo(np.float32).tiny, peaks, 1).astype(np.float32)  # scaled down so that squares do not overflow
+        unit = np.where(peaks > np.finfo(np.float32).tiny, peaks, 1).astype(np.float32)  # avoids overflow when squaring
         values = embedding / unit
         means = values.mean(axis=(1, 2), keepdims=True)
         values = values - means

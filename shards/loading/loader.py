@@ -138,7 +138,7 @@ class ShardLoader:
             batch_size=None,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # otherwise each iterator advances the global generator, and a resumed run would differ
+            generator=torch.Generator(),  # otherwise iterators advance the global generator, and a resumed run would differ
         )
         for batch in loader:
             if isinstance(batch, InputError):

@@ -1,1 +1,1 @@
-"""Precompute: the teacher's pass over a source, shared by any number of processes."""
+"""Precomputing teacher embeddings, shared by any number of processes."""

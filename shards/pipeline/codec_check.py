@@ -1,4 +1,4 @@
-"""Before a cache is begun: does the chosen codec keep enough of this teacher's embeddings?"""
+"""A check, before a cache is begun, that the chosen codec is accurate enough for the teacher's embeddings."""
 
 from itertools import islice
 
@@ -11,20 +11,20 @@ from shards.codec.records import decode_embedding, encode_embedding, get_codec
 from shards.pipeline.teacher_pass import embed
 from shards.sources.base import Source
 
-PHOTOS, PROMPTS = 2, 16  # measured: the first good photos of the source, and prompts on each at most
-DOUBT = 2.0  # standard errors of so few prompts' mean by which the mask IoU must be below the gate to be refused
-TRIED = 64  # items of the source that are looked at for them
+PHOTOS, PROMPTS = 2, 16  # number of usable photos measured, and most prompts on each
+DOUBT = 2.0  # refuse only if the mean mask IoU is below the gate by more than this many standard errors
+TRIED = 64  # source items searched for usable photos
 
 
 def check_codec(source: Source, *, teacher: Sam, codec: str) -> None:
-    """Measure the codec on the source's first good photos; nothing is written.
+    """Measure the codec on the source's first usable photos; nothing is written.
 
-    The same photos and prompts in every process and every call, so all come to the same answer. So few prompts cannot tell
-    0.969 from 0.971: what is refused is a mask IoU below the gate by more than DOUBT standard errors. `cache stats` says
-    afterwards, on as many records as wanted, whether the gate is met.
+    Every process and every call uses the same photos and prompts, so all get the same result. So few prompts cannot tell
+    0.969 from 0.971, so a codec is refused only if its mask IoU is below the gate by more than DOUBT standard errors. Use
+    `cache stats` on a finished cache to measure it on any number of records.
 
     Raises:
-        InputError: the codec misses its gate; says the figures and what to use instead.
+        InputError: the codec misses its gate; gives the figures and what to use instead.
     """
     stored = (store_item(source, item, image_size=teacher.image_size) for item in source.items()[:TRIED])
     photos = list(islice((photo for photo in stored if isinstance(photo, StoredPhoto)), PHOTOS))
@@ -34,7 +34,7 @@ def check_codec(source: Source, *, teacher: Sam, codec: str) -> None:
         try:
             record = encode_embedding(raw, shape=shape, codec=codec)
         except InputError:
-            continue  # precompute will name and count it
+            continue  # precompute reports and counts it
         coded = decode_embedding(record, image_size=teacher.image_size)
         boxes = stored_boxes(photo.facts, image_size=teacher.image_size)[:PROMPTS]
         comparisons.append(EmbeddingPair(raw=raw, coded=coded, shape=shape, boxes=boxes))
@@ -51,10 +51,10 @@ def check_codec(source: Source, *, teacher: Sam, codec: str) -> None:
 
 
 def missed_gate(fidelity: Fidelity, gate: Gate, *, doubt: float = 0.0) -> str | None:
-    """The figures that miss a codec's gate, with the gate; None where it is met.
+    """Describe the figures that miss a codec's gate, with their limits; None if the gate is met.
 
     Args:
-        doubt: standard errors that a mask IoU may be below the gate.
+        doubt: number of standard errors by which the mask IoU may be below the gate.
     """
     missed = []
     if fidelity.mask_iou + doubt * fidelity.mask_iou_error < gate.mask_iou:

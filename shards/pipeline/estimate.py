@@ -1,4 +1,4 @@
-"""What a precompute would do and cost, without doing it."""
+"""Dry-run planning of a precompute: remaining work, disk space and time."""
 
 import time
 from dataclasses import dataclass
@@ -60,10 +60,10 @@ def plan_precompute(
     processes: int = 1,
     seed: int = 0,
 ) -> PrecomputePlan:
-    """Plan a precompute: what is done already, and for the rest what this cache's own past says, or else a measurement.
+    """Plan a precompute: count the finished work and estimate the rest from earlier progress or from a measurement.
 
-    Nothing is written. Where shards are finished, their size says how large the rest will be; where an earlier call
-    left its progress, its rate counts. What is not known so is measured on two batches of photos, drawn by `seed`.
+    Nothing is written. The size estimate uses finished shards and the time estimate the progress of earlier calls, where
+    there are any. Otherwise both are measured on two batches of photos, drawn by `seed`.
 
     Raises:
         InputError: `out` holds another cache, or none of the photos drawn can be used.
@@ -105,7 +105,7 @@ def plan_precompute(
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a few photos showed: the rate of one process, and what a photo takes in a shard."""
+    """Measured on a few photos: the rate of one process and the bytes of a photo in a shard."""
 
     photos: int
     photos_per_second: float
@@ -113,7 +113,7 @@ class Measured:
 
 
 def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size: int, seed: int) -> Measured:
-    """Make the records of two batches of photos, the first of them to warm up."""
+    """Measure the time and size of making the records of two batches of photos, the first being a warm-up."""
     drawn = np.random.default_rng(seed).permutation(len(source.items()))[: 4 * batch_size]
     started = time.perf_counter()
     stored = [store_item(source, source.items()[index], image_size=identity.image_size) for index in drawn.tolist()]

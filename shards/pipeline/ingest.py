@@ -1,4 +1,4 @@
-"""What a precompute of a source would meet, found out without a teacher: a plan, and a list of the bad photos."""
+"""Inspection of a photo source without a teacher: a plan of the precompute and a list of unusable photos."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -21,19 +21,19 @@ from shards.sources.pool import worker_pool
 from shards.sources.tar_items import is_ending
 
 PLAN_FILE = "plan.json"
-CHECKED_FILE = "checked.jsonl"  # which photos were decoded, so that a killed call goes on
-CHUNK = 500  # photos between two lines of it
+CHECKED_FILE = "checked.jsonl"  # records which photos were decoded, so that an interrupted call can resume
+CHUNK = 500  # photos per line of that file
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestPlan:
-    """What is in a source.
+    """Summary of a source's content.
 
     Attributes:
         source, source_sha256: its name, and the checksum of its listing.
         photos: all of it, good and bad.
-        bad, bad_allowed: photos that cannot be used, as far as it was looked, and how many of them are allowed.
-        decoded: whether every photo was decoded and every mask checked, or only the listing gone through.
+        bad, bad_allowed: unusable photos found, and how many are allowed.
+        decoded: whether every photo was decoded and every mask checked, or only the listing was read.
         bytes: of the photos and, in tars, their annotations.
         damaged_tars: tars that cannot be read to their end; nobody knows how many photos follow.
         samples_per_shard, shards: of the cache that a precompute would make.
@@ -113,7 +113,7 @@ Numbered = tuple[int, dict[str, str]]  # number of the item, and the `key`, `whe
 
 
 def _bad_items(items: Sequence[Item]) -> Iterator[Numbered]:
-    """What the listing alone says, in a precompute's words."""
+    """Return the unusable photos known from the listing alone, in the format of a precompute's quarantine list."""
     for number, item in enumerate(items):
         if item.problem is not None:
             yield number, vars(BadSample(key=item.key, where=item.where, reason=f"{item.where}: {item.problem}"))
@@ -122,7 +122,7 @@ def _bad_items(items: Sequence[Item]) -> Iterator[Numbered]:
 def _bad_photos(
     source: Source, identity: str, out: Path, processes: int, progress: Callable[[int, int], None] | None
 ) -> list[Numbered]:
-    """What decoding says; each finished chunk is a line of the file."""
+    """Return the unusable photos found by decoding; each finished chunk is appended to the file as a line."""
     total = len(source.items())
     path = out / CHECKED_FILE
     header = {"source_sha256": identity, "chunk": CHUNK}
@@ -153,7 +153,7 @@ def _bad_photos(
 
 
 def _read_checked(path: Path, header: dict[str, Any]) -> dict[int, list[Numbered]]:
-    """Start of each finished chunk -> its bad photos; nothing where the file is of another source."""
+    """Read the bad photos of each finished chunk, by the chunk's start; empty if the file belongs to another source."""
     try:
         lines, _ = read_lines(path)
         return {line["start"]: line["bad"] for line in lines[1:]} if lines[0] == header else {}
@@ -161,11 +161,11 @@ def _read_checked(path: Path, header: dict[str, Any]) -> dict[int, list[Numbered
         return {}
 
 
-_source: Source | None = None  # what the forked processes read; a listing of millions is not sent to them
+_source: Source | None = None  # read by the forked processes, so that a listing of millions need not be sent to them
 
 
 def _check_chunk(start: int) -> list[Numbered]:
-    """Decode photos `start` to `start + CHUNK`; the bad ones among them."""
+    """Decode photos `start` to `start + CHUNK`; return the bad ones among them."""
     assert _source is not None
     bad = []
     for number, item in enumerate(_source.items()[start : start + CHUNK], start=start):

@@ -1,12 +1,12 @@
-"""Who works on what, told by files in a folder that any number of machines share.
+"""Time-limited work leases, held as files in a folder that any number of machines share.
 
-A lease on NAME is the file `NAME.G.lease`, G counting from 0. Its owner touches it while it works. One that was not
-touched for a while has lapsed, and whoever makes the file of the next G first holds the lease from then on: one atomic
-step, so that nothing has to be removed or locked. Ages are taken by the file system's clock, which all machines share. A date
-in the future is none that this clock gave: a lease whose date is further ahead than a lease lasts counts as lapsed too.
+A lease on NAME is the file `NAME.G.lease`, where the generation G counts from 0. Its owner touches the file while working.
+A lease that has not been touched for its duration has lapsed, and the first process to create the file of the next
+generation holds the lease: one atomic step without removing or locking anything. Ages are measured by the file system's
+clock, which all machines share. A lease dated further ahead of that clock than its duration also counts as lapsed.
 
-A lease saves work, it does not guard data: an owner that was only slow goes on, so what two of them do must come to
-the same bytes.
+A lease avoids duplicate work but does not protect data: a slow owner carries on after its lease has lapsed, so two owners
+must produce identical bytes.
 """
 
 import json
@@ -28,12 +28,12 @@ from encoders.untrusted import parse_json
 from shards.cache.files import create
 
 LEASE_SECONDS = 600.0
-BEATS = 20  # at most so many touches within the time of a lease
-MAX_BYTES = 2**12  # of a lease file, which has less than 300
+BEATS = 20  # most touches per lease duration
+MAX_BYTES = 2**12  # limit of a lease file; real ones have less than 300
 
 
 class Holder(BaseModel):
-    """What a lease file says of its owner."""
+    """The owner's details stored in a lease file."""
 
     owner: StrictStr
     node: StrictStr | None
@@ -41,10 +41,10 @@ class Holder(BaseModel):
 
 
 class Lease:
-    """A lease that this process holds; as a context manager it is given back at the end, however that comes.
+    """A lease held by this process; as a context manager it is always released on exit.
 
     Attributes:
-        lapsed: it was not touched for longer than it lasts, so that others may have taken it.
+        lapsed: whether the lease went untouched for longer than its duration, so that another process may hold it now.
     """
 
     def __init__(self, path: Path, *, seconds: float) -> None:
@@ -54,18 +54,18 @@ class Lease:
         self._touched = time.monotonic()
 
     def beat(self) -> None:
-        """Say that the work goes on. Cheap enough to be called often."""
+        """Renew the lease. Cheap enough to be called often."""
         age = time.monotonic() - self._touched
         self.lapsed = self.lapsed or age > self._seconds
         if age > self._seconds / BEATS:
             self._touched = time.monotonic()
             try:
                 os.utime(self._path)
-            except FileNotFoundError:  # its work was finished by another
+            except FileNotFoundError:  # another process finished the work
                 self.lapsed = True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lease."""
         self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> "Lease":
@@ -79,9 +79,9 @@ class Leases:
     """The leases in a folder, for one process.
 
     Args:
-        folder: exists.
-        seconds: untouched for so long, a lease has lapsed; longer than a step of work takes, and than a network file
-            system's clients keep what they know of a file (a minute by default).
+        folder: an existing folder.
+        seconds: time without a touch after which a lease lapses; must exceed the time of a work step and the attribute
+            cache time of network file systems (a minute by default).
     """
 
     def __init__(self, folder: Path, *, seconds: float = LEASE_SECONDS) -> None:
@@ -91,7 +91,7 @@ class Leases:
         self._clock = folder / f"{self.owner}.clock"
 
     def take(self, name: str) -> Lease | None:
-        """The lease on `name`, or None while another process holds it.
+        """Take the lease on `name`; None if another process holds it.
 
         Raises:
             FileNotFoundError: the folder is gone.
@@ -104,11 +104,11 @@ class Leases:
         facts = {"owner": self.owner, "node": this_node(), "pid": os.getpid()}
         if not create(path, json.dumps(facts).encode() + b"\n"):
             return None
-        os.utime(path)  # by the file system's clock
+        os.utime(path)  # measured by the file system's clock
         return Lease(path, seconds=self.seconds)
 
     def now(self) -> float:
-        """Seconds by the file system's clock, as modification times have them."""
+        """Return the file system's current time in seconds, comparable with modification times."""
         self._clock.touch()
         return self._clock.stat().st_mtime
 
@@ -116,12 +116,12 @@ class Leases:
         return self._folder / f"{name}.{generation}.lease"
 
     def _is_over(self, path: Path) -> bool:
-        """Whether a lease has lapsed, is dated too far ahead, or is of a process of this machine that has ended."""
-        holder = _read_holder(path)  # opening makes a network file system look again
+        """Return whether a lease has lapsed, is dated too far ahead, or belongs to an ended process of this machine."""
+        holder = _read_holder(path)  # opening the file makes a network file system refresh its attributes
         try:
             touched = path.stat().st_mtime
         except FileNotFoundError:
-            return False  # given back just now; the next to ask gets it
+            return False  # just released; the next process to ask gets it
         ahead = touched - self.now()
         if ahead > self.seconds:
             owner = "nobody knows who" if holder is None else shown(holder.owner)
@@ -135,7 +135,7 @@ class Leases:
 
 
 def this_node() -> str | None:
-    """What a process number belongs to: this boot of this machine and this container; None where it cannot be known."""
+    """Identify the boot and container in which this machine's process ids are valid; None if unknown."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -143,7 +143,7 @@ def this_node() -> str | None:
 
 
 def _read_holder(path: Path) -> Holder | None:
-    """Who holds a lease; None where its file cannot be read or was damaged, so that only its date counts."""
+    """Read the owner of a lease; None if the file is unreadable or damaged, in which case only its date counts."""
     try:
         return Holder.model_validate(parse_json(read_bounded(path, max_bytes=MAX_BYTES, name="it"), name="it"))
     except ValueError:  # InputError and pydantic's
@@ -151,7 +151,7 @@ def _read_holder(path: Path) -> Holder | None:
 
 
 def _has_ended(holder: Holder) -> bool:
-    """Whether a lease's owner is known to have ended, which spares the wait; a number used again only looks alive."""
+    """Return whether the owner is known to have ended. A reused process id counts as alive, which only costs time."""
     if holder.node is None or holder.node != this_node():
         return False
     try:
@@ -161,4 +161,4 @@ def _has_ended(holder: Holder) -> bool:
         return True
     except (ValueError, IndexError, OSError):
         return False
-    return state == "Z"  # ended, but its parent has not asked yet
+    return state == "Z"  # a zombie: ended, but not yet reaped by its parent

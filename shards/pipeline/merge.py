@@ -1,4 +1,4 @@
-"""The end of a precompute: the lines of all shards become the manifest, and the work folder goes."""
+"""The last step of a precompute: write the manifest from the entries of all shards and remove the work folder."""
 
 import secrets
 import shutil
@@ -16,14 +16,14 @@ from shards.pipeline.work_folder import WORK, known_entries
 def merge(folder: Path, *, identity: CacheIdentity, quarantine: Quarantine) -> set[int]:
     """Write `quarantine.jsonl` and `manifest.jsonl` in their final form and remove the work folder.
 
-    Doing it again, or two processes doing it at once, comes to the same bytes.
+    Repeated or concurrent calls write the same bytes.
 
     Returns:
-        Numbers of shards that are not on disk as their lines say; where there are any, nothing was written.
+        Numbers of the shards that are missing or differ from their entries; if there are any, nothing was written.
 
     Raises:
-        InputError: too many photos are bad, none is good, or a key comes twice; there is no new manifest then.
-        FileNotFoundError: another process has done it.
+        InputError: too many photos are bad, none is usable, or a key occurs twice; no manifest is written.
+        FileNotFoundError: another process has already finished the cache.
     """
     whole = known_entries(folder)
     missing = {index for index in range(identity.shards) if shard_name(index) not in whole}
@@ -46,7 +46,7 @@ def merge(folder: Path, *, identity: CacheIdentity, quarantine: Quarantine) -> s
 
 
 def _remove_work(folder: Path) -> None:
-    """All at once for whoever looks: a new name first."""
+    """Remove the work folder, renaming it first so that other processes see it disappear atomically."""
     old = folder / f"{WORK}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     (folder / WORK).rename(old)
     shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The teacher's pass over a source, into shards. Interrupted anywhere, it goes on when called again."""
+"""Precompute the teacher's embeddings of a source into shards. An interrupted call can be resumed at any point."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,16 +42,16 @@ from shards.sources.base import Source
 
 @dataclass(frozen=True, kw_only=True)
 class PrecomputeSummary:
-    """What a precompute call left behind.
+    """Result of a precompute call.
 
     Attributes:
         out: the cache.
-        photos: samples in it.
-        quarantined: photos that are not in it; `quarantine.jsonl` says why.
-        shards, shards_made: finished shards, and those of them that this call made.
-        bytes: of all shards.
-        seconds, teacher_seconds: of this call, and of it in the teacher.
-        complete: every shard is there.
+        photos: number of samples in the cache.
+        quarantined: number of photos left out of it; `quarantine.jsonl` has the reasons.
+        shards, shards_made: number of finished shards, and of those made by this call.
+        bytes: total size of the shards.
+        seconds, teacher_seconds: duration of this call, and the part of it spent in the teacher.
+        complete: whether all shards are finished.
     """
 
     out: Path
@@ -142,7 +142,7 @@ def precompute(
         job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker, sealed=sealed_here(folder))
         try:
             job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
-        except FileNotFoundError:  # another process has put the finished cache together, and removed the work folder
+        except FileNotFoundError:  # another process has finished the cache and removed the work folder
             if len(finished(folder, read_entries(folder))) < identity.shards:
                 raise
     return job.summary()
@@ -151,7 +151,7 @@ def precompute(
 def wanted_identity(
     source: Source, *, teacher: Sam, teacher_name: str, teacher_sha256: str, codec: str, samples_per_shard: int
 ) -> CacheIdentity:
-    """The identity of the cache that these arguments of `precompute` make."""
+    """Return the identity of the cache that `precompute` makes with these arguments."""
     return CacheIdentity(
         teacher=teacher_name,
         teacher_sha256=teacher_sha256,
@@ -168,7 +168,7 @@ def wanted_identity(
 
 @dataclass
 class _Job:
-    """One process's share of a cache, its settings checked."""
+    """One process's share of a precompute, with checked settings."""
 
     source: Source
     teacher: Sam
@@ -177,14 +177,14 @@ class _Job:
     batch_size: int
     quarantine: Quarantine
     tracker: Tracker
-    sealed: bool  # records vouch for the files beside them
+    sealed: bool  # records have checksums of the sample's other files
     made: int = 0  # shards
 
     def run(self, *, rank: int, world_size: int, lease_seconds: float) -> None:
-        """Make shards until all are there, whoever makes them; then one process puts the manifest together."""
+        """Make shards until all are finished, by any process; then one process writes the manifest."""
         board = Board(self.folder, identity=self.identity, rank=rank, world_size=world_size, lease_seconds=lease_seconds)
         clear_leftovers(self.folder, before=board.leases.now() - lease_seconds)
-        self._catch_up(board)
+        self._count_others(board)
         self.quarantine.check()
         while True:
             try:
@@ -193,44 +193,44 @@ class _Job:
                         self._make(index, lease, board)
             finally:
                 self.tracker.release()
-            if self._put_together(board):
+            if self._finish_cache(board):
                 return
 
     def _make(self, index: int, lease: Lease, board: Board) -> None:
-        self._catch_up(board)
+        self._count_others(board)
         try:
             entry = self.make_shard(index, lease)
         except FileNotFoundError:
             lease.beat()
             if not lease.lapsed:
                 raise
-            return  # held up for so long that others took this process for dead and cleared its half-written shard
+            return  # this process stalled so long that its lease lapsed and others removed its half-written shard
         board.finish(index, entry)
         self.made += 1
-        self._catch_up(board)
+        self._count_others(board)
         self.tracker.shard_finished(board.leases)
 
-    def _put_together(self, board: Board) -> bool:
-        """Whether the cache is complete; False where shards have to be made again."""
+    def _finish_cache(self, board: Board) -> bool:
+        """Finish the cache; return False if shards have to be made again."""
         while (lease := board.leases.take("manifest")) is None:
             time.sleep(min(POLL_SECONDS, board.leases.seconds / 4))
         with lease:
-            self._catch_up(board)
+            self._count_others(board)
             missing = merge(self.folder, identity=self.identity, quarantine=self.quarantine)
             if not missing:
                 self.tracker.all_finished()
             board.reopen(missing)
         return not missing
 
-    def _catch_up(self, board: Board) -> None:
-        """Take in what the others have finished."""
+    def _count_others(self, board: Board) -> None:
+        """Count the shards finished by other processes."""
         for index, bad in board.news():
             self.quarantine.finished(shard_name(index), bad)
         photos = photos_in(board.known, total=len(self.source.items()), identity=self.identity)
-        self.tracker.stands(photos=photos, shards=len(board.known), quarantined=self.quarantine.count)
+        self.tracker.set_totals(photos=photos, shards=len(board.known), quarantined=self.quarantine.count)
 
     def make_shard(self, index: int, lease: Lease) -> ShardEntry:
-        """Write one shard; its entry is not in the manifest yet."""
+        """Write one shard and return its manifest entry."""
         name = shard_name(index)
         items = shard_items(self.source, self.identity.samples_per_shard, index)
         store = partial(store_item, self.source, image_size=self.identity.image_size)
@@ -247,7 +247,7 @@ class _Job:
                 lease.beat()
                 self._add_batch(writer, good, reject)
                 lease.beat()
-                self.tracker.dealt_with(photos=count, quarantined=self.quarantine.count)
+                self.tracker.add_photos(photos=count, quarantined=self.quarantine.count)
         path = self.folder / name
         made = self.identity
         return ShardEntry(
@@ -268,7 +268,7 @@ class _Job:
     def _add_batch(self, writer: ShardWriter, photos: list[StoredPhoto], reject: Callable[[BadSample], None]) -> None:
         if not photos:
             return
-        with self.tracker.teaching():
+        with self.tracker.teacher_time():
             embeddings = embed(self.teacher, photos)
         for photo, embedding in zip(photos, embeddings, strict=True):
             shape = (photo.pixels.shape[0], photo.pixels.shape[1])
@@ -283,7 +283,7 @@ class _Job:
             writer.add(photo.key, jpeg=photo.jpeg, embedding=record, facts=facts)
 
     def summary(self) -> PrecomputeSummary:
-        """What the cache holds now."""
+        """Summarise the current state of the cache."""
         entries = list(finished(self.folder, read_entries(self.folder)).values())
         state = self.tracker.measured()
         return PrecomputeSummary(
@@ -302,7 +302,7 @@ class _Job:
 def batches(
     stored: Iterable[StoredPhoto | BadSample], *, batch_size: int, reject: Callable[[BadSample], None]
 ) -> Iterator[tuple[list[StoredPhoto], int]]:
-    """Group good photos; each group comes with the number of photos, good and bad, since the last. Bad ones go out."""
+    """Yield batches of usable photos, each with the number of photos consumed for it. Bad photos are passed to `reject`."""
     group: list[StoredPhoto] = []
     count = 0
     for sample in stored:

@@ -1,4 +1,4 @@
-"""How far a precompute is, for a person and for `progress.jsonl`."""
+"""Progress of a precompute, as text and in `progress.jsonl`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,17 +16,17 @@ PROGRESS_FILE = "progress.jsonl"
 
 @dataclass(kw_only=True)
 class PrecomputeProgress:
-    """Where a precompute stands; counts are over all processes and include what earlier calls did.
+    """Progress of a precompute; counts are over all processes and include earlier calls.
 
-    Where a source has several views of each photo, every view counts as a photo here, as it is one for the teacher.
+    If a source has several views of each photo, every view counts as a photo.
 
     Attributes:
-        photos, photos_total: good and bad photos dealt with, and all of the source.
-        quarantined: bad ones so far.
-        views: of each photo.
-        shards, shards_total: finished shards, and all.
-        photos_made: those of `photos` that this process dealt with in this call.
-        seconds, teacher_seconds: of this call in this process, and of it in the teacher.
+        photos, photos_total: photos processed so far, good and bad, and the source's total.
+        quarantined: bad photos so far.
+        views: number of views of each photo.
+        shards, shards_total: finished shards and total.
+        photos_made: photos processed by this process in this call.
+        seconds, teacher_seconds: duration of this call in this process, and the part of it spent in the teacher.
     """
 
     photos: int
@@ -41,11 +41,11 @@ class PrecomputeProgress:
 
 
 def progress_text(now: PrecomputeProgress, *, since: PrecomputeProgress) -> str:
-    """One line for a person.
+    """Format the progress as one line of text.
 
     Args:
-        since: how it stood when this process began to look; what all processes together did since then says how long the
-            rest will take.
+        since: the progress when this process began to observe; the work of all processes since then gives the rate for
+            the estimate of the remaining time.
     """
     done, seconds = now.photos - since.photos, now.seconds - since.seconds
     return (
@@ -63,14 +63,13 @@ def samples_text(samples: int, *, views: int) -> str:
 
 
 class Tracker:
-    """Counts, measures and reports.
+    """Counts progress, measures rates and reports both.
 
-    Of the processes that share the work, one at a time writes `progress.jsonl`, a line a shard: the one that holds the
-    lease "progress".
+    One process at a time, the one that holds the lease "progress", writes `progress.jsonl`, one line per shard.
 
     Args:
-        folder: where `progress.jsonl` grows.
-        state: where the call begins.
+        folder: folder of `progress.jsonl`.
+        state: the progress at the start of the call.
         callback: called with the state after every batch and every shard.
     """
 
@@ -85,18 +84,18 @@ class Tracker:
         self._written = 0
 
     @contextmanager
-    def teaching(self) -> Iterator[None]:
-        """Measure the teacher's share."""
+    def teacher_time(self) -> Iterator[None]:
+        """Time the block as teacher time."""
         started = time.monotonic()
         yield
         self.state.teacher_seconds += time.monotonic() - started
 
-    def stands(self, *, photos: int, shards: int, quarantined: int) -> None:
-        """What all processes together have finished."""
+    def set_totals(self, *, photos: int, shards: int, quarantined: int) -> None:
+        """Set the totals finished by all processes together."""
         self.state.photos, self.state.shards, self.state.quarantined = photos, shards, quarantined
 
-    def dealt_with(self, *, photos: int, quarantined: int) -> None:
-        """So many more photos; so many bad ones in all."""
+    def add_photos(self, *, photos: int, quarantined: int) -> None:
+        """Add `photos` processed photos and set the total number of bad ones."""
         self.state.photos += photos
         self.state.photos_made += photos
         self.state.quarantined = quarantined
@@ -105,7 +104,7 @@ class Tracker:
             self._lease.beat()
 
     def shard_finished(self, leases: Leases) -> None:
-        """One more shard is on disk."""
+        """Record a finished shard."""
         self._report()
         if self._lease is None or self._lease.lapsed:
             self._lease = leases.take("progress")
@@ -113,19 +112,19 @@ class Tracker:
             self._write()
 
     def all_finished(self) -> None:
-        """Every shard is there, and no other process writes."""
+        """Record that all shards are finished and no other process is writing."""
         if self._written != self.state.shards:
             self._report()
             self._write()
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lease, so that another process can write."""
         if self._lease is not None:
             self._lease.release()
         self._lease = None
 
     def measured(self) -> PrecomputeProgress:
-        """The state, with the seconds up to now."""
+        """Return the state with up-to-date durations."""
         self.state.seconds = time.monotonic() - self._started
         return self.state
 
@@ -140,7 +139,7 @@ class Tracker:
 
 
 def earlier_rate(folder: Path) -> float | None:
-    """Photos a second of one process, by the last line of a cache's `progress.jsonl` that says; None without one."""
+    """Return the rate of one process in photos per second, from the last such line of `progress.jsonl`; None without one."""
     path = folder / PROGRESS_FILE
     lines = read_lines(path)[0] if path.is_file() else []
     for line in reversed(lines):

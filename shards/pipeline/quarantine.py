@@ -1,4 +1,4 @@
-"""Bad photos: named in `quarantine.jsonl`, counted, and bounded over all processes together."""
+"""Unusable photos: listed in `quarantine.jsonl` and limited in number over all processes."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ NAMED = 5  # bad photos named in an error
 
 
 class Quarantine:
-    """The bad photos of a cache: those of finished shards, whoever made them, and of the one that is being made here.
+    """The bad photos of a cache: those of all finished shards and of the shard that this process is making.
 
     Args:
         folder: the cache.
@@ -41,21 +41,21 @@ class Quarantine:
         return self._count + (len(bad) if shard not in self._finished else 0)
 
     def finished(self, shard: str, bad: Sequence[Mapping[str, str]]) -> None:
-        """A shard is finished without these photos."""
+        """Record a finished shard and its bad photos."""
         self._count += len(bad) - len(self._finished.get(shard, ()))
         self._finished[shard] = bad
 
     def begin(self, shard: str) -> None:
-        """This process begins a shard."""
+        """Start counting the bad photos of a new shard of this process."""
         self._here = (shard, [])
 
     def add(self, bad: BadSample) -> None:
-        """One more photo of this process's shard is bad. Raises InputError when they are too many, see `check`."""
+        """Add a bad photo of this process's shard. Raises InputError if there are too many, see `check`."""
         self._here[1].append(vars(bad))
         self.check()
 
     def check(self) -> None:
-        """Raise InputError, naming the first few, when too many photos are bad; the file then names all."""
+        """Raise InputError if too many photos are bad; the error names the first few and the file lists all."""
         if self.count > self.allowed:
             lines = self.write()
             named = "; ".join(f"{line['key']}: {line['reason']}" for line in lines[:NAMED])
@@ -66,7 +66,7 @@ class Quarantine:
             )
 
     def write(self) -> list[dict[str, str]]:
-        """Write what is known to the file, in order of shard; returns the lines."""
+        """Write the bad photos known so far to the file, in order of shard; return the lines."""
         known = dict([self._here]) | self._finished
         lines = quarantine_lines((shard, known[shard]) for shard in sorted(known))
         write_quarantine(self.path, lines)
@@ -74,12 +74,12 @@ class Quarantine:
 
 
 def quarantine_lines(shards: Iterable[tuple[str, Sequence[Mapping[str, str]]]]) -> list[dict[str, str]]:
-    """(shard, its bad photos) -> lines of the file."""
+    """Return the lines of the file for pairs of a shard and its bad photos."""
     return [{"shard": shard, **bad} for shard, photos in shards for bad in photos]
 
 
 def write_quarantine(path: Path, lines: Sequence[Mapping[str, str]]) -> None:
-    """Write the file; where no photo is bad and none was, there is none."""
+    """Write the file; it is not created if there are no bad photos."""
     content = b"".join(to_line(line) for line in lines)
     if content or path.is_file():
         write_if_other(path, content)

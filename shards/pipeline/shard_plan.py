@@ -1,4 +1,4 @@
-"""The plan of a precompute: which photos make which shard, and what of it is done.
+"""Assignment of photos to shards in a precompute, and detection of finished shards.
 
 A shard is a run of consecutive items of the source, a pure function of the source's listing and of
 `samples_per_shard`. Both are part of `cache.json`, so a changed source or size is refused, never mixed in.
@@ -13,11 +13,11 @@ from encoders.errors import InputError
 from shards.cache.files import TEMPORARY_SUFFIX
 from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import ShardEntry
-from shards.cache.names import shard_index as shard_index  # for those that know both from here
+from shards.cache.names import shard_index as shard_index  # re-exported
 from shards.cache.names import shard_name as shard_name
 from shards.sources.base import Item, Source
 
-READ_THREADS = 2  # of a process, for photos
+READ_THREADS = 2  # threads per process that prepare photos
 OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
 
 
@@ -32,7 +32,7 @@ def shard_items(source: Source, samples_per_shard: int, index: int) -> Sequence[
 
 
 def photos_in(shards: Collection[int], *, total: int, identity: CacheIdentity) -> int:
-    """Photos, good and bad, of a source of `total` in the shards of these numbers; the last shard may be a short one."""
+    """Count the photos, good and bad, in these shards of a source of `total` photos; the last shard may be shorter."""
     lacking = identity.shards * identity.samples_per_shard - total
     return len(shards) * identity.samples_per_shard - (lacking if identity.shards - 1 in shards else 0)
 
@@ -41,10 +41,10 @@ def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
     """Begin the cache in `folder`, or go on with the one begun there.
 
     Returns:
-        The identity to write into the manifest: that of the first call, whose name for the teacher holds.
+        The identity to write into the manifest: that of the first call, including its name of the teacher.
 
     Raises:
-        InputError: what is there was made by or from something else, or the folder holds other files.
+        InputError: the folder holds a cache with another identity, or other files.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; the cache needs a folder")
@@ -56,13 +56,13 @@ def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
             )
         folder.mkdir(parents=True, exist_ok=True)
         wanted.write(folder)
-        made = CacheIdentity.read(folder) or wanted  # another process may have been first
+        made = CacheIdentity.read(folder) or wanted  # another process may have written it first
     wanted.check_same(made, folder=folder)
     return made
 
 
 def clear_leftovers(folder: Path, *, before: float) -> None:
-    """Remove what killed calls left half written: our temporary files and folders not changed since `before`.
+    """Remove temporary files and folders of killed calls, if not modified since `before`.
 
     Args:
         before: seconds by the file system's clock.
@@ -80,12 +80,12 @@ def clear_leftovers(folder: Path, *, before: float) -> None:
 def _is_older(found: "os.DirEntry[str]", before: float) -> bool:
     try:
         return found.stat().st_mtime < before
-    except FileNotFoundError:  # it was finished or removed just now
+    except FileNotFoundError:  # renamed or removed in the meantime
         return False
 
 
 def finished(folder: Path, entries: Iterable[ShardEntry]) -> dict[str, ShardEntry]:
-    """Entries whose shard is on disk at its full size, by name; any other shard is made again."""
+    """Return the entries, by name, whose shard is on disk at its full size; any other shard is made again."""
     done = {}
     for entry in entries:
         path = folder / entry.name

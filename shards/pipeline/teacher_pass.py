@@ -1,4 +1,4 @@
-"""The teacher's pass over a batch of stored photos."""
+"""Teacher inference on a batch of stored photos."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from shards.cache.stored_photo import StoredPhoto
 
 
 def embed(teacher: Sam, photos: Sequence[StoredPhoto]) -> np.ndarray:
-    """Stored photos -> (B, 256, S/16, S/16) float32 embeddings, on the CPU.
+    """Compute the (B, 256, S/16, S/16) float32 embeddings of stored photos; returned on the CPU.
 
     Raises:
-        InputError: the teacher is in train mode, or gives another shape than its image size says.
+        InputError: the teacher is in train mode, or its output shape does not match its image size.
     """
     if teacher.training:
         raise InputError("the teacher is in train mode, where BatchNorm gives other results; call teacher.eval() first")

@@ -1,11 +1,11 @@
-"""What is done of a cache, what is being made and by whom: a folder `work/` in the cache, gone when all is done.
+"""Shared state of an unfinished cache, kept in its folder `work/` and removed when the cache is complete.
 
     work/shards/NAME.json       the manifest line of a finished shard, made after the shard is on disk
-    work/shards/NAME.G.lease    somebody makes this shard, see `shards.pipeline.lease`
-    work/processes/OWNER.jsonl  one process's journal: a line a shard it finished, with the photos it had to leave out
+    work/shards/NAME.G.lease    the lease of the process that makes this shard, see `shards.pipeline.lease`
+    work/processes/OWNER.jsonl  one process's journal: one line per finished shard, with the photos left out of it
 
-Whether a shard is done is one look at one file, and news of the others are the new ends of their journals: nothing here
-reads the whole folder or the manifest for each shard. A process lists the folder once, when it begins.
+Checking one shard takes a single file access, and other processes' results are read incrementally from their journals, so
+neither the whole folder nor the manifest is read for each shard. A process lists the folder once, at its start.
 """
 
 import os
@@ -31,34 +31,34 @@ from shards.pipeline.shard_plan import finished
 
 WORK = "work"
 ENTRY_SUFFIX = ".json"
-POLL_SECONDS = 2.0  # between two looks at shards that others make
+POLL_SECONDS = 2.0  # seconds between two checks of shards that other processes are making
 
-READ_THREADS = 8  # small files over a network: it is the waiting that takes the time
+READ_THREADS = 8  # threads that read small files; over a network the latency dominates
 
 Bad = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JournalLine:
-    """One line of a journal: a shard that its process finished, and the photos that are not in it."""
+    """One line of a journal: a finished shard and the photos left out of it."""
 
     shard: ShardName
     quarantined: tuple[BadPhoto, ...]
 
 
 class Board:
-    """The shared state of one cache in the making, as one process sees it.
+    """One process's view of the shared state of an unfinished cache.
 
     Args:
         folder: the cache.
-        identity: of it.
-        rank, world_size: where this process begins in the list of shards; no more than a hint.
+        identity: the cache's identity.
+        rank, world_size: determine where this process begins in the list of shards; only a hint.
         lease_seconds: see `shards.pipeline.lease.Leases`.
 
     Attributes:
         done: numbers of the shards known to be finished.
-        known: those, and the ones that a journal says are; for counting.
-        leases: for shards, and for what else one process at a time does.
+        known: those and the ones listed in journals; used for counting.
+        leases: for shards, and for other work that only one process at a time may do.
 
     Raises:
         FileNotFoundError: here and in every method: the work folder is gone, because the cache was finished.
@@ -74,16 +74,16 @@ class Board:
             path.mkdir(parents=True, exist_ok=True)
         self.leases = Leases(self._entries, seconds=lease_seconds)
         self._journal = self._journals / f"{self.leases.owner}.jsonl"
-        self._read: dict[str, int] = {}  # bytes of each journal that are known
+        self._read: dict[str, int] = {}  # bytes read so far of each journal
         self._order = _own_first(identity.shards, rank=rank, world_size=world_size)
-        # The work folder before the manifest: when it goes, the manifest that replaces it is there already.
+        # Read the work folder before the manifest: when the folder is removed, the manifest has already been written.
         entries = {shard_index(path.stem) for path in _entries_in(self._entries)}
         self._before = finished(folder, read_entries(folder))
         self.done = {index for index in entries | set(map(shard_index, self._before)) if index < self._shards}
         self.known = set(self.done)
 
     def news(self) -> Iterator[tuple[int, Bad]]:
-        """(number, photos left out) of each shard that came to be known as finished since the last call."""
+        """Return (number, photos left out) of each shard newly found to be finished since the last call."""
         for name, entry in self._before.items():
             yield shard_index(name), entry.quarantined
         self._before = {}
@@ -98,7 +98,7 @@ class Board:
                         yield shard_index(found.shard), found.quarantined
 
     def claims(self) -> Iterator[tuple[int, Lease]]:
-        """Shards to make, each with a lease to give back, until all are done; waits for those that others make."""
+        """Yield shards to make, each with its lease, until all are done; waits for shards that other processes are making."""
         open_shards = [index for index in self._order if index not in self.done]
         while open_shards:
             claimed = False
@@ -111,14 +111,14 @@ class Board:
                 time.sleep(min(POLL_SECONDS, self.leases.seconds / 4))
 
     def finish(self, index: int, entry: ShardEntry) -> None:
-        """The shard is on disk: tell the others."""
+        """Publish a shard that is on disk."""
         append_line(self._journal, {"shard": entry.name, "quarantined": entry.quarantined})
         with atomic_writer(self._entry_path(index)) as file:
             file.write(to_line(entry.to_json()))
         self.done.add(index)
 
     def reopen(self, missing: set[int]) -> None:
-        """These shards are not on disk as their entries say: they are to be made again."""
+        """Mark shards that are missing or differ from their entries to be made again."""
         for index in missing:
             self._entry_path(index).unlink(missing_ok=True)
         self.done -= missing
@@ -128,7 +128,7 @@ class Board:
         if self._is_done(index):
             return None
         lease = self.leases.take(shard_name(index))
-        # Once more: with a lease of this folder in hand, a network file system shows what is in it now.
+        # Check again: after the lease was created, a network file system shows the folder's current content.
         if lease is not None and self._is_done(index):
             lease.release()
             return None
@@ -145,9 +145,9 @@ class Board:
 
 
 def known_entries(folder: Path) -> dict[str, ShardEntry]:
-    """Entries of all shards of a cache that are on disk at their full size, whether its manifest is written or not.
+    """Return the entries of all shards on disk at their full size, whether or not the manifest has been written.
 
-    A damaged entry of an unfinished cache is left out with an InputWarning, as precompute makes its shard again.
+    A damaged entry of an unfinished cache is skipped with an InputWarning; precompute makes its shard again.
     """
     lines, damaged = work_entries(folder)  # before the manifest, see Board
     for name, problem in damaged.items():
@@ -157,9 +157,9 @@ def known_entries(folder: Path) -> dict[str, ShardEntry]:
 
 
 def work_entries(folder: Path) -> tuple[dict[str, ShardEntry], dict[str, str]]:
-    """Entries of an unfinished cache that are not in its manifest yet, and what is wrong with others there, by shard.
+    """Return an unfinished cache's entries that are not in its manifest yet, and the problems of invalid ones, by shard.
 
-    Wrong is what cannot be read, and what contradicts `cache.json` where that can be read.
+    An entry is invalid if it cannot be read or contradicts `cache.json`.
 
     Raises:
         FileNotFoundError: the cache was finished meanwhile.
@@ -167,7 +167,7 @@ def work_entries(folder: Path) -> tuple[dict[str, ShardEntry], dict[str, str]]:
     if not (folder / WORK).is_dir():
         return {}, {}
     identity = None
-    with suppress(InputError):  # who needs it says so
+    with suppress(InputError):  # callers that need it report the error
         identity = CacheIdentity.read(folder)
     paths = _entries_in(folder / WORK / "shards")
     read = partial(_read_entry, identity=identity)
@@ -179,7 +179,7 @@ def work_entries(folder: Path) -> tuple[dict[str, ShardEntry], dict[str, str]]:
 
 
 def _read_entry(path: Path, *, identity: CacheIdentity | None) -> ShardEntry | InputError:
-    """The entry in a file of the work folder, or why it cannot be used."""
+    """Read an entry from a file of the work folder; return the reason as text if it cannot be used."""
     try:
         content = read_bounded(path, max_bytes=MAX_LINE_BYTES, name="it")
         if not content.endswith(b"\n"):
@@ -197,7 +197,7 @@ def _read_entry(path: Path, *, identity: CacheIdentity | None) -> ShardEntry | I
 
 
 def _read_news(line: bytes, *, path: str) -> JournalLine | None:
-    """A line of a journal; None, with an InputWarning, for a damaged one, whose shard is counted at the end."""
+    """Parse a journal line; for a damaged one warn and return None, as its shard is counted at the end."""
     try:
         return checked(JournalLine, parse_json(line, name="it"))
     except InputError as error:
@@ -207,12 +207,12 @@ def _read_news(line: bytes, *, path: str) -> JournalLine | None:
 
 
 def _entries_in(folder: Path) -> list[Path]:
-    """Files named like the entry of a shard, in no order."""
+    """Return the files named like a shard's entry, unordered."""
     paths = (Path(found.path) for found in os.scandir(folder) if found.name.endswith(ENTRY_SUFFIX))
     return [path for path in paths if is_shard_name(path.stem)]
 
 
 def _own_first(shards: int, *, rank: int, world_size: int) -> list[int]:
-    """All shards: every `world_size`-th from `rank` on, then the others' from the end, where they are least likely to be."""
+    """Order the shards to try: every `world_size`-th from `rank` on, then the rest backwards to avoid the other processes."""
     own = range(rank, shards, world_size)
     return [*own, *(index for index in reversed(range(shards)) if index % world_size != rank)]

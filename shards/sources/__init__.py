@@ -1,1 +1,1 @@
-"""Where photos come from: SA-1B tars, folders, COCO json; parts and views of them."""
+"""Photo sources: SA-1B tars, folders and COCO json, with subsets and augmented views."""

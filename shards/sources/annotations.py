@@ -1,4 +1,4 @@
-"""Annotations of any source in the one form that the cache stores: COCO instances with checked RLE masks."""
+"""Normalisation of annotations to the form that the cache stores: COCO instances with checked RLE masks."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from encoders.geometry import Shape
 from encoders.samples.coco import finite_numbers, normalize_instance
 from encoders.untrusted import json_kind
 
-MAX_INSTANCES = 10_000  # of one photo; SA-1B has a few hundred at most
-MAX_TEXT = 500  # characters of a licence or an address
+MAX_INSTANCES = 10_000  # per photo; SA-1B has a few hundred at most
+MAX_TEXT = 500  # longest licence or URL, characters
 
 
 def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list[dict[str, Any]]:
-    """Check instances and bring their masks to RLE, without decoding a mask.
+    """Check instances and convert their masks to RLE, without decoding any mask.
 
     Args:
         annotations: COCO or SA-1B instances; `segmentation` is polygons or RLE.
         shape: (height, width) of the photo in pixels.
-        where: what to call the photo in an error.
+        where: name of the photo in error messages.
 
     Returns:
-        One dict an instance, see `encoders.samples.coco.normalize_instance`, with SA-1B's own fields where given.
+        One dict per instance, see `encoders.samples.coco.normalize_instance`, with SA-1B's own fields where given.
 
     Raises:
         InputError: names the photo and the annotation.
@@ -36,10 +36,10 @@ def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list
 
 
 def plain_facts(record: dict[str, Any], names: tuple[str, ...], *, where: str) -> dict[str, int | str]:
-    """Those of a record's named facts that it has.
+    """Return the named fields that a record has, checked to be short and plain.
 
     Raises:
-        InputError: one of them is neither a number nor a short text.
+        InputError: a field is neither an integer nor a short text.
     """
     facts = {name: record[name] for name in names if record.get(name) is not None}
     for name, value in facts.items():
@@ -49,7 +49,7 @@ def plain_facts(record: dict[str, Any], names: tuple[str, ...], *, where: str) -
 
 
 def _sa1b_fields(annotation: dict[str, Any]) -> dict[str, Any]:
-    """SA-1B's own fields where given: how the mask was made, and how good SAM took it to be."""
+    """Return SA-1B's extra fields, if present: the mask's prompt, crop box, predicted IoU and stability score."""
     fields: dict[str, Any] = {}
     try:
         for name in ("predicted_iou", "stability_score"):

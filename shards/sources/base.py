@@ -1,4 +1,4 @@
-"""What a source of photos is: a light list of items in a stable order, and a way to read one of them."""
+"""The photo source interface: a light list of items in a stable order, and a method to read one item."""
 
 import hashlib
 import os
@@ -16,19 +16,19 @@ from encoders.samples.coco import sample_from_coco
 from encoders.samples.sample import Sample
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MAX_JSON_BYTES = 1 << 24  # of one photo's annotations; SA-1B's have a few MiB at most, and parsed they take 20 times that
+MAX_JSON_BYTES = 1 << 24  # limit of one photo's annotations; SA-1B has a few MiB at most, and parsing takes 20 times that
 KEY_LENGTH = 80  # a tar name of 100 bytes holds the key and its longest extension
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One photo of a source, not read yet.
+    """One photo of a source, listed but not read yet.
 
     Attributes:
         key: unique name within the source: letters, digits, "_" and "-".
-        where: what to call it in a message, e.g. "sa_000020.tar/sa_226381"; printable.
-        locator: where the source finds it; holds the size in bytes where known, so that a changed file shows.
-        problem: why the item cannot be used, known from the listing alone; None where it can.
+        where: printable name for messages, e.g. "sa_000020.tar/sa_226381".
+        locator: tells the source where to find it; includes the size in bytes if known, so that a changed file is noticed.
+        problem: why the item cannot be used, as far as the listing shows; None if it can.
     """
 
     key: str
@@ -54,18 +54,18 @@ class Photo:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_sample(self) -> Sample:
-        """The same with decoded masks."""
+        """Return the photo with decoded masks."""
         record = {"id": self.meta.get("image_id", 0), "file_name": self.meta.get("file_name", self.key)}
         sample = sample_from_coco(record, self.annotations, image=self.image)
         return replace(sample, key=self.key, meta=self.meta)
 
 
 class Source(ABC):
-    """Photos from somewhere. Subclasses list their items and read one of them.
+    """Base class of photo sources. Subclasses list items and read single items.
 
     Attributes:
-        name: kind and name, e.g. "sa1b:sa_000020.tar"; travels into the cache, so it holds no path of this machine.
-        views: items of each photo, see `shards.sources.views`.
+        name: kind and name, e.g. "sa1b:sa_000020.tar"; stored in the cache, so it contains no local path.
+        views: number of items per photo, see `shards.sources.views`.
     """
 
     name: str
@@ -73,18 +73,18 @@ class Source(ABC):
 
     @abstractmethod
     def list_items(self) -> Sequence[Item]:
-        """The items in a stable order that does not depend on the file system."""
+        """Return the items in a stable order that does not depend on the file system."""
 
     @abstractmethod
     def read_photo(self, item: Item) -> Photo:
-        """Read one item. Raises InputError where the photo or its annotations cannot be used."""
+        """Read one item. Raises InputError if the photo or its annotations cannot be used."""
 
     def item_bytes(self, item: Item) -> int:
-        """Bytes of the item's photo and annotations in their files; 0 where nobody knows."""
+        """Return the size of the item's photo and annotations in bytes; 0 if unknown."""
         return 0
 
     def key_of(self, name: str) -> str:
-        """The key that a photo of this file name has."""
+        """Return the key of the photo with this file name."""
         return safe_key(os.path.splitext(name)[0])
 
     @cached_property
@@ -92,11 +92,11 @@ class Source(ABC):
         return list(mark_duplicates(self.list_items()))
 
     def items(self) -> Sequence[Item]:
-        """The items in a stable order; an item whose key came before has a `problem`."""
+        """Return the items in a stable order; an item with an already used key has a `problem`."""
         return self._items
 
     def photo(self, item: Item) -> Photo:
-        """Read one item as the cache stores it. Raises InputError, also for an item with a problem."""
+        """Read one item in the form that the cache stores. Raises InputError, also for an item with a `problem`."""
         if item.problem is not None:
             raise InputError(f"{item.where}: {item.problem}")
         try:
@@ -105,11 +105,11 @@ class Source(ABC):
             raise InputError(f"{item.where}: cannot be read ({error.strerror})") from error
 
     def read(self, item: Item) -> Sample:
-        """Read one item with decoded masks. Raises InputError where it cannot be used."""
+        """Read one item with decoded masks. Raises InputError if it cannot be used."""
         return self.photo(item).to_sample()
 
     def identity(self) -> str:
-        """sha256 over kind, keys and locators: changes when a photo is added, removed, renamed or resized."""
+        """Return the sha256 over kind, keys and locators; it changes if a photo is added, removed, renamed or resized."""
         digest = hashlib.sha256(self.name.encode("utf-8", "surrogatepass"))
         for item in self.items():
             digest.update(repr((item.key, item.locator, item.problem)).encode())
@@ -117,7 +117,7 @@ class Source(ABC):
 
 
 def mark_duplicates(items: Iterable[Item]) -> Iterable[Item]:
-    """The same items; the second and later ones of a key get a problem that names the first."""
+    """Return the items with a `problem`, naming the first item, on each repetition of a key."""
     first: dict[str, str] = {}
     for item in items:
         if item.problem is None and item.key in first:
@@ -128,14 +128,14 @@ def mark_duplicates(items: Iterable[Item]) -> Iterable[Item]:
 
 
 def printable(name: str) -> str:
-    """A file name as text for messages and JSON: control characters, and bytes that are no UTF-8, as escapes."""
+    """Make a file name printable for messages and JSON, escaping control characters and bytes that are not UTF-8."""
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def safe_key(name: str) -> str:
-    """A name -> the key it gets: anything but letters, digits, "_" and "-" becomes "_"; long ones end in a hash."""
+    """Turn a name into a key: anything but letters, digits, "_" and "-" becomes "_"; long names end in a hash."""
     key = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")
     if not key or len(key) > KEY_LENGTH:
         key = f"{key[: KEY_LENGTH - 9]}-{short_hash(name)}".lstrip("-")
@@ -143,7 +143,7 @@ def safe_key(name: str) -> str:
 
 
 def unique_keys(names: Iterable[str]) -> list[str]:
-    """Keys for distinct file names, distinct too: where two give one key, all but the first get a hash of the name."""
+    """Return distinct keys for distinct file names; if two names give the same key, all but the first get a hash appended."""
     seen: set[str] = set()
     keys = []
     for name in names:
@@ -156,5 +156,5 @@ def unique_keys(names: Iterable[str]) -> list[str]:
 
 
 def short_hash(text: str) -> str:
-    """8 hex digits of a text's sha256."""
+    """Return the first 8 hex digits of a text's sha256."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

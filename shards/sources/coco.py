@@ -37,7 +37,7 @@ class CocoSource(Source):
             raise InputError(f"{self.data.path} lists no image")
 
     def list_items(self) -> list[Item]:
-        """Key: the file name without its suffix, made safe."""
+        """List the photos; the key is the file name without its suffix, made safe."""
         items = []
         for index, record in enumerate(self.data.records):
             name = file_name(record)
@@ -48,7 +48,7 @@ class CocoSource(Source):
         return items
 
     def item_bytes(self, item: Item) -> int:
-        """Bytes of the photo's file."""
+        """Return the size of the photo's file in bytes."""
         return int(item.locator[2] or 0)
 
     def read_photo(self, item: Item) -> Photo:
@@ -72,6 +72,6 @@ class CocoSource(Source):
 
 
 def _unsafe(name: str) -> str | None:
-    """Why a file name of a json must not be opened, or None."""
+    """Return why a file name from a json must not be opened; None if it may be."""
     path = Path(name)
     return "leads out of the folder of photos" if path.is_absolute() or ".." in path.parts else None

@@ -14,7 +14,7 @@ from shards.sources.base import PHOTO_SUFFIXES, Item, Photo, Source, printable, 
 class FolderSource(Source):
     """All photos under a folder, sorted by their relative name; hidden files and folders are left out.
 
-    Links to photos are followed, links to folders are not, so that no circle of links has an end to look for.
+    Symlinks to photos are followed; symlinks to folders are not, to avoid cycles.
 
     Raises:
         InputError: the folder holds no photo, or a folder in it cannot be listed.
@@ -27,7 +27,7 @@ class FolderSource(Source):
             raise InputError(f"{self.folder} holds no photo; expected files ending in {', '.join(PHOTO_SUFFIXES)}")
 
     def list_items(self) -> list[Item]:
-        """Key: the relative name without its suffix, made safe."""
+        """List the photos; the key is the relative name without its suffix, made safe."""
         names = sorted(relative_photos(self.folder))
         items = []
         for key, name in zip(unique_keys(names), names, strict=True):
@@ -36,7 +36,7 @@ class FolderSource(Source):
         return items
 
     def item_bytes(self, item: Item) -> int:
-        """Bytes of the photo's file."""
+        """Return the size of the photo's file in bytes."""
         return int(item.locator[1] or 0)
 
     def read_photo(self, item: Item) -> Photo:
@@ -47,7 +47,7 @@ class FolderSource(Source):
 
 
 def photo_size(path: Path) -> tuple[int | None, str | None]:
-    """Bytes of a photo's file, and why it cannot be one: None where it can. Links are followed; nothing is opened."""
+    """Return a photo's file size in bytes and why the file cannot be a photo, else None. Follows symlinks; opens nothing."""
     try:
         facts = path.stat()
     except (OSError, ValueError) as error:
@@ -62,9 +62,9 @@ def photo_size(path: Path) -> tuple[int | None, str | None]:
 
 
 def relative_photos(folder: Path) -> list[str]:
-    """Names of all photo files under a folder, relative, with forward slashes, in no order.
+    """Return the relative names of all photo files under a folder, with forward slashes, unordered.
 
-    Whatever is named like a photo and is no folder is among them, also a link or a pipe.
+    Includes everything with a photo's suffix that is not a folder, also symlinks and pipes.
 
     Raises:
         InputError: a folder cannot be listed.

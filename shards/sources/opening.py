@@ -1,4 +1,4 @@
-"""From what a user names to a source: a folder of photos, SA-1B tars, or a COCO json with its photos."""
+"""Opening a photo source from a user's specification: a folder of photos, SA-1B tars, or a COCO json with its photos."""
 
 import glob
 from collections.abc import Sequence
@@ -31,13 +31,13 @@ def open_source(
             `*.txt` of tars and globs, one a line, relative to the file's folder; or a COCO json.
         annotations: a COCO json of instances for the photos in the folder `spec`.
         images: folder of the photos of a COCO json; `images/` beside it when None.
-        masks: False leaves annotations out: photos need none, and broken ones do no harm.
+        masks: if False, annotations are neither required nor read.
         subset: a share of the photos by their keys, e.g. "1%@seed=0"; see `shards.sources.selection.Subset`.
         names: a text file of keys or file names, one a line: only these photos.
-        listing: how to list tars; of no meaning for other sources.
+        listing: how to list tars; ignored for other sources.
 
     Raises:
-        InputError: nothing there, nothing in it, an unknown name, or an ambiguous choice; says what was looked for.
+        InputError: the source is missing or empty, a name is unknown, or the choice is ambiguous; says what was looked for.
     """
     tars = {"masks": masks, "listing": listing}
     try:
@@ -61,7 +61,7 @@ def _open_whole(
     images: Path | str | None,
     tars: dict[str, Any],
 ) -> Source:
-    """A source before anything is chosen from it; `tars` is what to tell a `TarSource`."""
+    """Open the whole source, before any selection; `tars` are keyword arguments for `TarSource`."""
     masks = tars["masks"]
     if annotations is not None:
         if images is not None and Path(images) != Path(str(spec)):
@@ -100,7 +100,7 @@ def _open_folder(folder: Path, options: dict[str, Any]) -> Source:
 
 
 def _expand(parts: Sequence[str]) -> list[Path]:
-    """Paths of all tars that the parts name, each once."""
+    """Return the paths of all tars that the parts name, without repetition."""
     found: dict[Path, None] = {}
     for part in parts:
         matches = sorted(glob.glob(part)) if glob.has_magic(part) and not Path(part).exists() else [part]

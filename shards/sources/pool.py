@@ -1,4 +1,4 @@
-"""Worker processes that begin with all that this process knows, so that nothing large is sent to them."""
+"""A pool of forked worker processes, which inherit this process's memory so that no large data has to be sent."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
@@ -11,20 +11,20 @@ R = TypeVar("R")
 
 
 class Pool(Protocol):
-    """What maps a function over values, in order."""
+    """Anything that maps a function over values in order."""
 
     def map(self, function: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]: ...
 
 
 class _Here:
-    """No pool: this process does the work."""
+    """Does the work in this process, without a pool."""
 
     map = staticmethod(map)
 
 
 @contextmanager
 def worker_pool(processes: int) -> Iterator[Pool]:
-    """A pool of so many forked processes; of one process, the work is done in this one."""
+    """Yield a pool of forked processes; with `processes=1` the work is done in this process."""
     if processes <= 1:
         yield _Here()  # type: ignore[misc]
         return

@@ -1,4 +1,4 @@
-"""A part of a source: a share of its photos by their keys, or the photos that a list names."""
+"""Selecting part of a source: a share of its photos by key hash, or a list of names."""
 
 import hashlib
 import re
@@ -16,12 +16,12 @@ from shards.sources.base import Item, Photo, Source, printable
 from shards.sources.tar_items import is_ending
 
 MAX_LIST_BYTES = 1 << 30  # 11 million names are 200 MB
-NAMED = 3  # unknown names in an error
+NAMED = 3  # unknown names listed in an error
 
 
 @dataclass(frozen=True)
 class Subset:
-    """A share of photos, decided for each photo by its key and the seed alone: `1%@seed=0`.
+    """A share of photos, chosen by hashing each key with a seed: `1%@seed=0`.
 
     A photo is in it where the first 8 bytes of sha256("SEED:KEY"), as a big-endian number, are below share * 2^64. So
     the choice stays when photos are added or come in another order, and with one seed 1 % is a part of 2 %.
@@ -29,7 +29,7 @@ class Subset:
     Attributes:
         percent: as it was written, e.g. "0.5".
         seed: another seed chooses other photos.
-        kind: "sa1b", "folder" or "coco" where the text began with it, else None.
+        kind: "sa1b", "folder" or "coco" if the text began with it, else None.
     """
 
     percent: str
@@ -53,16 +53,16 @@ class Subset:
 
 
 class Selection(Source):
-    """Some photos of a source, in its order. Where a tar cannot be read to its end, that stays known.
+    """Selected photos of a source, in its order. Items that stand for unreadable ends of tars are kept.
 
     Args:
         source: where the photos come from.
         subset: the share to take; all when None.
         names: keys or file names to take; all when None. Of a file name the suffix may be left out.
-        label: what to call the list of names in the source's name.
+        label: how the list of names appears in the source's name.
 
     Raises:
-        InputError: a subset of another kind of source, a name that no photo has, or no photo is left.
+        InputError: the subset is for another kind of source, a name matches no photo, or no photo is left.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Selection(Source):
 
 
 class _Chosen(Sequence[Item]):
-    """Items of a sequence by number, made when asked for."""
+    """A lazy selection of a sequence's items by index."""
 
     def __init__(self, items: Sequence[Item], numbers: np.ndarray) -> None:
         self._items = items
@@ -127,10 +127,10 @@ class _Chosen(Sequence[Item]):
 
 
 def read_names(path: Path | str) -> list[str]:
-    """Lines of a text file, without blank ones.
+    """Read the non-blank lines of a text file.
 
     Raises:
-        InputError: the file is missing, no UTF-8 text, or holds no line.
+        InputError: the file is missing, is not UTF-8 text, or has no lines.
     """
     try:
         text = read_bounded(Path(path), max_bytes=MAX_LIST_BYTES, name=str(path)).decode("utf-8")
@@ -143,7 +143,7 @@ def read_names(path: Path | str) -> list[str]:
 
 
 def _find(source: Source, names: Sequence[str]) -> list[int]:
-    """Numbers of the items that have these names, in order; and those of tars' ends."""
+    """Return the indices of the items with these names and of the items for unreadable ends of tars, in order."""
     spellings = {name: (name, source.key_of(name)) for name in names}
     wanted = {spelling for pair in spellings.values() for spelling in pair}
     by_where: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""What is where in a tar of photos, from one pass over its headers; kept in a file, so that the pass is made once.
+"""An index of the photos in a tar, made in one pass over its headers and cached in a file.
 
-tarfile trusts a header's numbers: it reads as many bytes as an extended header claims to have, and goes wherever a
-negative size leads. So what it may read of a tar between two members is bounded here, and it must move forward.
+tarfile trusts the sizes in headers: it reads as many bytes as an extended header claims, and a negative size makes it seek
+backwards. Therefore the bytes it may read between two members are limited here, and it may only move forward.
 """
 
 import json
@@ -26,21 +26,21 @@ from shards.sources.base import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
 from shards.sources.pool import worker_pool
 
 FORMAT = 1
-MAX_INDEX_BYTES = 2**30  # of a kept index: one tar of ten million photos; SA-1B's have 1 MiB
-MAX_HEADER_BYTES = 1 << 16  # of all headers of a member; a long name takes 2 KiB
-MAX_GLOBAL_RECORDS = 100  # PAX records that hold for all members; tarfile goes through them for each
+MAX_INDEX_BYTES = 2**30  # limit of a cached index: one tar of ten million photos; SA-1B's indexes have 1 MiB
+MAX_HEADER_BYTES = 1 << 16  # limit of all headers of a member; a long name takes 2 KiB
+MAX_GLOBAL_RECORDS = 100  # limit of global PAX records, which tarfile processes for every member
 GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """How tars are listed.
+    """Options for listing tars.
 
     Attributes:
-        folder: keeps what is where in each tar, so that no second process or call has to look; None keeps none.
-        rank, world_size: this process among those that list the same tars at the same time; each begins elsewhere, so
-            that they share the work through `folder`.
-        processes: of this process's own, for the headers; of use with a `folder` alone.
+        folder: caches the index of each tar for other processes and later calls; None disables the cache.
+        rank, world_size: this process among those that list the same tars at the same time; each starts with other tars,
+            so that they share the work through `folder`.
+        processes: number of child processes that read headers; only used with a `folder`.
         progress: called with the number of tars listed and of all tars.
     """
 
@@ -58,9 +58,9 @@ class TarIndex:
     Attributes:
         names: member names without suffix; bytes that are no UTF-8 are surrogates, as in tarfile.
         spans: offset and size of the photo's data, then of the json's, in bytes, four a pair; -1 where there is none.
-        problems: why a pair cannot be used, by its number.
-        ending: why the tar cannot be read to its end; None where it can.
-        others: members that are neither photo nor json.
+        problems: why a pair cannot be used, by pair index.
+        ending: why the tar cannot be read to its end; None if it can.
+        others: number of members that are neither photo nor json.
     """
 
     names: list[str] = field(default_factory=list)
@@ -71,14 +71,14 @@ class TarIndex:
 
 
 def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
-    """The index of a tar: the one kept in `folder` for a tar of this name, size and time, else from its headers.
+    """Return the index of a tar: cached in `folder` for a tar of this name, size and time, or else read from its headers.
 
     Args:
         tar: the file.
-        folder: where indexes are kept, made if absent; None keeps none.
+        folder: cache of indexes, created if absent; None disables the cache.
 
     Raises:
-        InputError: no regular file, no tar, or one that cannot be read to its end for now (an error of the disk).
+        InputError: not a regular file, not a tar, or a disk error while reading it.
     """
     try:
         facts = tar.stat()
@@ -99,7 +99,7 @@ def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
 
 
 def keep_indexes(tars: Sequence[Path], listing: Listing) -> None:
-    """Put an index of each tar into the folder; what cannot be read is left for `read_index` to name."""
+    """Cache the index of each tar in the folder; errors are left for `read_index` to report."""
     if listing.folder is None:
         return
     first = len(tars) * listing.rank // listing.world_size
@@ -116,7 +116,7 @@ def _keep_index(tar: Path, *, folder: Path) -> None:
 
 
 class _Kept(BaseModel):
-    """The file of an index."""
+    """The cached file of an index."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -128,7 +128,7 @@ class _Kept(BaseModel):
     others: Annotated[int, Field(ge=0)]
 
     def index(self, *, tar_bytes: int) -> TarIndex | None:
-        """The index, None where it cannot be that of a tar of so many bytes."""
+        """Return the index, or None if it cannot belong to a tar of this size."""
         if self.format != FORMAT or len(self.spans) != 4 * len(self.names):
             return None
         problems = {int(number): problem for number, problem in self.problems.items()}
@@ -141,7 +141,7 @@ class _Kept(BaseModel):
 
 
 def _read_kept(path: Path, *, tar_bytes: int) -> TarIndex | None:
-    """An index from its file; None where there is none of this format, or a damaged one: the tar is read again then."""
+    """Read a cached index; None if it is missing, damaged or has another format, in which case the tar is read again."""
     if not path.is_file():
         return None
     try:
@@ -163,10 +163,10 @@ class _Pair:
 
 
 def scan_tar(tar: Path) -> TarIndex:
-    """One pass over the headers of a tar.
+    """Index a tar in one pass over its headers.
 
     Raises:
-        InputError: no tar, or an error of the disk.
+        InputError: not a tar, or a disk error.
     """
     pairs: dict[str, _Pair] = {}
     repeated: list[_Pair] = []
@@ -180,9 +180,9 @@ def scan_tar(tar: Path) -> TarIndex:
                     if not member.isdir() and not _add(member, pairs, repeated, tar_size=size):
                         index.others += 1
                 index.ending = _check_end(file, headers.offset)
-            except (OSError, MemoryError):  # says something of this machine, not of the tar
+            except (OSError, MemoryError):  # an error of this machine, not of the tar
                 raise
-            except Exception as error:  # tarfile raises whatever its parsers trip over: ValueError, RecursionError, …
+            except Exception as error:  # tarfile lets its parsers' errors through: ValueError, RecursionError, …
                 if not pairs and not index.others:
                     raise InputError(f"{tar} is no readable tar ({_reason(file, error)})") from error
                 index.ending = f"the tar cannot be read to its end ({_reason(file, error)})"
@@ -198,12 +198,12 @@ def scan_tar(tar: Path) -> TarIndex:
 
 
 class Headers:
-    """A tar's file as tarfile may read it: so many bytes a member, forward only."""
+    """A file wrapper for tarfile that limits the bytes read per member and only allows moving forward."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = MAX_HEADER_BYTES
-        self.offset = 0  # where the next header would begin
+        self.offset = 0  # offset of the next header
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
@@ -227,7 +227,7 @@ class Headers:
 
 
 def _check_end(file: BinaryIO, offset: int) -> str | None:
-    """tarfile takes a damaged header, or the end of the file, for the end of the tar; a whole tar ends in zeros."""
+    """Raise unless the tar ends in zeros; tarfile takes a damaged header or the end of the file for the end of the tar."""
     block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
     if len(block) < tarfile.BLOCKSIZE:
         return "the tar has no end mark; it was cut off, and photos may be missing"
@@ -235,7 +235,7 @@ def _check_end(file: BinaryIO, offset: int) -> str | None:
 
 
 def _add(member: tarfile.TarInfo, pairs: dict[str, _Pair], repeated: list[_Pair], *, tar_size: int) -> bool:
-    """Put a member to its pair; False where it is neither photo nor json."""
+    """Add a member to its pair; return False if it is neither photo nor json."""
     stem, suffix = os.path.splitext(member.name)
     suffix = suffix.lower()
     if suffix not in (*PHOTO_SUFFIXES, ".json") or os.path.basename(stem).startswith("."):

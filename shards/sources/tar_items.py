@@ -1,4 +1,4 @@
-"""The photos of many tars as a light sequence: 11 million of them are 0.5 GiB, and become `Item`s one at a time."""
+"""A compact lazy sequence of the photos in many tars: 11 million photos take 0.5 GiB."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ NO_PHOTO, NO_JSON = "a json without its photo", "a photo without its json"
 
 
 class TarItems(Sequence[Item]):
-    """Items of tars in order of tar and offset; where a tar cannot be read to its end, its last item says so.
+    """Items of tars in order of tar and offset. If a tar cannot be read to its end, an extra last item says so.
 
     An item's locator is (number of the tar, photo span, json span); a span is offset and size in bytes, or None.
 
     Args:
         tars: the files, in order.
-        indexes: one a tar.
-        masks: False leaves all json out: a photo needs none, and none is looked at.
+        indexes: one per tar.
+        masks: if False, json members are neither required nor read.
     """
 
     def __init__(self, tars: Sequence[Path], indexes: Iterator[TarIndex], *, masks: bool) -> None:
@@ -62,7 +62,7 @@ class TarItems(Sequence[Item]):
             yield Item(safe_key(f"{tar_name.removesuffix('.tar')}-end"), tar_name, (tar, None, None), part.ending)
 
     def _find_repeated(self) -> dict[int, str]:
-        """What to say of each item whose key an earlier one has, both without another problem; by number."""
+        """Return a problem text for each item, by index, that repeats an earlier key; skips items with other problems."""
         hashes = np.zeros(len(self), np.uint64)
         for first, part in zip(self._starts.tolist(), self._parts, strict=False):
             for number, name in enumerate(part.names(range(len(part))), start=first):
@@ -80,7 +80,7 @@ class TarItems(Sequence[Item]):
         return repeated
 
     def digest(self) -> str:
-        """sha256 over all names, spans and problems."""
+        """Return the sha256 over all names, spans and problems."""
         digest = hashlib.sha256()
         for name, part in zip(self._names, self._parts, strict=True):
             facts = (name, part.problems, part.ending, part.annotated)
@@ -90,17 +90,17 @@ class TarItems(Sequence[Item]):
 
 
 def is_ending(item: Item) -> bool:
-    """Whether an item stands for the rest of a tar that cannot be read to its end, rather than for a photo."""
+    """Return whether an item stands for the unreadable rest of a tar rather than for a photo."""
     return item.problem is not None and item.locator[1:] == (None, None)
 
 
 def key_of_member(name: str) -> str:
-    """The key of a member's name without its suffix: its base name, made safe."""
+    """Return the key for a member's name without its suffix: its base name, made safe."""
     return safe_key(name.rpartition("/")[2])
 
 
 class _Part:
-    """One tar's share, in few objects: all names as one text, and their spans."""
+    """One tar's items in few Python objects: all names as one text, and their spans."""
 
     def __init__(self, index: TarIndex, *, masks: bool) -> None:
         spans = np.array(index.spans, np.int64).reshape(-1, 4)
@@ -121,7 +121,7 @@ class _Part:
         return len(self.ends) + (self.ending is not None)
 
     def names(self, places: range) -> Iterator[str]:
-        """The names of these pairs; the tar's end has none."""
+        """Return the names of these pairs; the item for an unreadable end has none."""
         ends = self.ends[places.start : places.stop].tolist()
         start = int(self.ends[places.start - 1]) if places.start else 0
         for end in ends:
@@ -129,7 +129,7 @@ class _Part:
             start = end
 
     def problem(self, place: int, *, photo: int, json: int) -> str | None:
-        """Why a pair whose members begin at these bytes cannot be used; -1 where a member is absent."""
+        """Return why a pair cannot be used, given the offsets of its members (-1 if absent)."""
         if place in self.problems:
             return self.problems[place]
         if photo < 0:

@@ -1,4 +1,4 @@
-"""SA-1B tars as a source, read in place: one pass over the headers, then each member by its offset. Never unpacked."""
+"""SA-1B tars as a source, read without unpacking: one pass over the headers, then each member by its offset."""
 
 import json
 import os
@@ -27,11 +27,11 @@ class TarSource(Source):
 
     Args:
         tars: paths; read in order of their names.
-        masks: False leaves annotations out.
-        listing: how to list them.
+        masks: if False, annotations are not read.
+        listing: how to list the tars.
 
     Raises:
-        InputError: a tar is missing or is none, or all of them together hold no photo.
+        InputError: a file is missing or is not a tar, or the tars contain no photo.
     """
 
     def __init__(self, tars: Sequence[Path | str], *, masks: bool = True, listing: Listing | None = None) -> None:
@@ -52,12 +52,12 @@ class TarSource(Source):
         return self.list_items()
 
     def list_items(self) -> TarItems:
-        """Key: the member's base name without its suffix, made safe."""
+        """List the pairs; the key is the member's base name without its suffix, made safe."""
         keep_indexes(self.tars, self._listing)
         return TarItems(self.tars, self._read_indexes(), masks=self.masks)
 
     def _read_indexes(self) -> Iterator[TarIndex]:
-        """An index a tar; tars that cannot be read are named together, after the others."""
+        """Read one index per tar; unreadable tars are reported together at the end."""
         unreadable = []
         for tar in self.tars:
             try:
@@ -69,15 +69,15 @@ class TarSource(Source):
             raise InputError("; ".join(unreadable[:NAMED]) + more)
 
     def identity(self) -> str:
-        """sha256 over the tars' names and all of what is where in them."""
+        """Return the sha256 over the tars' names and indexes."""
         return self._items.digest()
 
     def key_of(self, name: str) -> str:
-        """The key of a member of this name."""
+        """Return the key of the member with this name."""
         return key_of_member(os.path.splitext(name)[0])
 
     def item_bytes(self, item: Item) -> int:
-        """Bytes of the pair in its tar."""
+        """Return the size of the pair's members in bytes."""
         return sum(span[1] for span in item.locator[1:] if span is not None)
 
     def read_photo(self, item: Item) -> Photo:
@@ -99,7 +99,7 @@ class TarSource(Source):
 
 
 def parse_annotations(data: bytes, *, where: str) -> dict[str, Any]:
-    """Bytes of an SA-1B json -> its object. Raises InputError where it is no json or has another structure."""
+    """Parse an SA-1B json. Raises InputError if it is not JSON or has another structure."""
     try:
         record = json.loads(data)
     except (ValueError, RecursionError) as error:

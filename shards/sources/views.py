@@ -1,4 +1,4 @@
-"""Several views of each photo, so that a few hundred photos make a cache worth more than one epoch."""
+"""Augmented views of photos, so that a cache of a few hundred photos is worth training on for more than one epoch."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class ViewSource(Source):
         self.name = f"{source.name}+views{views}@seed={seed}"
 
     def list_items(self) -> list[Item]:
-        """All views of a photo behind one another; keys end in -v0, -v1, …"""
+        """List all views of a photo consecutively; keys end in -v0, -v1, …"""
         return [
             Item(view_key(item.key, view), f"{item.where}#v{view}", (index, view, item.locator), item.problem)
             for index, item in enumerate(self.source.items())
@@ -38,7 +38,7 @@ class ViewSource(Source):
         ]
 
     def read_photo(self, item: Item) -> Photo:
-        """Read the photo and cut the view out of it."""
+        """Read the photo and crop the view from it."""
         index, view, _ = item.locator
         photo = self.source.photo(self.source.items()[index])
         if view == 0:
@@ -49,18 +49,18 @@ class ViewSource(Source):
 
 
 def view_key(key: str, view: int) -> str:
-    """The key of a view; a long one is cut so that it stays within the tar's bounds."""
+    """Return the key of a view, shortened to the tar's limit if necessary."""
     suffix = f"-v{view}"
     return key[: KEY_LENGTH - len(suffix)] + suffix
 
 
 def photo_key(key: str) -> str:
-    """The key of the photo that a view is of, as far as `view_key` left it."""
+    """Return the key of a view's photo, as far as `view_key` preserved it."""
     return key.rpartition("-v")[0]
 
 
 def random_crop(image: np.ndarray, *, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, int | bool]]:
-    """(H, W, 3) -> a crop of 40 % to 100 % of each side, mirrored half of the time, and where it lay (pixels)."""
+    """Crop (H, W, 3) to 40 % to 100 % of each side, mirrored half of the time; return the crop and its position in pixels."""
     height, width = image.shape[:2]
     share = rng.uniform(MIN_SIDE, 1)
     rows, columns = (max(1, round(side * min(1, share * rng.uniform(0.8, 1.25)))) for side in (height, width))

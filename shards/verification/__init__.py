@@ -1,1 +1,1 @@
-"""Whether a cache is what it says it is; repair and statistics."""
+"""Verification, repair and statistics of caches."""

@@ -1,4 +1,4 @@
-"""What a verification found, and what follows from it."""
+"""Results of a verification: problems and their remedies."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -8,23 +8,23 @@ from shards.cache.names import is_shard_name
 
 
 class Remedy(str, Enum):
-    """What mends a problem."""
+    """How to fix a problem."""
 
-    REDO = "redo"  # make the shard again; where none is named, write the manifest and what follows from it again
-    AGAIN = "again"  # make the whole cache again, elsewhere
-    GO_ON = "go on"  # run the precompute again that did not come to its end
-    BY_HAND = "by hand"  # see the problem's text
+    REDO = "redo"  # make the shard again; without a shard, rewrite the manifest and the files derived from it
+    AGAIN = "again"  # make the whole cache again in another folder
+    GO_ON = "go on"  # rerun the unfinished precompute
+    BY_HAND = "by hand"  # fix by hand, as the problem's text describes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong with a cache.
+    """One problem of a cache.
 
     Attributes:
-        where: the file in the cache.
-        problem: what is wrong with it.
-        remedy: what mends it.
-        key: of the sample, where it is about one.
+        where: the affected file of the cache.
+        problem: description of the problem.
+        remedy: how to fix it.
+        key: key of the affected sample, if it concerns a single one.
     """
 
     where: str
@@ -43,12 +43,12 @@ class VerifyReport:
 
     Attributes:
         cache: the folder.
-        shards, photos, bytes: that were looked at.
-        recomputed: samples whose embedding was computed again.
-        worst_error: the largest relative error among them, of the stored embedding against the new one.
-        codec_error: the relative error that storing the new one would make, in the same sample.
-        source: whether the photos are still those that `cache.json` names: "the same", or why that is not known.
-        problems: what is wrong, in order of file.
+        shards, photos, bytes: amount of data checked.
+        recomputed: number of samples whose embedding was computed again.
+        worst_error: the largest relative error of a stored embedding against its recomputed one.
+        codec_error: the codec's relative error on the recomputed embedding of that sample.
+        source: whether the photos still match `cache.json`: "the same", or why that is unknown.
+        problems: all problems, in order of file.
     """
 
     cache: Path
@@ -63,12 +63,12 @@ class VerifyReport:
 
     @property
     def damaged(self) -> list[str]:
-        """Names of the shards to make again, in order."""
+        """The sorted names of the shards to make again."""
         return sorted({p.where for p in self.problems if p.remedy is Remedy.REDO and is_shard_name(p.where)})
 
     @property
     def rerun(self) -> str | None:
-        """What to run; None where nothing is wrong."""
+        """The command or action that fixes the problems; None if there are none."""
         remedies = {problem.remedy for problem in self.problems}
         config = f"repvit-sam precompute --config {self.cache / 'config.yaml'}"
         if Remedy.AGAIN in remedies:

@@ -1,4 +1,4 @@
-"""Clear the way for a precompute that makes only the damaged shards of a cache again."""
+"""Repair of a cache: remove what is damaged, so that a precompute makes only that again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +12,18 @@ from shards.verification.verify import miscounted, read_usable_lines
 
 
 def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, str]:
-    """Remove what a verification found damaged, so that `precompute` makes it again and nothing else.
+    """Remove what a verification found damaged, so that `precompute` makes only that again.
 
-    Shards go before their lines, so that a kill in between leaves a cache that precompute completes.
+    Shards are removed before their manifest lines, so that precompute can complete the cache after a kill in between.
 
     Args:
-        wanted: what the precompute to come would make; it must be this cache.
+        wanted: identity of the cache that the following precompute would make; must match this cache.
 
     Returns:
-        sha256 of each shard as the manifest has it, by name, to compare the new ones with.
+        The manifest's sha256 of each shard, by name, to compare the new shards with.
 
     Raises:
-        InputError: the damage cannot be mended like this, or the precompute would make another cache.
+        InputError: the damage cannot be repaired this way, or the precompute would make another cache.
     """
     folder = report.cache
     if any(problem.remedy is Remedy.AGAIN for problem in report.problems):
@@ -41,7 +41,7 @@ def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, s
     for name in sorted(damaged):
         if (folder / name).is_dir() and not (folder / name).is_symlink():
             raise InputError(f"{folder / name} is a folder where a shard belongs; move it away, then repair again")
-    for name in sorted(damaged):  # a name of `shards.cache.names`, so nothing outside of the cache
+    for name in sorted(damaged):  # checked by `shards.cache.names`, so the path stays within the cache
         (folder / name).unlink(missing_ok=True)
     kept = [e for e in entries.values() if e.name not in damaged and shard_index(e.name) < wanted.shards]
     write_manifest(folder, kept)
@@ -49,7 +49,7 @@ def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, s
 
 
 def _restore_identity(folder: Path, wanted: CacheIdentity, *, others: list[ShardEntry]) -> None:
-    """Write `cache.json` again, as the shards that are whole say."""
+    """Write `cache.json` again from the entries of the intact shards."""
     for entry in others:
         for name in IDENTITY_FIELDS:
             if getattr(entry, name) != getattr(wanted, name):

@@ -1,4 +1,4 @@
-"""Everything that one shard says of itself, checked."""
+"""Verification of a single shard and its samples."""
 
 import os
 import tarfile
@@ -17,7 +17,7 @@ from shards.verification.findings import Problem, Remedy
 
 
 def verify_shard(folder: Path, entry: ShardEntry) -> list[Problem]:
-    """Check a shard against its line of the manifest: size, sha256, members, and each sample, see `verify_sample`."""
+    """Check a shard against its manifest entry: size, sha256, members and every sample (`verify_sample`)."""
     path = folder / entry.name
     if not path.is_file():
         return [Problem(where=entry.name, problem="is missing")]
@@ -38,13 +38,13 @@ def verify_shard(folder: Path, entry: ShardEntry) -> list[Problem]:
 
 
 def verify_sample(sample: StoredSample, *, image_size: int, codec: str) -> None:
-    """Check that the three parts of a sample are whole and belong together.
+    """Check that the three parts of a sample are intact and belong together.
 
-    The record has its checksum, the cache's codec and the size that the photo needs; the photo decodes; the facts are
-    those of this key and photo.
+    The record must have a valid checksum, the cache's codec and the size that the photo implies; the photo must decode; the
+    json must match the key and the photo.
 
     Raises:
-        InputError: says what is wrong; any other exception is the parser's own on damaged bytes.
+        InputError: describes the problem; parsers may raise other exceptions on damaged bytes.
     """
     pixels = sample.pixels()
     shape = (pixels.shape[0], pixels.shape[1])
@@ -65,7 +65,7 @@ def verify_sample(sample: StoredSample, *, image_size: int, codec: str) -> None:
 
 
 def _verify_members(path: Path, entry: ShardEntry) -> Iterator[Problem]:
-    """Problems of the samples, each named; what the manifest does not list is named too."""
+    """Find the problems of the shard's samples, including samples that the manifest does not list."""
     missing = dict.fromkeys(entry.keys)
     try:
         for key, parts in _samples(path):
@@ -73,7 +73,7 @@ def _verify_members(path: Path, entry: ShardEntry) -> Iterator[Problem]:
             missing.pop(key, None)
             if problem is not None:
                 yield Problem(where=entry.name, key=key, problem=problem)
-    except Exception as error:  # tarfile raises whatever its parsers trip over
+    except Exception as error:  # tarfile lets its parsers' errors through
         if isinstance(error, MemoryError):
             raise
         rest = f"; {len(missing)} of {len(entry.keys)} samples are lost, from {next(iter(missing))} on" if missing else ""
@@ -84,26 +84,26 @@ def _verify_members(path: Path, entry: ShardEntry) -> Iterator[Problem]:
 
 
 def _verify_parts(key: str, parts: Mapping[str, bytes], entry: ShardEntry) -> str | None:
-    """What is wrong with a sample, if anything."""
+    """Describe a sample's problem; None if there is none."""
     if absent := [name for name in MEMBERS if name not in parts]:
         return f"has no {key}.{absent[0]}"
     sample = StoredSample(shard=entry.name, key=key, record=parts[EMBEDDING], jpeg=parts[JPEG], facts=parts[FACTS])
     try:
         verify_sample(sample, image_size=entry.image_size, codec=entry.codec)
-    except Exception as error:  # whatever damaged bytes do to a parser is a finding
+    except Exception as error:  # any parser error on damaged bytes is a finding
         return str(error).removeprefix(f"{sample.where}: ") if isinstance(error, InputError) else repr(error)
     return None
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, its parts by extension) of each run of members with the same key."""
+    """Yield the key and the parts by extension of each run of members with the same key."""
     key: str | None = None
     parts: dict[str, bytes] = {}
     with path.open("rb") as shard:
         size = os.fstat(shard.fileno()).st_size
         for member in Headers(shard).members():
             name, _, extension = member.name.partition(".")
-            plain = member.isreg() and not member.issparse()  # a sparse one may claim any number of zeros
+            plain = member.isreg() and not member.issparse()  # a sparse member may claim any number of zeros
             if plain and member.offset_data + member.size > size:
                 raise tarfile.ReadError(f"the member at byte {member.offset} is cut off")
             data = os.pread(shard.fileno(), member.size, member.offset_data) if plain else b""

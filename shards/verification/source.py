@@ -1,4 +1,4 @@
-"""Are the photos still those that a cache was made from, and does `cache.json` name them as they are."""
+"""Verification that a cache's source photos are unchanged."""
 
 from functools import partial
 
@@ -11,9 +11,9 @@ SAME = "the same"
 
 
 def verify_source(report: VerifyReport, identity: CacheIdentity, source: Source) -> None:
-    """Compare what `cache.json` says of the source with the source; adds to the report.
+    """Compare the source recorded in `cache.json` with the given source and add the result to the report.
 
-    The photos themselves are not read: their names and sizes are compared, as a precompute does.
+    The photos are not read: names and sizes are compared, as in a precompute.
     """
     by_hand = partial(Problem, where=CACHE_FILE, remedy=Remedy.BY_HAND)
     facts = {"source": source.name, "source_sha256": source.identity()}

@@ -1,4 +1,4 @@
-"""What a cache holds, finished or not: counts and bytes, and what its codec keeps, measured on a sample of records."""
+"""Statistics of a finished or unfinished cache: counts, sizes and codec fidelity on a sample of records."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from shards.pipeline.teacher_pass import embed
 from shards.pipeline.work_folder import known_entries
 from shards.verification.teacher import draw, stored_photo
 
-NAMED = 5  # damaged samples in an error
+NAMED = 5  # damaged samples named in an error
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheStats:
-    """What a cache holds.
+    """Counts and sizes of a cache.
 
     Attributes:
         photos, quarantined: in the cache, and left out of its finished shards.
@@ -50,15 +50,15 @@ class CacheStats:
 
 
 class CacheSample:
-    """Records drawn from a cache by a seed; shards that are still being made do not take part.
+    """Records drawn at random from the finished shards of a cache.
 
     Args:
         folder: the cache.
-        samples: how many, at most.
-        seed: another one draws others.
+        samples: maximum number of records.
+        seed: seed of the draw.
 
     Raises:
-        InputError: there is no cache, or a shard is not what its entry says.
+        InputError: there is no cache, or a shard does not match its entry.
     """
 
     def __init__(self, folder: Path | str, *, samples: int, seed: int = 0) -> None:
@@ -74,10 +74,10 @@ class CacheSample:
         self._places = draw([len(entry.keys) for entry in self.manifest.entries], samples=samples, seed=seed)
 
     def stats(self) -> CacheStats:
-        """Counts of the cache and sizes of the drawn records.
+        """Return the counts of the cache and the sizes of the drawn records.
 
         Raises:
-            InputError: some of them are damaged; names them.
+            InputError: some records are damaged; names them.
         """
         entries = self.manifest.entries
         sizes, damaged = [], []
@@ -138,7 +138,7 @@ class CacheSample:
 
 
 def check_whole(sample: StoredSample) -> None:
-    """Check a sample against the checksums that it has.
+    """Check a sample against its checksums.
 
     Raises:
         InputError: it is damaged; names shard and key.

@@ -1,4 +1,4 @@
-"""A sample of a cache, computed again by the teacher and compared."""
+"""Verification of stored embeddings against the teacher's recomputed ones."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -16,8 +16,8 @@ from shards.pipeline.teacher_pass import embed
 from shards.verification.findings import Problem, Remedy, VerifyReport
 
 BATCH_SIZE = 4
-# What another device, batch size or float precision may change, as a share of the embedding's root mean square. Another
-# teacher or another preprocessing changes far more.
+# Deviation allowed for another device, batch size or float precision, as a share of the embedding's root mean square.
+# Another teacher or preprocessing deviates far more.
 TOLERANCE = 0.01
 
 
@@ -30,10 +30,10 @@ def verify_against_teacher(
     samples: int,
     seed: int,
 ) -> None:
-    """Compare samples of the shards without a problem with what the teacher says now; adds to the report.
+    """Compare samples of the intact shards with the teacher's recomputed embeddings and add the result to the report.
 
-    A stored embedding may be as far from the new one as storing the new one would take it, and a little more, see
-    TOLERANCE: in its root mean square over the photo, and at its worst position.
+    A stored embedding may deviate from the recomputed one by the codec's own error plus TOLERANCE, both in its root mean
+    square over the photo and at its worst position.
     """
     damaged = set(report.damaged)
     whole = [entry for entry in entries if entry.name not in damaged]
@@ -54,7 +54,7 @@ def verify_against_teacher(
 
 
 def draw(counts: Sequence[int], *, samples: int, seed: int) -> list[tuple[int, int]]:
-    """So many different (shard number, sample within it), in order, each sample of shards of such counts as likely."""
+    """Draw `samples` distinct (shard number, sample within it) pairs, sorted; all samples are equally likely."""
     ends = list(accumulate(counts))
     total = ends[-1] if ends else 0
     chosen = np.sort(np.random.default_rng(seed).choice(total, size=min(samples, total), replace=False))
@@ -88,7 +88,7 @@ def _compare(
 
 
 def stored_photo(sample: StoredSample) -> StoredPhoto:
-    """A sample as it was before its embedding was made. Raises InputError where its pixels or facts cannot be read."""
+    """Restore a sample's stored photo, without its embedding. Raises InputError if its pixels or json cannot be read."""
     return StoredPhoto(
         key=sample.key, where=sample.where, jpeg=sample.jpeg, pixels=sample.pixels(), facts=sample.json()
     )

@@ -1,4 +1,4 @@
-"""Is a cache what it says it is: its files against each other, every byte of every shard, a sample against the teacher."""
+"""Verification of a whole cache: consistency of its files, every byte of every shard, and samples against the teacher."""
 
 import os
 from collections import Counter
@@ -27,7 +27,7 @@ from shards.verification.shard import verify_shard
 from shards.verification.source import verify_source
 from shards.verification.teacher import verify_against_teacher
 
-MAX_MISSING = 1000  # shards without a line of the manifest that are named
+MAX_MISSING = 1000  # shards without a manifest line that are named in the report
 
 
 def verify(
@@ -41,18 +41,18 @@ def verify(
     source: Source | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifyReport:
-    """Verify a cache; nothing is changed.
+    """Verify a cache without changing it.
 
     Args:
-        teacher: at the cache's image size, in eval mode; None leaves out the comparison with it.
+        teacher: at the cache's image size, in eval mode; None skips the comparison with the teacher.
         teacher_sha256: checksum of its weights.
-        samples: how many samples, drawn by `seed` from the shards that are whole, are compared with the teacher.
-        threads: that read, hash and decode; by default one a core.
-        source: of the photos that the cache was made from; None leaves out the comparison with it.
+        samples: number of samples, drawn by `seed` from the intact shards, to compare with the teacher.
+        threads: threads that read, hash and decode; by default one per core.
+        source: the photos that the cache was made from; None skips the comparison with the source.
         progress: called after every shard with the number of shards done and of all.
 
     Returns:
-        What is wrong, if anything, and what to rerun.
+        The problems found, if any, and what to rerun.
 
     Raises:
         InputError: there is no cache.
@@ -86,7 +86,7 @@ def verify(
 
 
 def read_usable_lines(folder: Path) -> tuple[dict[str, ShardEntry], list[Problem]]:
-    """The entries of a manifest that can be read, by name, and what is wrong with its lines."""
+    """Return the readable entries of a manifest, by name, and a description of the problems with its lines."""
     entries: dict[str, ShardEntry] = {}
     problems = []
     for number, line in enumerate(manifest_lines(folder), start=1):
@@ -105,7 +105,7 @@ def read_usable_lines(folder: Path) -> tuple[dict[str, ShardEntry], list[Problem
 
 
 def _verify_identity(folder: Path, report: VerifyReport) -> CacheIdentity | None:
-    """`cache.json`, and whether this release would make the same."""
+    """Check `cache.json`, and that this release would produce the same cache."""
     try:
         identity = CacheIdentity.read(folder)
     except InputError as error:
@@ -129,7 +129,7 @@ def _verify_identity(folder: Path, report: VerifyReport) -> CacheIdentity | None
 
 
 def _verify_manifest(folder: Path, identity: CacheIdentity | None, report: VerifyReport) -> list[ShardEntry]:
-    """The manifest against itself, `cache.json`, the quarantine list and the names of the shards; returns its entries."""
+    """Check the manifest for consistency with `cache.json`, the quarantine list and the shard files; return its entries."""
     lines, problems = read_usable_lines(folder)
     report.problems += problems
     unfinished = (folder / WORK).is_dir()
@@ -158,7 +158,7 @@ def _verify_manifest(folder: Path, identity: CacheIdentity | None, report: Verif
 def _verify_entries(
     identity: CacheIdentity, entries: Sequence[ShardEntry], report: VerifyReport, *, complete: bool
 ) -> None:
-    """What each entry says, against what makes the cache one."""
+    """Check that each entry agrees with the cache's identity and with the other entries."""
     for name in ("teacher", *IDENTITY_FIELDS):
         there = getattr(identity, name)
         others = {entry.name: value for entry in entries if (value := getattr(entry, name)) != there}
@@ -187,7 +187,7 @@ def _verify_entries(
 
 
 def _count_photos(identity: CacheIdentity, entries: Sequence[ShardEntry]) -> Iterator[Problem]:
-    """Does each entry account for as many photos, good and bad, as a shard has; the last one may have fewer."""
+    """Check that each entry accounts for the right number of photos, good and bad; the last shard may have fewer."""
     size, last = identity.samples_per_shard, shard_name(identity.shards - 1)
     counts = {entry.name: len(entry.keys) + len(entry.quarantined) for entry in entries}
     before = {count for name, count in counts.items() if name != last}
@@ -201,14 +201,14 @@ def _count_photos(identity: CacheIdentity, entries: Sequence[ShardEntry]) -> Ite
 
 
 def miscounted(entry: ShardEntry, identity: CacheIdentity) -> str | None:
-    """What is wrong with the number of photos, good and bad, of an entry, if anything; the last shard may have fewer."""
+    """Describe an entry's wrong number of photos, good and bad; None if it is right. The last shard may have fewer."""
     count, size = len(entry.keys) + len(entry.quarantined), identity.samples_per_shard
     short = entry.name == shard_name(identity.shards - 1) and 0 < count < size
     return None if count == size or short else f"the manifest accounts for {count} photos of {size}"
 
 
 def _missing_lines(identity: CacheIdentity, there: set[int]) -> Iterator[Problem]:
-    """Shards that the manifest has no line for; the first thousand of them are named."""
+    """Report shards without a manifest line; only the first thousand are named."""
     missing = (index for index in range(identity.shards) if index not in there)
     for index in islice(missing, MAX_MISSING):
         yield Problem(where=shard_name(index), problem="no line of the manifest names it")
@@ -218,7 +218,7 @@ def _missing_lines(identity: CacheIdentity, there: set[int]) -> Iterator[Problem
 
 
 def _belongs(name: str, identity: CacheIdentity) -> bool:
-    """Whether a name is that of one of the cache's shards."""
+    """Return whether a name is that of one of the cache's shards."""
     return is_shard_name(name) and shard_index(name) < identity.shards
 
 
