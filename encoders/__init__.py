@@ -1,4 +1,4 @@
-"""What an image embedding is and who can make one: students, teachers, their weights, and the predictor."""
+"""SAM-like models: student and teacher image encoders, their weights, prompts and the predictor."""
 
 from typing import TYPE_CHECKING
 

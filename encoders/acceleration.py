@@ -1,4 +1,4 @@
-"""Ways to make a teacher faster that depend on the machine, not on the architecture."""
+"""Hardware-dependent acceleration of a teacher: bfloat16 autocast and compilation."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ PRECISION_MARK = "+"  # between the version of the preprocessing and a precision
 
 
 class Bf16Encoder(nn.Module):
-    """An image encoder under bfloat16 autocast: its products in bfloat16, its weights and its embedding in float32.
+    """Runs an image encoder under bfloat16 autocast; weights and the embedding stay in float32.
 
     Args:
         encoder: (B, 3, S, S) -> (B, 256, S/16, S/16).
@@ -34,7 +34,7 @@ class Bf16Encoder(nn.Module):
 
 
 def accelerate(sam: Sam, *, precision: Precision = "fp32", compiled: bool = False) -> Sam:
-    """Make a SAM's image encoder compute in a lower precision, or as a compiled graph; changes and returns `sam`.
+    """Switch a SAM's image encoder to lower precision or a compiled graph; modifies `sam` in place and returns it.
 
     Both are tested on a CPU only, never on a GPU, for which they are meant.
 
@@ -52,6 +52,6 @@ def accelerate(sam: Sam, *, precision: Precision = "fp32", compiled: bool = Fals
 
 
 def precision_mark(sam: Sam) -> str:
-    """What a cache's preprocessing version ends with: nothing for fp32, "+bf16" for bf16."""
+    """Return the suffix of a cache's preprocessing version: empty for fp32, "+bf16" for bf16."""
     precision = getattr(sam.image_encoder, "precision", "fp32")
     return "" if precision == "fp32" else f"{PRECISION_MARK}{precision}"

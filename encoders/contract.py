@@ -1,4 +1,4 @@
-"""What an image encoder takes and gives: the one place for these facts.
+"""The image encoder contract: input size, normalisation and embedding shape.
 
 An image is `(B, 3, S, S)` float32, SAM-normalised, zero-padded right and below.
 An embedding is `(B, 256, S/16, S/16)` float. S is 1024 by default.

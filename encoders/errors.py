@@ -1,11 +1,11 @@
-"""The exceptions a caller can act on; the command line turns them into exit codes."""
+"""Exceptions that callers can act on; the command line maps them to exit codes."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """"; did you mean X?", the known name that comes nearest, for the end of a message; nothing where none is near."""
+    """Return "; did you mean X?" with the closest known name, for the end of a message; empty if none is close."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

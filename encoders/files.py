@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and their checksums."""
+"""Atomic file writes, bounded reads, checksums and messages for failed file access."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ UNSIZED_BYTES = 2**16  # read of a file that states no size
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; `path` appears, complete and on disk, when the block ends well.
+    """Yield a temporary path next to `path`; it is synced and renamed to `path` when the block exits without an error.
 
     The name is this call's own, also among processes of the same number on several machines that share a folder.
 
@@ -38,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path) -> None:
-    """Make sure that a file can be written at `path`, before what goes into it is worked out; makes its folder.
+    """Check early that a file can be written at `path`; creates its folder.
 
     Raises:
         InputError: a folder is there, or its folder cannot be made or written to.
@@ -49,7 +49,7 @@ def check_output(path: Path) -> None:
 
 
 def check_output_folder(folder: Path) -> None:
-    """Make a folder, if it is not there, that files can be written to.
+    """Create a folder if necessary and check that it is writable.
 
     Raises:
         InputError: it cannot be made or written to; says why.
@@ -66,7 +66,7 @@ def check_output_folder(folder: Path) -> None:
 
 
 def _in_the_way(folder: Path) -> str | None:
-    """What stands where a folder or one of those above it should be; None where nothing does."""
+    """Return the non-folder that is in the place of a folder or one of its parents; None if there is none."""
     for place in (*reversed(folder.parents), folder):
         if os.path.lexists(place) and not os.path.isdir(place):
             return f"{place} is a {file_kind(place.stat().st_mode) if os.path.exists(place) else 'link that leads nowhere'}"
@@ -91,7 +91,7 @@ def sha256_file(path: Path) -> str:
 
 
 def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
-    """All bytes of a regular file. Never waits: a pipe without a writer is refused like any special file.
+    """Read a regular file completely. Never blocks: pipes and other special files are rejected.
 
     Args:
         path: links are followed.
@@ -123,14 +123,14 @@ def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
 
 
 def file_kind(mode: int) -> str:
-    """What a file's mode bits say it is, in words."""
+    """Describe the kind of a file from its mode bits."""
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
     return kinds.get(stat.S_IFMT(mode), "device or socket")
 
 
 @contextmanager
 def write_errors(target: Path) -> Iterator[None]:
-    """Turn an OSError in the block, and on a full disk any exception, into an InputError that says why `target` failed.
+    """Turn an OSError in the block, or any exception if the disk is full, into an InputError on writing `target`.
 
     Packages that write files by themselves report a full disk by exceptions of their own.
 
@@ -155,12 +155,12 @@ def write_failure(target: Path, error: Exception) -> str:
 
 
 def remedy(error: OSError, *, otherwise: str) -> str:
-    """What to do about a file that cannot be read: other permissions where they are the reason, else `otherwise`."""
+    """Return advice on an unreadable file: to change its permissions if they are the reason, else `otherwise`."""
     return "change its permissions" if isinstance(error, PermissionError) else otherwise
 
 
 def os_error_message(error: OSError) -> str:
-    """Message for an OSError that nothing nearer to its cause has turned into one: the file, the reason, what to do."""
+    """Return a message for an otherwise unhandled OSError: the file, the reason and what to do."""
     reason = error.strerror or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         if error.filename is None:
@@ -173,6 +173,6 @@ def os_error_message(error: OSError) -> str:
 
 
 def free_bytes(target: Path) -> int:
-    """Free space of the disk that `target` is on or would be on."""
+    """Return the free space in bytes on the disk of `target`, which need not exist."""
     absolute = Path(os.path.abspath(target))
     return shutil.disk_usage(next(place for place in (absolute, *absolute.parents) if os.path.isdir(place))).free

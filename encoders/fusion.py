@@ -10,7 +10,7 @@ from encoders.sam import Sam
 
 
 def fuse(sam: Sam) -> Sam:
-    """A new Sam in eval mode whose image encoder computes the same with fewer operations; `sam` is left as it is.
+    """Return a new Sam in eval mode with a fused, equivalent image encoder; `sam` is not modified.
 
     RepViT and TinyViT are folded. An encoder with nothing to fold, or one that is folded already, is copied.
     """

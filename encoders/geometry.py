@@ -1,4 +1,4 @@
-"""Between pixels of the original image and pixels of the model's input frame, there and back.
+"""Conversion of coordinates and sizes between the original image and the model's input frame.
 
 Source: segment-anything, `utils/transforms.py` (`ResizeLongestSide`). Coordinates are xy, boxes xyxy, in pixels;
 shapes are (height, width).

@@ -1,4 +1,4 @@
-"""Whether an embedding that a caller hands over, and the size of its photo, can be used."""
+"""Validation of embeddings, and the size of their photo, given by callers."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from encoders.geometry import Shape
 
 
 def check_embedding(embedding: Tensor, *, image_size: int) -> Tensor:
-    """The embedding of one image at S = `image_size`, as it is.
+    """Return the embedding of one image at S = `image_size` unchanged if it is valid.
 
     Raises:
         InputError: it is no floating-point tensor of (1, 256, S/16, S/16), or holds NaN or infinity.
@@ -33,7 +33,7 @@ def check_embedding(embedding: Tensor, *, image_size: int) -> Tensor:
 
 
 def check_shape(shape: Shape) -> Shape:
-    """(height, width) as it is.
+    """Return (height, width) unchanged if it is valid.
 
     Raises:
         InputError: it is no pair of positive whole numbers.

@@ -1,4 +1,4 @@
-"""Whether an image that a caller hands over is one: (H, W, 3) uint8 RGB, else an error that says how to make it one."""
+"""Validation of images given by callers: (H, W, 3) uint8 RGB, with errors that say how to convert other input."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ EXPECTED = "expected an (H, W, 3) uint8 RGB numpy array"
 
 
 def check_image(image: Any) -> np.ndarray:
-    """An (H, W, 3) uint8 array of at least one pixel as it is, also a read-only one or one with negative strides.
+    """Return a non-empty (H, W, 3) uint8 array unchanged; read-only arrays and negative strides are allowed.
 
     Raises:
         InputError: anything else; the message says what was given and, for the usual kinds of images, how to convert it.
@@ -29,7 +29,7 @@ def check_image(image: Any) -> np.ndarray:
 
 
 def check_images(images: Any) -> list[np.ndarray]:
-    """A list, tuple or (B, H, W, 3) array of images, each as `check_image` takes it.
+    """Check a list, tuple or (B, H, W, 3) array of images with `check_image`.
 
     Raises:
         InputError: no sequence, none in it, or the first one that is no image, with its number.
@@ -50,7 +50,7 @@ def check_images(images: Any) -> list[np.ndarray]:
 
 
 def _kind(image: Any) -> str:
-    """What an object that is no array is, and how to make an array of it."""
+    """Describe an object that is not an array, and how to convert it to one."""
     if isinstance(image, Image.Image):
         return f'a PIL image of mode {image.mode}; pass np.asarray(image.convert("RGB"))'
     if isinstance(image, (str, os.PathLike)):
@@ -64,7 +64,7 @@ def _kind(image: Any) -> str:
 
 
 def _remedy(image: np.ndarray) -> str:
-    """What to do with an array of another shape or type; nothing where that is not clear."""
+    """Return advice on an array of another shape or type; empty if none applies."""
     if image.ndim == 2:
         return "; a grey image: pass np.stack([image] * 3, axis=2)"
     if image.ndim == 4:

@@ -1,4 +1,4 @@
-"""Packages that import a file of theirs only when one of its names is asked for (PEP 562).
+"""Lazy imports of a package's exported names (PEP 562).
 
 `import torch` takes seconds, and most of what a package offers needs it; a command that only prints help does not.
 """

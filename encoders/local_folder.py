@@ -1,4 +1,4 @@
-"""Folders of this machine, where a URL cannot be written to."""
+"""Validation of output folders, which must be local paths rather than URLs."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")  # also s3:/bucket, which is wha
 
 
 def check_local_folder(text: Path | str, *, name: str) -> Path:
-    """The path of a folder on this machine or mounted there; nothing is made or opened.
+    """Return the path of a local or mounted folder; nothing is created or opened.
 
     Args:
         text: as a user gave it.

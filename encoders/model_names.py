@@ -1,4 +1,4 @@
-"""Names of the models that the registry builds, and the weights that are shipped, without importing what they are built of."""
+"""Names of the registry's models and of the shipped weights; imports no model code."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Prompts in, masks out, in pixels of the given photo. Suites take a predictor, never a model."""
+"""The predictor: masks from prompts, both in pixels of the original photo. Suites take a predictor, never a model."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a predictor answers for P prompts; M = 3 with multimask, else 1.
+    """A predictor's masks and scores for P prompts; M = 3 with multimask, else 1.
 
     Attributes:
         masks: (P, M, H, W) bool.
@@ -41,7 +41,7 @@ class Prediction:
 
 
 class PromptableModel(Protocol):
-    """What a predictor needs of a model: `encoders.Sam`, or an exported one (`encoders.export.ExportedSam`)."""
+    """The model interface of a predictor: `encoders.Sam`, or an exported model (`encoders.export.ExportedSam`)."""
 
     arch: str
     image_size: int
@@ -63,7 +63,7 @@ class PromptableModel(Protocol):
 
 
 class Predictor:
-    """A model with an image set, asked for masks. Mirrors segment-anything's `SamPredictor`, for P prompts at a time.
+    """Predicts masks on an image for P prompts at a time, with an interface like segment-anything's `SamPredictor`.
 
     Args:
         sam: a model in eval mode (BatchNorm encoders are silently wrong in train mode, so that is an InputError).
@@ -85,7 +85,7 @@ class Predictor:
         self._shapes: list[Shape] = []
 
     def to(self, device: torch.device) -> None:
-        """Move the model to a device; an exported one stays where its runtime is."""
+        """Move the model to a device; an exported model stays on its runtime's device."""
         if isinstance(self.sam, torch.nn.Module):
             self.sam.to(device)
 
@@ -133,7 +133,7 @@ class Predictor:
         return self.sam.image_encoder(normalize_padded(frame, [image.shape[:2] for image in resized]))
 
     def _encode_apart(self, resized: Sequence[np.ndarray], encoder: UnpaddedEncoder) -> Tensor:
-        """As `_encode`, in rectangles; images of one rectangle together."""
+        """Like `_encode`, but in rectangles; images with equal rectangles form a batch."""
         rectangles = [rectangle(image.shape[:2], image_size=self.image_size) for image in resized]
         embeddings: dict[int, Tensor] = {}
         for shape in dict.fromkeys(rectangles):
@@ -224,7 +224,7 @@ class Predictor:
     def _predict(
         self, prompts: Sequence[Mapping[str, np.ndarray | None]], *, multimask: bool | None
     ) -> list[Prediction]:
-        """The answers for each image; `multimask` None gives all four mask tokens."""
+        """Predict for each image; with `multimask` None all four mask tokens are returned."""
         embeddings = self._embeddings
         if embeddings is None:
             raise InputError("no image is set; call set_image first")
@@ -256,7 +256,7 @@ class Predictor:
         ]
 
     def _nothing(self, shape: Shape, *, multimask: bool | None) -> Prediction:
-        """The answer to no prompts."""
+        """Return an empty prediction, for no prompts."""
         channels, side = {None: 4, True: 3, False: 1}[multimask], self.image_size // MASK_STRIDE
         return Prediction(
             masks=np.zeros((0, channels, *shape), bool),
@@ -265,7 +265,7 @@ class Predictor:
         )
 
     def _check_one(self) -> Tensor:
-        """The embedding of the one image that is set."""
+        """Return the embedding of the single image that is set."""
         if self._embeddings is None:
             raise InputError("no image is set; call set_image first")
         if len(self._shapes) != 1:
@@ -274,7 +274,7 @@ class Predictor:
 
 
 def unpadded(sam: PromptableModel) -> UnpaddedEncoder:
-    """A model's image encoder, made to take rectangles.
+    """Wrap a model's image encoder so that it takes rectangles.
 
     Raises:
         InputError: it cannot; the message says why.
@@ -286,7 +286,7 @@ def unpadded(sam: PromptableModel) -> UnpaddedEncoder:
 
 
 def _join(framed: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The prompts of several images in one list."""
+    """Concatenate the prompts of several images."""
     kinds = [{name: value.shape[1:] for name, value in prompts.items()} for prompts in framed]
     if any(kind != kinds[0] for kind in kinds):
         raise InputError(f"images must be prompted in the same way, with as many points a prompt; got {kinds}")

@@ -1,4 +1,4 @@
-"""From uint8 pixels to the encoder's input, batched, on any device.
+"""Batched preprocessing of uint8 pixels to the encoder's input, on any device.
 
 Source: segment-anything, `modeling/sam.py` (`Sam.preprocess`): normalise, then pad with zeros right and below, so that
 a padded pixel is exactly 0 (the mean), not black.

@@ -1,4 +1,4 @@
-"""Prompts as a user gives them, checked and brought into a model's input frame."""
+"""Validation of user prompts and their conversion to the model's input frame."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def prompts_to_frame(
     boxes: np.ndarray | None = None,
     masks: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """P prompts on a photo of `shape` (height, width) -> those given, in the input frame of S = `image_size`.
+    """Convert P prompts on a photo of `shape` (height, width) to the input frame of S = `image_size`.
 
     Args:
         points: (P, N, 2) xy and boxes: (P, 4) xyxy, pixels of the photo, not far outside it, see `check_near`.
@@ -69,7 +69,7 @@ def prompts_to_frame(
 
 
 def check_kinds(prompts: Any, *, number: int) -> Mapping[str, Any]:
-    """The prompts of image `number` as they are, if they are a mapping of the kinds there are.
+    """Return the prompts of image `number` unchanged if they are a mapping with known keys.
 
     Raises:
         InputError: they are something else, or a kind is unknown; near misses are named.
@@ -84,7 +84,7 @@ def check_kinds(prompts: Any, *, number: int) -> Mapping[str, Any]:
 
 
 def check_finite(array: np.ndarray, *, name: str, dtype: Any = np.float64) -> np.ndarray:
-    """An array of real numbers in `dtype`.
+    """Convert to an array of finite real numbers in `dtype`.
 
     Raises:
         InputError: it holds something else, or a value that is NaN, infinite or too large for `dtype`.
@@ -101,7 +101,7 @@ def check_finite(array: np.ndarray, *, name: str, dtype: Any = np.float64) -> np
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels of points as int64.
+    """Check point labels and return them as int64.
 
     Raises:
         InputError: one is none of -1, 0 and 1.
@@ -118,7 +118,7 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def check_near(points: np.ndarray, *, name: str, shape: Shape) -> None:
-    """Make sure that places are at most one long side of the photo outside it.
+    """Check that coordinates lie at most one long side outside the photo.
 
     The box of an object that the photo's edge cuts off reaches outside by less than that. What lies further outside is in
     other units or in pixels of another size of the photo, and SAM's code for positions, learned inside the frame, would
@@ -143,7 +143,7 @@ def check_near(points: np.ndarray, *, name: str, shape: Shape) -> None:
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
-    """Values as a numpy array.
+    """Convert values to a numpy array.
 
     Raises:
         InputError: they cannot be made one.

@@ -1,4 +1,4 @@
-"""Names and what they build."""
+"""The model registry: names and their builders."""
 
 import difflib
 from collections.abc import Callable
@@ -23,19 +23,19 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def list_models() -> list[str]:
-    """Registry names. Nothing is built."""
+    """List the registry names without building a model."""
     return list(BUILDERS)
 
 
 def unknown_model(name: str) -> InputError:
-    """The error for a name that is not in the registry, with the names that come close."""
+    """Return the error for an unknown name, with close matches."""
     near = difflib.get_close_matches(name, BUILDERS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "the names are:"
     return InputError(f"unknown model {name!r}; {hint}" + ("" if near else " " + ", ".join(BUILDERS)))
 
 
 def build_image_encoder(name: str, *, image_size: int = IMAGE_SIZE) -> nn.Module:
-    """A freshly initialised image encoder, (B, 3, S, S) -> (B, 256, S/16, S/16), with attribute `image_size`.
+    """Build a randomly initialised image encoder, (B, 3, S, S) -> (B, 256, S/16, S/16), with attribute `image_size`.
 
     Raises:
         InputError: the name is unknown, or S is not a positive multiple of 64.
@@ -46,5 +46,5 @@ def build_image_encoder(name: str, *, image_size: int = IMAGE_SIZE) -> nn.Module
 
 
 def fresh_sam(name: str, *, image_size: int = IMAGE_SIZE) -> Sam:
-    """A freshly initialised SAM in eval mode; see `encoders.build_sam`, which also reads weights."""
+    """Build a randomly initialised SAM in eval mode; `encoders.build_sam` also loads weights."""
     return Sam(arch=name, image_encoder=build_image_encoder(name, image_size=image_size), image_size=image_size).eval()

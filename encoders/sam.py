@@ -1,4 +1,4 @@
-"""A SAM-like model: one image encoder of ours, segment-anything's own prompt encoder and mask decoder."""
+"""The SAM model: one of our image encoders with segment-anything's prompt encoder and mask decoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -97,7 +97,7 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As `decode_all`, but only the mask tokens that are the answer.
+        """Like `decode_all`, but return only the single mask or the three multimask outputs.
 
         Returns:
             logits (P, M, S/4, S/4) and predicted IoU (P, M); M = 3 with `multimask`, else 1.
@@ -116,7 +116,7 @@ class Sam(nn.Module):
     def _decode(
         self, embeddings: Tensor, *, image_index: Tensor, prompts: Prompts, tokens: slice
     ) -> tuple[Tensor, Tensor]:
-        """Some of the mask tokens.
+        """Decode the given mask tokens only.
 
         The stock decoder repeats one image's embedding over all prompts; handing it each prompt's own embedding as the
         dense term gives the same sum for several images at once (reference: `mask_decoder.py`, `predict_masks`).
@@ -150,7 +150,7 @@ class Sam(nn.Module):
 
 
 def describe(sam: Sam) -> dict[str, Any]:
-    """Facts for a person: architecture, image size, parameters of each part."""
+    """Return the architecture, image size and parameter count of each part, for display."""
     parts: Sequence[str] = ("image_encoder", "prompt_encoder", "mask_decoder")
     counts = {part: sum(p.numel() for p in getattr(sam, part).parameters()) for part in parts}
     return {"arch": sam.arch, "image_size": sam.image_size, "parameters": counts}

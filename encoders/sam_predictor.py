@@ -1,4 +1,4 @@
-"""segment-anything's `SamPredictor`, answered by our models: programs written for it need only another import."""
+"""A drop-in replacement for segment-anything's `SamPredictor` that uses our models; only the import has to change."""
 
 import re
 from collections.abc import Iterator

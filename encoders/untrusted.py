@@ -1,4 +1,4 @@
-"""The one reader of JSON, JSON lines and YAML that others may have written, cut off, damaged or made to do harm.
+"""Safe readers of untrusted JSON, JSON lines and YAML, which may be truncated, damaged or malicious.
 
 What comes back is plain values of bounded size and depth. What they mean is checked where they are used, by pydantic models.
 """
@@ -21,7 +21,7 @@ MAX_REASON = 200  # characters of a parser's message
 
 
 def read_json(path: Path, *, max_bytes: int, name: str | None = None, finite: bool = True) -> Any:
-    """The value in a JSON file.
+    """Read and parse a JSON file.
 
     Args:
         path: links are followed; what is no regular file is refused.
@@ -37,7 +37,7 @@ def read_json(path: Path, *, max_bytes: int, name: str | None = None, finite: bo
 
 
 def parse_json(content: bytes | str, *, name: str, finite: bool = True) -> Any:
-    """The value that JSON text holds.
+    """Parse JSON text.
 
     Args:
         content: UTF-8 bytes, or text.
@@ -61,7 +61,7 @@ def parse_json(content: bytes | str, *, name: str, finite: bool = True) -> Any:
 
 
 def json_kind(value: Any) -> str:
-    """What a parsed JSON value is, for a message: "a JSON object", "a JSON list", "a JSON number", "null"."""
+    """Name the type of a parsed JSON value for messages: "a JSON object", "a JSON list", "a JSON number", "null"."""
     if value is None:
         return "null"
     kinds = {dict: "object", list: "list", str: "string", bool: "boolean"}
@@ -69,7 +69,7 @@ def json_kind(value: Any) -> str:
 
 
 def whole_lines(content: bytes) -> tuple[list[bytes], bytes]:
-    """Lines, without their newlines, and what follows the last newline: a line that was cut off, or nothing.
+    """Return the complete lines, without newlines, and the rest after the last newline: a truncated line or nothing.
 
     Lines end at a newline alone, not at the other separators of `str.splitlines`, which JSON text may contain.
     """
@@ -78,7 +78,7 @@ def whole_lines(content: bytes) -> tuple[list[bytes], bytes]:
 
 
 def json_lines(content: bytes, *, name: str, finite: bool = True) -> Iterator[Any]:
-    """The value of each line of JSON lines; a last line without its newline counts.
+    """Parse each line of JSON lines, including a last line without a newline.
 
     Raises:
         InputError: `parse_json` refuses a line; names it.
@@ -89,7 +89,7 @@ def json_lines(content: bytes, *, name: str, finite: bool = True) -> Iterator[An
 
 
 def read_yaml(path: Path, *, name: str | None = None) -> Any:
-    """The value in a YAML file of at most 256 KiB; see `parse_yaml`.
+    """Read and parse a YAML file of at most 256 KiB; see `parse_yaml`.
 
     Raises:
         InputError: it does not exist, cannot be read, is too large, or `parse_yaml` refuses it.
@@ -99,7 +99,7 @@ def read_yaml(path: Path, *, name: str | None = None) -> Any:
 
 
 def parse_yaml(content: bytes | str, *, name: str) -> Any:
-    """The value that YAML text holds, of plain types only.
+    """Parse YAML text; only plain types are allowed.
 
     Raises:
         InputError: it is not UTF-8 or not YAML, has a tag, a key twice in one mapping, an alias inside its own anchor, or, with

@@ -1,4 +1,4 @@
-"""The mask decoder's cross attention between few tokens and many places of the image, with less arithmetic.
+"""The mask decoder's cross-attention between few tokens and many image positions, with fewer operations.
 
 segment-anything projects all N places of the image to keys and values for each prompt (`modeling/transformer.py`,
 `Attention`). Attention is linear in them, so the projections can be moved to the T tokens, of which there are a handful:
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class SharedProjections:
-    """What the first layer needs of an image, the same for all its prompts without a mask: (h, N, d) each.
+    """The first layer's projections of an image, shared by all its prompts without a mask: (h, N, d) each.
 
     Attributes:
         keys, values: what tokens attend to.
@@ -101,7 +101,7 @@ def image_to_tokens(
 
 
 def project_shared(tokens_to: Attention, image_to: Attention, *, image: Tensor, places: Tensor) -> SharedProjections:
-    """Of an image (1, N, C) and the same with its positions: the first layer's projections.
+    """Compute the first layer's projections of an image (1, N, C), with and without its positional encoding.
 
     Args:
         tokens_to: the layer's attention from tokens to the image; image_to: the other way.

@@ -1,4 +1,4 @@
-"""segment-anything's mask decoder without autograd, with what all prompts of an image share computed once.
+"""segment-anything's mask decoder for inference, computing what all prompts of an image share only once.
 
 The modules stay segment-anything's own and are read as they are at each call; only the order of the arithmetic is another, so
 logits differ by rounding. Batching prompts alone gains nothing on a CPU. What does:

@@ -1,4 +1,4 @@
-"""From the decoder's logits to masks of the photo. Source: segment-anything, `Sam.postprocess_masks`."""
+"""Conversion of decoder logits to masks of the original photo. Source: segment-anything, `Sam.postprocess_masks`."""
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ def upscale_logits(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
 
 
 def logits_to_masks(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
-    """(P, M, S/4, S/4) logits -> (P, M, H, W) bool: where the original image's logits are above SAM's threshold.
+    """Threshold logits at the original image's size: (P, M, S/4, S/4) float -> (P, M, H, W) bool.
 
     A prompt's masks are upscaled together, as SAM does, since torch rounds several channels otherwise than one. Of M = 4, all
     of the decoder's tokens, SAM has the first on its own.
@@ -46,7 +46,7 @@ def logits_to_masks(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor:
 
 
 def _upscale_positive(logits: Tensor, *, shape: Shape, image_size: int) -> Tensor | None:
-    """(M, S/4, S/4) logits -> (M, H, W), exact where above 0 and not above 0 elsewhere; None where nothing is.
+    """Upscale (M, S/4, S/4) logits to (M, H, W), exact for positive values, else any value <= 0; None if none is positive.
 
     Interpolation weighs with 0 to 1. So a pixel is above 0 only next to a logit that is, and the frame is needed only around
     those: the rest of it may be anything below 0.
@@ -67,12 +67,12 @@ def _upscale_positive(logits: Tensor, *, shape: Shape, image_size: int) -> Tenso
 
 
 def _sides_kept(side: int, image_size: int) -> int:
-    """Rows or columns of logits that the first `side` pixels of the frame are made of."""
+    """Return how many rows or columns of logits the first `side` pixels of the frame depend on."""
     return min(image_size // MASK_STRIDE, -(-side // MASK_STRIDE) + 1)
 
 
 def _span(line: Tensor, *, margin: int) -> tuple[int, int]:
-    """First and one past the last true of (L,) bool, with a margin within the line; (0, 0) without any."""
+    """Return start and end of the true range of (L,) bool, widened by a clipped margin; (0, 0) if nothing is true."""
     where = torch.nonzero(line)[:, 0]
     if not len(where):
         return 0, 0

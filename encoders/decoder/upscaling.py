@@ -1,4 +1,4 @@
-"""The mask decoder's upscaling and hypernetworks as plain products, for the mask tokens that are asked for.
+"""The mask decoder's upscaling and hypernetworks as matrix products, computed for the requested mask tokens only.
 
 Both transposed convolutions have kernel = stride = 2: a place becomes 2 x 2 places, each by a product of its own, and no two
 places meet. So a list of places stays a list, channels last, and only the finished logits are put in order.
@@ -14,7 +14,7 @@ BLOCK_PLACES = 2048  # places upscaled at a time: what they become stays in a co
 
 
 def mask_logits(decoder: MaskDecoder, *, image: Tensor, mask_tokens: Tensor, tokens: slice) -> Tensor:
-    """Logits of some of the decoder's mask tokens.
+    """Compute the logits of the requested mask tokens.
 
     Args:
         image: (B, N, C) from the transformer, a square's places in row-major order.

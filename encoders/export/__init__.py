@@ -1,4 +1,4 @@
-"""From a checkpoint to files that other runtimes execute, each with a certificate of what it computes.
+"""Export of checkpoints to other runtimes, each with a certificate of measured agreement with PyTorch.
 
 `export_model` writes a folder, `verify_export` checks one again, `open_export` gives the model in it for a `Predictor`.
 """

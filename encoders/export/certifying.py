@@ -1,4 +1,4 @@
-"""Measuring what was written, and refusing what falls short."""
+"""Measuring exported artefacts against PyTorch, and rejecting those below the thresholds."""
 
 from collections.abc import Sequence
 from pathlib import Path

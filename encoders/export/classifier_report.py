@@ -1,4 +1,4 @@
-"""How far a classifier's Core ML package lies from PyTorch, on photos cropped as for ImageNet.
+"""Deviation of a classifier's Core ML package from PyTorch, on photos cropped as for ImageNet.
 
 Source: THU-MIG/RepViT, `data/datasets.py` (the crop).
 """

@@ -1,4 +1,4 @@
-"""The output of an export: complete or absent, never in place of the user's own files, and listed with checksums."""
+"""The output folder of an export: written atomically, never over the user's own files, and listed with checksums."""
 
 import os
 import secrets

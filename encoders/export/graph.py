@@ -1,4 +1,4 @@
-"""A module as `torch.export` sees it: the beginning of every format."""
+"""Graph capture with `torch.export`, the first step of every format."""
 
 import warnings
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""From a model to a finished folder: fuse, write, measure, certify; all of it or nothing."""
+"""The export job: fuse, write, measure and certify a model; the folder is finished completely or not created."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

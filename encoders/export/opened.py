@@ -1,4 +1,4 @@
-"""An exported model in the place of a `Sam`, so that predictor, suites and certificate ask it as they ask PyTorch's."""
+"""An exported model with the interface of `Sam`, so that predictor, suites and certificate can use it like a PyTorch model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models with random weights that are worth exporting: for formats and latencies, which do not depend on the weights."""
+"""Models with random weights, for testing formats and latencies, which do not depend on the weights."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Check an exported folder again, on any machine: every byte, then the artefact against the kept reference."""
+"""Verification of an exported folder on any machine: checksums, then the artefact against its stored reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SAM's neck: from a stride-16 feature map to the embedding."""
+"""SAM's neck, which projects a stride-16 feature map to the embedding."""
 
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn

@@ -1,1 +1,1 @@
-"""Words of messages."""
+"""Text helpers for messages."""

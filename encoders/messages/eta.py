@@ -1,10 +1,10 @@
-"""How long work will still take, in words."""
+"""Durations and remaining time as text."""
 
 SHORTEST = 2.0  # seconds of work before anything is said: the first piece includes loading and warm-up
 
 
 def time_left(done: int, total: int, seconds: float) -> str:
-    """", about 3 min left" for the end of a line of progress; nothing at the beginning and the end.
+    """Return ", about 3 min left" for a progress line; empty at the beginning and at the end.
 
     Args:
         done, total: pieces of work done since the start and pieces to be done since then.
@@ -16,7 +16,7 @@ def time_left(done: int, total: int, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in words, in two units at most: "40 s", "3 min", "2 h 5 min", "1 d 4 h"."""
+    """Format a duration in at most two units: "40 s", "3 min", "2 h 5 min", "1 d 4 h"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

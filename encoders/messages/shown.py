@@ -1,4 +1,4 @@
-r"""Text from outside, as names of models and photos, in a form that is safe to print: what cannot be seen is written out.
+r"""Safe display of untrusted text such as names of models and photos: invisible characters are escaped.
 
 An escape sequence in a name would move the cursor or recolour a terminal, a direction mark would turn the rest of a line
 around, and a name that begins with `=` would be computed by a spreadsheet.
@@ -14,7 +14,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def shown(text: str, *, keep: str = "") -> str:
-    r"""The text with every character that has no shape of its own as its escape: ESC as `\x1b`, a direction mark as `\u202e`.
+    r"""Escape every invisible character of the text: ESC as `\x1b`, a direction mark as `\u202e`.
 
     Args:
         keep: characters to leave as they are: "\n" for a message of several lines.
@@ -25,7 +25,7 @@ def shown(text: str, *, keep: str = "") -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay as they are."""
+    """Prefix the text with an apostrophe if a spreadsheet would take it for a formula; numbers are not changed."""
     return f"'{text}" if text.startswith(tuple(FORMULA)) and not NUMBER.fullmatch(text) else text
 
 

@@ -1,4 +1,4 @@
-"""Words of messages."""
+"""Text helpers for messages."""
 
 
 def counted(count: int, noun: str, *, plural: str | None = None) -> str:

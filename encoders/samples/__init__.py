@@ -1,1 +1,1 @@
-"""The one sample type, and photos, masks and annotations in files."""
+"""The sample type, and reading and writing of photos, masks and annotations."""

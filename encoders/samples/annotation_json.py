@@ -1,4 +1,4 @@
-"""Reader of annotation files, which may be large and which others have made."""
+"""Reader of annotation files, which may be large and are untrusted."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Photos as upright RGB arrays, whatever their file says."""
+"""Decoding of image files to upright RGB arrays."""
 
 import io
 from pathlib import Path
@@ -101,7 +101,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF says of the stored pixels; None where they are upright, and where EXIF is absent or damaged."""
+    """Return the transposition that EXIF asks for; None if the image is upright or EXIF is absent or damaged."""
     try:
         return TURNS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF says nothing against the pixels, and PIL raises whatever it trips over

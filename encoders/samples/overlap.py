@@ -1,4 +1,4 @@
-"""How much two masks, or two boxes, have in common."""
+"""Intersection over union of masks and of boxes."""
 
 import numpy as np
 import torch

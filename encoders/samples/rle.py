@@ -1,4 +1,4 @@
-"""Masks to COCO's run-length encoding and back, by pycocotools.
+"""Conversion between masks and COCO's run-length encoding, with pycocotools.
 
 pycocotools trusts its input: run lengths that stop short leave the rest of the mask unset memory, runs beyond the mask
 are written beyond it, and long outlines exhaust memory. So all of it is checked here before pycocotools sees it.

@@ -1,4 +1,4 @@
-"""The one sample type: a photo and the objects marked in it. Sources, suites and training all speak it."""
+"""The sample type shared by sources, suites and training: a photo and its annotated objects."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Does a file hold all the pixels that it states? Asked before PIL decodes it, which makes what is missing black."""
+"""Detection of truncated image files before decoding, because PIL fills missing pixels with black."""
 
 import struct
 import zlib
@@ -23,7 +23,7 @@ TIFF_HEADER_BYTES = 8
 
 
 def check_whole(image: Image.Image, data: bytes) -> None:
-    """Check a PNG, TIFF or BMP whose header PIL has read; decoders of other formats tell themselves what is missing.
+    """Check a PNG, TIFF or BMP whose header PIL has read; decoders of other formats detect truncation themselves.
 
     Args:
         image: opened, not decoded.
@@ -41,7 +41,7 @@ def check_whole(image: Image.Image, data: bytes) -> None:
 
 
 def check_png(data: bytes) -> None:
-    """Unpack a PNG's pixel data, in pieces, and count it: at most some 64 KiB are held, however much there is.
+    """Decompress a PNG's pixel data piecewise and count its bytes, holding at most about 64 KiB in memory.
 
     Raises:
         InputError: it has fewer bytes than the stated size takes, or cannot be unpacked.
@@ -67,14 +67,14 @@ def check_png(data: bytes) -> None:
 
 
 def _png_header(data: bytes) -> tuple[int, int, int, int, int]:
-    """Width and height in pixels, bits a number, colour type, whether interlaced."""
+    """Read width and height in pixels, bit depth, colour type and whether the image is interlaced."""
     start = PNG_SIGNATURE_BYTES + 8
     width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, start)
     return width, height, bits, colour, interlaced
 
 
 def _png_pieces(data: bytes) -> Iterator[memoryview]:
-    """The pixel data, packed, piece by piece."""
+    """Yield the compressed pixel data chunk by chunk."""
     view, place = memoryview(data), PNG_SIGNATURE_BYTES
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -86,7 +86,7 @@ def _png_pieces(data: bytes) -> Iterator[memoryview]:
 
 
 def _row_bytes(width: int, pixel_bits: int) -> int:
-    """Bytes of a row, with the number of its filter."""
+    """Return the bytes of a row, including its filter byte."""
     return 1 + -(-width * pixel_bits // 8)
 
 

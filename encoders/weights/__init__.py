@@ -1,1 +1,1 @@
-"""Weights from files and into them, with their checks and tables of names."""
+"""Reading, writing and validating weights, and key maps to other projects' names."""

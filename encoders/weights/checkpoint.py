@@ -1,4 +1,4 @@
-"""Weights in and out: the one reader of run folders, our files and the original projects' checkpoints."""
+"""Loading and saving of weights: run folders, our files and the original projects' checkpoints."""
 
 import hashlib
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ MAX_IMAGE_SIZE = 8192  # pixels; what a file of ours may name
 
 
 class _Facts(BaseModel):
-    """What the metadata of a file of ours say of the model."""
+    """The facts about the model in the metadata of our weights files."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +38,7 @@ class _Facts(BaseModel):
 
 
 def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int | None = None) -> Sam:
-    """A SAM with its weights, in eval mode, float32 on the CPU. Loading is strict: every name and shape must fit.
+    """Load a SAM with its weights, in eval mode, float32 on the CPU. Loading is strict: every name and shape must match.
 
     Args:
         path_or_name: a run folder, a safetensors file of ours, an original project's checkpoint (`repvit_sam.pt` and
@@ -66,7 +66,7 @@ def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int |
 
 
 def build_sam(name: str, *, checkpoint: Path | str | None = None, image_size: int = IMAGE_SIZE) -> Sam:
-    """A SAM of that architecture in eval mode; BatchNorm encoders are silently wrong in train mode.
+    """Build a SAM of an architecture in eval mode; BatchNorm encoders are silently wrong in train mode.
 
     Args:
         name: see `list_models`.
@@ -81,7 +81,7 @@ def build_sam(name: str, *, checkpoint: Path | str | None = None, image_size: in
 
 
 def resolve(path_or_name: Path | str) -> Path:
-    """The path of a registry name's shipped weights, or the given path.
+    """Return the path of a registry name's shipped weights, or the given path.
 
     Raises:
         InputError: a name that ships no weights, or whose weights are not there, or neither a name nor a path.
@@ -155,7 +155,7 @@ def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
 def _fitting(
     file: WeightsFile, found: dict[str, Tensor], expected: Mapping[str, Tensor], *, wanted: str
 ) -> dict[str, Tensor]:
-    """`found`, after seeing that it has the names, shapes and kinds of number of `expected`.
+    """Return `found` after checking its names, shapes and dtype kinds against `expected`.
 
     Raises:
         InputError: it has not; names the first that differ.
@@ -169,7 +169,7 @@ def _fitting(
 
 
 def official_state_dict(sam: Sam) -> dict[str, Tensor]:
-    """The weights under the original project's names, as its own builder loads them strictly.
+    """Return the weights under the original project's names, for strict loading by its own builder.
 
     RepViT: `repvit_sam.pt` (for `repvit_m2_3` the released file's 1,598 keys). TinyViT: `mobile_sam.pt`, whose unused
     ImageNet head is filled with zeros. SAM ViT: `sam_vit_*.pth`.
@@ -212,7 +212,7 @@ def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
 def save_sam(
     sam: Sam, path: Path | str, *, dtype: torch.dtype = torch.float32, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a whole Sam as one safetensors file that `load` reads without being told anything.
+    """Write a whole Sam as one self-describing safetensors file for `load`.
 
     Args:
         sam: any Sam of the registry, fused or not.
@@ -252,7 +252,7 @@ def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def weights_sha256(path_or_name: Path | str) -> str:
-    """sha256 in hex of the file that holds the weights; of the two files' checksums for a run folder.
+    """Return the hex sha256 of the weights file; for a run folder, that of its two files' checksums.
 
     Two files may hold the same weights: to tell a teacher, ask `tensors_sha256`.
 
@@ -264,7 +264,7 @@ def weights_sha256(path_or_name: Path | str) -> str:
 
 
 def tensors_sha256(path_or_name: Path | str, *, recorded: str | None = None) -> str:
-    """What tells a teacher from others: sha256 in hex of its tensors' names, shapes, dtypes and bytes, in whatever file.
+    """Return the hex sha256 of the tensors' names, shapes, dtypes and bytes, which identifies a teacher in any file format.
 
     Args:
         path_or_name: as for `load`.

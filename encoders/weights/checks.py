@@ -1,4 +1,4 @@
-"""What can be told of weights by looking at them: checksums of their tensors, and values that no trained model has."""
+"""Checks of weights: tensor checksums, and implausible values."""
 
 import hashlib
 import json
@@ -30,13 +30,13 @@ def tensors_digest(*parts: Mapping[str, Tensor]) -> str:
 
 
 def content_digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """sha256, in hex, of tensors and of what their file says about itself."""
+    """Return the hex sha256 of tensors and of their file's metadata."""
     facts = json.dumps(dict(metadata), sort_keys=True)
     return hashlib.sha256(f"{tensors_digest(tensors)}\n{facts}".encode()).hexdigest()
 
 
 def check_values(tensors: Mapping[str, Tensor], *, name: str) -> None:
-    """Refuse values that can only come from damage or from training that diverged.
+    """Reject values that can only come from damage or diverged training.
 
     Integer tensors and `num_batches_tracked` are exempt: counts may be of any size.
 
@@ -68,6 +68,6 @@ def check_values(tensors: Mapping[str, Tensor], *, name: str) -> None:
 
 
 def short(name: object) -> str:
-    """A name or a reason that comes from a file, for a message: safe to print, and not endless."""
+    """Return a name or reason from a file in a printable, shortened form for messages."""
     text = shown(" ".join(str(name).split()))
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."

@@ -1,4 +1,4 @@
-"""safetensors files: read, whoever wrote them, and written with a checksum and always the same bytes."""
+"""Reading of any safetensors file, and writing with a checksum and reproducible bytes."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LENGTH_BYTES = 8  # a file begins with the length of its header, little endian
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:
-    """A file's tensors by name and its metadata, and whether it has a checksum of both, which then was found to be right.
+    """Read a file's tensors and metadata; the last value tells whether it has a checksum, which has then been verified.
 
     Raises:
         InputError: the file is damaged.

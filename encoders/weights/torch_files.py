@@ -1,4 +1,4 @@
-"""PyTorch files, read without running their code and checked as far as their format allows."""
+"""Safe reading of PyTorch files, without running pickled code, and verification as far as the format allows."""
 
 import argparse
 import pickle
@@ -17,7 +17,7 @@ _WRAPPERS = ("model", "state_dict")  # keys under which training scripts put the
 
 
 def read_torch(path: Path, *, zipped: bool) -> dict[str, Tensor]:
-    """The state dict in a file that `torch.save` wrote, alone or under `model` or `state_dict`.
+    """Read the state dict from a `torch.save` file, at top level or under `model` or `state_dict`.
 
     Args:
         zipped: the file is a zip archive, whose checksums are verified, as torch does not; otherwise it is the bare pickle of
@@ -96,7 +96,7 @@ def _kind(content: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """An exception's cause, on one line; torch's has it further down, between its advice."""
+    """Return an exception's cause on one line; torch's messages have it after their advice."""
     text = str(error)
     _, _, cause = text.partition("WeightsUnpickler error:")
     lines = (cause or text).strip().splitlines()

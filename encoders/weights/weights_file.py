@@ -1,4 +1,4 @@
-"""From a file or a run folder to named tensors: safetensors, or PyTorch files read without running their code."""
+"""Reading of named tensors from a safetensors or PyTorch file, or from a run folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ RUN_FILES = ("encoder.safetensors", "decoder.safetensors")
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """Named tensors and where they come from.
+    """Named tensors and their origin.
 
     Attributes:
         name: path, for messages.

@@ -1,4 +1,4 @@
-"""What an exported folder says of itself: `certificate.json`, written last, so that a folder without it is not finished."""
+"""The certificate of an exported folder, `certificate.json`. It is written last: a folder without it is unfinished."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far a model's answers lie from a reference's."""
+"""Deviation of a model's predictions from a reference's."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""Whether a fused encoder computes what the unfused one does, and whether that says anything.
+"""Comparison of a fused encoder with the unfused one, including whether the comparison is meaningful.
 
 A fresh RepViT is a vacuous subject: its residual branches end in BatchNorms of weight 0, so that 40 to 45 % of its fused
 weights lie in tensors of zeros alone and half the network could be wrong unseen.

@@ -1,4 +1,4 @@
-"""What a certificate asks a model about a photo: boxes, clicks, both together, and boxes with a mask of an earlier round."""
+"""The prompts of a certificate: boxes, clicks, both together, and boxes with a mask of an earlier round."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""What the unfused PyTorch model says on the certificate's photos, to be compared with and to be kept beside the artefact.
+"""Reference predictions of the unfused PyTorch model on the certificate's photos, stored next to the artefact.
 
 The kept file, `reference.json`, holds the photos' checksums, prompts, masks as RLE and a sample of embeddings and logits, so
 that a machine without the checkpoint can check the artefact again.

@@ -1,4 +1,4 @@
-"""What an artefact of a precision must reach. A model that falls below is not written."""
+"""Quality thresholds of exported artefacts by precision. A model below them is not written."""
 
 import math
 

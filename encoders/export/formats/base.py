@@ -1,4 +1,4 @@
-"""What a format has to offer, and the runtime that executes what it wrote."""
+"""The interface of export formats and of the runtimes that execute their files."""
 
 from pathlib import Path
 from typing import Literal, Protocol

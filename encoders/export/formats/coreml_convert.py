@@ -1,4 +1,4 @@
-"""From a torch module to a Core ML program, by `torch.export`: tracing fails on TinyViT and on SAM's decoder."""
+"""Conversion of torch modules to Core ML with `torch.export`; tracing fails on TinyViT and on SAM's decoder."""
 
 import contextlib
 import importlib

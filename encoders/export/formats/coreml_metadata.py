@@ -1,4 +1,4 @@
-"""What a Core ML package says of itself, to be read in Xcode or from `MLModelDescription` without this project."""
+"""Metadata of Core ML packages, readable in Xcode or from `MLModelDescription` without this project."""
 
 import importlib.metadata
 from typing import Any

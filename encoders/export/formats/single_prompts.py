@@ -1,4 +1,4 @@
-"""For decoders that take one prompt a call, of a bounded number of points."""
+"""Helpers for decoders that take one prompt per call with a limited number of points."""
 
 from collections.abc import Callable, Sequence
 

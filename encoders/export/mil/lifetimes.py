@@ -1,4 +1,4 @@
-"""How long the values of a program are needed."""
+"""Lifetimes of the values in a program."""
 
 from collections.abc import Collection, Sequence
 

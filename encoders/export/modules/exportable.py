@@ -1,4 +1,4 @@
-"""Image encoders as exporters can take them: the same weights and outputs, written without what a graph cannot hold."""
+"""Exportable variants of image encoders: same weights and outputs, without operations that graphs do not support."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""A fixed rectangle in place of the padded square: what an exported encoder takes of photos of one aspect.
+"""Fixed rectangular input, instead of the padded square, for encoders exported for a single aspect ratio.
 
 Exported shapes are fixed, so an export without padding is for one aspect; `encoders.image_encoders.unpadded` says what it saves
 and costs.

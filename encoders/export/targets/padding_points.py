@@ -1,4 +1,4 @@
-"""Padding points put right inside a decoder, prompt by prompt, whatever the tool gives.
+"""Correction of padding points inside a decoder, per prompt, independent of what the tool passes.
 
 segment-anything appends one padding point, (0, 0) labelled -1, to a prompt without a box, and none to a prompt with a box. Some
 tools always add that point, some never do, and some fill up short prompts with several. To SAM each is a token that changes the

@@ -1,4 +1,4 @@
-"""How the certificate runs a tool's files: by the tool's own calls, one prompt at a time."""
+"""Runs a tool's files for the certificate with the same calls as the tool, one prompt at a time."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the original projects name the weights that we hold: one table per source, used in both directions."""
+"""Key maps between our weight names and the original projects', one table per source, used in both directions."""
 
 from encoders.weights.keymaps.identify import identify
 from encoders.weights.keymaps.strict import check_state

@@ -1,4 +1,4 @@
-"""What a state dict looks like, told from a few of its keys and shapes."""
+"""Identification of a state dict's architecture from a few keys and shapes."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Looks:
-    """What a file looks like.
+    """The architecture and naming scheme that a file appears to have.
 
     Attributes:
         text: for a message.
@@ -26,7 +26,7 @@ class Looks:
 
 
 def identify(shapes: Shapes) -> Looks | None:
-    """Guess from names and shapes; None where nothing fits."""
+    """Guess the architecture from names and shapes; None if nothing matches."""
     for key, judge in _SIGNATURES.items():
         if key in shapes and len(shapes[key]) > 0:
             return judge(shapes, key)

@@ -1,4 +1,4 @@
-"""Strict comparison of what a file holds with what a model needs."""
+"""Strict comparison of a file's tensors with a model's state."""
 
 from collections.abc import Mapping, Sequence
 
