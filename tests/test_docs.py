@@ -78,6 +78,29 @@ def test_relative_links_lead_to_pages_pictures_or_shipped_configs(generated):
     assert broken == []
 
 
+def test_the_rooms_of_each_package_are_described_in_the_order_that_import_linter_holds():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for package in ("encoders", "shards", "eval_zeroshot", "distill"):
+        layers = setup[f"importlinter:contract:{package}"]["layers"].strip().splitlines()
+        level = {room.strip(): number for number, layer in enumerate(layers) for room in layer.split("|")}
+        section = text.split(f"\n### {package}\n")[1].split("\n#")[0]
+        rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+        described = [room for row in rows for room in re.findall(r"`(\w+)`", row)]
+        assert sorted(described) == sorted(level), package
+        assert [level[room] for room in described] == sorted(level.values()), package
+
+
+def test_the_files_on_the_way_of_a_sample_exist():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## The way of a sample")[1].split("\n## ")[0]
+    named = re.findall(r"`([\w/]+\.py|[\w/]+/)`", text)
+    assert len(named) > 30
+    packages = ("encoders", "shards", "eval_zeroshot", "distill")
+    files = [f"/{path.relative_to(ROOT)}" for package in packages for path in (ROOT / package).rglob("*.py")]
+    assert [name for name in named if not any(f"/{name}" in file for file in files)] == []
+
+
 @pytest.mark.parametrize("page", ["index.md", "sa1b.md"])
 def test_commands_of_a_page_know_their_options(page):
     text = re.sub(r"\\\n\s*", "", (DOCS / page).read_text(encoding="utf-8"))
