@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import shards_standin
 import torch
 from PIL import Image
-from shards_photos import pair, write_tar
 
 from distill.checkpoint import save_checkpoint
 from distill.checkpoint_files import read_state
@@ -28,6 +26,8 @@ from shards.loading.loader import ShardLoader
 from tests.distill.test_damaged_checkpoint import fresh, train
 from tests.encoders.weights_damage import WRITERS, small_state
 from tests.faults import Outcome, inject
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import pair, write_tar
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ def digest(*tensors: torch.Tensor) -> str:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("faults")
     tar = write_tar(root / "sa_000007.tar", [member for number in range(6) for member in pair(number)])
-    shards_standin.run(tar, root / "cache", samples_per_shard=3)
+    standin.run(tar, root / "cache", samples_per_shard=3)
     return root / "cache"
 
 

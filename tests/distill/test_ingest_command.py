@@ -5,7 +5,6 @@ import tarfile
 
 import pytest
 import yaml
-from shards_photos import jpeg, make_photo
 from typer.testing import CliRunner
 
 from distill.cli.app import app
@@ -13,6 +12,7 @@ from distill.config.runs import PrecomputeConfig
 from distill.jobs.photos import open_photos
 from encoders.errors import InputError
 from shards.sources.selection import Subset
+from tests.shards.helpers.photos import jpeg, make_photo
 
 run = CliRunner()
 

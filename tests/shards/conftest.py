@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import shards_standin
-from shards_photos import jpeg, make_photo, pair, write_tar
+
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import jpeg, make_photo, pair, write_tar
 
 
 @pytest.fixture
@@ -27,5 +28,5 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of 23 photos in 5 shards, image size 128, int8."""
     root = tmp_path_factory.mktemp("cache")
     tar = write_tar(root / "sa_000007.tar", [member for number in range(23) for member in pair(number)])
-    shards_standin.run(tar, root / "cache")
+    standin.run(tar, root / "cache")
     return root / "cache"

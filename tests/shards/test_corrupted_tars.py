@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shards_standin
-from hostile_tars import resigned
-from shards_checks import cached_names
-from shards_photos import pair, write_tar
 
 import shards
 from encoders.errors import InputError
+from tests.shards.helpers import standin
+from tests.shards.helpers.checks import cached_names
+from tests.shards.helpers.photos import pair, write_tar
+from tests.shards.hostile.tars import resigned
 
 PAIRS = 3
 SECONDS = 60  # a tar that takes longer hangs
@@ -87,7 +87,7 @@ def corrupted(whole: bytes, *, seed: int) -> bytes:
 def outcomes(folder: Path, seeds: range) -> Counter[str]:
     """Ingest and precompute every damaged tar; what is in the caches is checked photo by photo."""
     whole = write_tar(folder / "whole.tar", [member for n in range(PAIRS) for member in pair(n)]).read_bytes()
-    teacher = shards_standin.standin_teacher(image_size=64)
+    teacher = standin.standin_teacher(image_size=64)
     count: Counter[str] = Counter()
     signal.signal(signal.SIGALRM, lambda number, frame: pytest.fail("hangs"))
     for seed in seeds:
@@ -97,7 +97,7 @@ def outcomes(folder: Path, seeds: range) -> Counter[str]:
         (place / "sa.tar").write_bytes(corrupted(whole, seed=seed))
         try:
             source = shards.open_source(place / "sa.tar")
-            call = {"teacher": teacher, **shards_standin.CALL, "max_bad_fraction": 1.0, "codec_gate": False}
+            call = {"teacher": teacher, **standin.CALL, "max_bad_fraction": 1.0, "codec_gate": False}
             shards.precompute(source, out=place / "cache", **call)
         except InputError as error:
             count["refused"] += 1

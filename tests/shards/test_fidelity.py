@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import shards_standin
 import torch
 
 import encoders
@@ -11,6 +10,7 @@ from encoders.errors import InputError
 from shards.codec.base import Gate
 from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.pipeline.codec_check import missed_gate
+from tests.shards.helpers import standin
 
 SHAPE = (40, 64)  # pixels of the photo in a 64 px frame: 3 rows of 4 positions are kept
 
@@ -40,7 +40,7 @@ def test_error_and_cosine_are_those_of_the_kept_positions():
     raw = np.zeros((256, 4, 4), np.float32)
     raw[0], coded = 4.0, np.zeros((256, 4, 4), np.float32)
     coded[0], coded[1] = 4.0, 3.0  # right by 4, off by 3 at a right angle: cosine 4 / 5, error 9 of 16
-    teacher = shards_standin.standin_teacher(image_size=64)
+    teacher = standin.standin_teacher(image_size=64)
     got = measure_fidelity([EmbeddingPair(raw=raw, coded=coded, shape=SHAPE, boxes=np.zeros((0, 4), "f4"))], teacher=teacher)
     assert got.relative_mse == pytest.approx(9 / 16) and got.cosine == pytest.approx(0.8)
 
@@ -101,18 +101,18 @@ def test_a_codec_below_its_gate_is_refused_with_the_figure_and_nothing_is_begun(
     folder = photo_folder(3)
     (folder / "p000.jpg").write_bytes(b"junk")  # the gate looks at good photos
     with pytest.raises(InputError) as caught:
-        shards_standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5, codec_gate=True)
+        standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5, codec_gate=True)
     assert all(word in str(caught.value) for word in (*words, "codec int4 loses too much", "codec_gate"))
     assert "on 2 photos" in str(caught.value) and not (tmp_path / "out").exists()
-    made = shards_standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5, codec_gate=False)
+    made = standin.run(folder, tmp_path / "out", codec="int4", max_bad_fraction=0.5, codec_gate=False)
     assert made.photos == 2
 
 
 def test_a_cache_that_is_begun_is_not_measured_again(tmp_path, photo_folder, monkeypatch):
     folder = photo_folder(6)
-    shards_standin.run(folder, tmp_path / "out", codec="int8", codec_gate=True)
+    standin.run(folder, tmp_path / "out", codec="int8", codec_gate=True)
     monkeypatch.setattr(shards.CODECS["int8"], "gate", Gate(mask_iou=2.0, relative_mse=0.0, instead=None), raising=False)
-    assert shards_standin.run(folder, tmp_path / "out", codec="int8", codec_gate=True).shards_made == 0
+    assert standin.run(folder, tmp_path / "out", codec="int8", codec_gate=True).shards_made == 0
 
 
 def test_an_int4_cache_trains_as_an_int8_cache_does(tmp_path, photo_folder):
@@ -120,7 +120,7 @@ def test_an_int4_cache_trains_as_an_int8_cache_does(tmp_path, photo_folder):
     folder = photo_folder(8)
     batches = []
     for codec in ("int8", "int4"):
-        shards_standin.run(folder, tmp_path / codec, codec=codec, codec_gate=False)
+        standin.run(folder, tmp_path / codec, codec=codec, codec_gate=False)
         batches.append(next(shards.ShardLoader(tmp_path / codec, batch_size=8).batches()))
     assert batches[1].codes.shape == (8, 129, 8, 8) and batches[1].codes.dtype == torch.uint8
     assert batches[0].keys != [] and sorted(batches[0].keys) == sorted(batches[1].keys)

@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hostile_case import as_nobody
-from shards_photos import jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
 from shards.cache.storage import FolderStore
 from shards.sources.tar_index import scan_tar
+from tests.shards.helpers.photos import jpeg, make_photo, pair, write_tar
+from tests.shards.hostile.case import as_nobody
 
 
 def test_whatever_is_named_like_a_photo_is_listed_and_what_is_no_file_says_so(photo_folder):

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import shards_standin
-from shards_photos import jpeg, make_photo, pair, write_tar
-from shards_processes import content
 
 import shards
 from encoders.errors import InputError
 from shards.cache.kept import kept
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import jpeg, make_photo, pair, write_tar
+from tests.shards.helpers.processes import content
 
 WORDS = r"cannot be written \(No space left on device, \d+ MiB free\).*make room there and run the same command again: {}"
 
@@ -55,7 +55,7 @@ def test_precompute_goes_on_with_the_same_bytes_wherever_the_disk_was_full(photo
     folder = photo_folder(6)
 
     def run(out: Path) -> None:
-        shards_standin.run(folder, out, samples_per_shard=3, codec_gate=False)
+        standin.run(folder, out, samples_per_shard=3, codec_gate=False)
 
     fills_up_everywhere(run, says="finished shards are kept", monkeypatch=monkeypatch, step=6)
 
@@ -63,11 +63,11 @@ def test_precompute_goes_on_with_the_same_bytes_wherever_the_disk_was_full(photo
 def test_a_shard_that_was_finished_before_the_disk_was_full_is_not_made_again(photo_folder, monkeypatch, tmp_path):
     folder = photo_folder(6)
     with full_from(10**9, monkeypatch) as seen:
-        shards_standin.run(folder, tmp_path / "calm", samples_per_shard=3, codec_gate=False)
+        standin.run(folder, tmp_path / "calm", samples_per_shard=3, codec_gate=False)
     with full_from(2 * len(seen) // 3, monkeypatch), pytest.raises(InputError):
-        shards_standin.run(folder, tmp_path / "out", samples_per_shard=3, codec_gate=False)
+        standin.run(folder, tmp_path / "out", samples_per_shard=3, codec_gate=False)
     assert (tmp_path / "out" / "train-000000.tar").is_file() and not list((tmp_path / "out").glob("train-*.tmp"))
-    assert shards_standin.run(folder, tmp_path / "out", samples_per_shard=3, codec_gate=False).shards_made == 1
+    assert standin.run(folder, tmp_path / "out", samples_per_shard=3, codec_gate=False).shards_made == 1
 
 
 def test_ingest_goes_on_wherever_the_disk_was_full(monkeypatch, tmp_path):
@@ -95,7 +95,7 @@ def test_a_url_is_no_folder_to_write_to(out, tmp_path, monkeypatch):
     (tmp_path / "photos" / "a.jpg").write_bytes(jpeg(make_photo(1)))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="is a URL; expected a folder of this machine"):
-        shards_standin.run(tmp_path / "photos", out)
+        standin.run(tmp_path / "photos", out)
     with pytest.raises(InputError, match="is a URL; expected a folder of this machine"):
         shards.ingest(shards.open_source(tmp_path / "photos"), out=out)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -7,23 +7,23 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import hostile_cases
 import pytest
-import shards_standin
-from hostile_case import Case, table
-from shards_checks import cached_names
 
 import shards
 from encoders.errors import InputError
+from tests.shards.helpers import standin
+from tests.shards.helpers.checks import cached_names
+from tests.shards.hostile import cases
+from tests.shards.hostile.case import Case, table
 
-CASES = [pytest.param(case, id=case.name) for cases in hostile_cases.GROUPS.values() for case in cases]
+CASES = [pytest.param(case, id=case.name) for cases in cases.GROUPS.values() for case in cases]
 MORE_MEMORY = 400 << 10  # KiB that a case may add to the process's peak
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "hostile_inputs.md"
 
 
 @pytest.fixture(scope="module")
 def teacher():
-    return shards_standin.standin_teacher()
+    return standin.standin_teacher()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def places() -> Iterator[tuple[Path, Path]]:
 
 
 def precompute(source: shards.Source, out: Path, teacher) -> shards.Manifest:
-    call = {**shards_standin.CALL, "max_bad_fraction": 1.0, "codec_gate": False}
+    call = {**standin.CALL, "max_bad_fraction": 1.0, "codec_gate": False}
     shards.precompute(source, teacher=teacher, out=out, **call)
     return shards.Manifest.read(out)
 
@@ -86,6 +86,6 @@ def read_lines(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_document_is_in_step_with_the_tests():
-    """To bring it up to date: PYTHONPATH=.:tests/shards python -m hostile_cases > docs/hostile_inputs.md"""
+    """To bring it up to date: python -m tests.shards.hostile.cases > docs/hostile_inputs.md"""
     assert len(CASES) >= 100
-    assert DOCUMENT.read_text() == table(hostile_cases.GROUPS)
+    assert DOCUMENT.read_text() == table(cases.GROUPS)

@@ -4,13 +4,13 @@ import json
 import os
 
 import pytest
-import shards_standin
-from shards_photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
 from shards.pipeline.ingest import CHECKED_FILE
 from shards.sources.tar_index import Listing
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_decoding_finds_what_precompute_will_and_the_cache_can_be_made_in_the_sa
     )
     assert (plan.photos, plan.bad, plan.decoded) == (13, 3, True)
     foretold = (tmp_path / "out" / "quarantine.jsonl").read_bytes()
-    call = {"teacher": shards_standin.standin_teacher(), **shards_standin.CALL, "max_bad_fraction": 0.3}
+    call = {"teacher": standin.standin_teacher(), **standin.CALL, "max_bad_fraction": 0.3}
     summary = shards.precompute(shards.open_source(tars, listing=listing), out=tmp_path / "out", **call)
     assert (summary.photos, summary.quarantined, summary.shards) == (10, 3, 3)
     assert (tmp_path / "out" / "quarantine.jsonl").read_bytes() == foretold

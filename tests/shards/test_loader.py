@@ -7,15 +7,15 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import shards_standin
 import torch
-from shards_damage import unsealed
-from shards_photos import make_photo
 
 import shards
 from encoders.errors import InputError
 from encoders.geometry import resized_shape
 from encoders.preprocess import normalize_padded
+from tests.shards.helpers import standin
+from tests.shards.helpers.damage import unsealed
+from tests.shards.helpers.photos import make_photo
 
 
 def keys(loader, start, steps):
@@ -78,7 +78,7 @@ def test_a_batch_holds_stored_pixels_and_the_device_gets_the_teachers_view(cache
         rows, columns = -(-height // 16), -(-width // 16)
         assert device.valid[row, 0, :rows, :columns].all() and device.valid[row].sum() == rows * columns
     with torch.inference_mode():
-        expected = shards_standin.standin_teacher().image_encoder(device.image)
+        expected = standin.standin_teacher().image_encoder(device.image)
     assert ((device.teacher - expected) * device.valid).abs().max() < 3.5 / 127
     assert (device.teacher[(~device.valid).expand_as(device.teacher)] == 0).all()
     assert batch.records is None and device.records is None
@@ -88,7 +88,7 @@ def test_fp16_and_int8_caches_give_the_same_teacher_to_within_their_error(cache,
     folder = photo_folder(8)
     teachers = []
     for codec in ("fp16", "int8"):
-        shards_standin.run(folder, tmp_path / codec, codec=codec)
+        standin.run(folder, tmp_path / codec, codec=codec)
         batch = next(shards.ShardLoader(tmp_path / codec, batch_size=8).batches())
         order = np.argsort(batch.keys)
         teachers.append(batch.to_device("cpu").teacher[order])
@@ -170,7 +170,7 @@ def test_a_shard_without_a_good_photo_does_not_disturb_the_others(tmp_path, phot
     folder = photo_folder(12)
     for number in range(5, 10):
         (folder / f"p{number:03d}.jpg").write_bytes(b"junk")
-    shards_standin.run(folder, tmp_path / "out", max_bad_fraction=0.5)
+    standin.run(folder, tmp_path / "out", max_bad_fraction=0.5)
     loader = shards.ShardLoader(tmp_path / "out", batch_size=7)
     assert sorted(keys(loader, 0, 1)[0]) == [f"p{n:03d}" for n in (0, 1, 2, 3, 4, 10, 11)]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import shards_standin
-from shards_damage import as_before_seals, find_member, flip, flips
-from shards_photos import pair, write_tar
-from shards_processes import content
 
 import shards
 from encoders.errors import InputError
 from shards.codec.seal import is_sealed
 from shards.loading.whole_shards import WholeShards
+from tests.shards.helpers import standin
+from tests.shards.helpers.damage import as_before_seals, find_member, flip, flips
+from tests.shards.helpers.photos import pair, write_tar
+from tests.shards.helpers.processes import content
 
 SHARD = "train-000002.tar"  # holds sa_10 .. sa_14
 
@@ -136,7 +136,7 @@ def test_an_unfinished_cache_of_an_earlier_release_is_finished_with_the_bytes_th
     (begun / SHARD).unlink()
     lines = (begun / "manifest.jsonl").read_bytes().splitlines(keepends=True)
     (begun / "manifest.jsonl").write_bytes(b"".join(lines[:2] + lines[3:]))
-    assert shards_standin.run(tar, begun).shards_made == 1
+    assert standin.run(tar, begun).shards_made == 1
     assert content(begun) == content(old_cache)
 
 

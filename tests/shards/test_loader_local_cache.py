@@ -9,7 +9,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
@@ -19,6 +18,7 @@ from shards.cache.manifest import ShardEntry
 from shards.cache.remote import Retry
 from shards.cache.storage import RemoteStore
 from shards.loading.sample_order import SampleOrder
+from tests.shards.helpers.server import FaultyServer
 
 
 def entry_of(content, name="s.tar"):

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import shards_standin
-from shards_photos import jpeg, make_photo
-from shards_server import FaultyServer
+
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import jpeg, make_photo
+from tests.shards.helpers.server import FaultyServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES, BATCH = 10_000, 8
@@ -23,7 +24,7 @@ def long_cache(tmp_path_factory):
     photos = [jpeg(make_photo(number)) for number in range(40)]
     for number in range(SAMPLES):
         (root / "photos" / f"{number:05d}.jpg").write_bytes(photos[number % 40])
-    shards_standin.run(root / "photos", root / "cache", samples_per_shard=100, batch_size=50)
+    standin.run(root / "photos", root / "cache", samples_per_shard=100, batch_size=50)
     return root / "cache"
 
 

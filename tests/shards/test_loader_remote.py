@@ -8,14 +8,14 @@ from itertools import islice
 
 import pytest
 import torch
-from shards_damage import flip
-from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
 from shards.cache.local_cache import LocalCache
 from shards.cache.remote import Expected, Retry, fetch
 from shards.cache.storage import RemoteStore
+from tests.shards.helpers.damage import flip
+from tests.shards.helpers.server import FaultyServer
 
 QUICK = Retry(tries=4, first_seconds=0.01, longest_seconds=0.02, timeout_seconds=0.3)
 

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-import shards_standin
-from shards_photos import jpeg, make_photo
-from shards_processes import content
 
 import shards
 from encoders.errors import InputError, InputWarning
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import jpeg, make_photo
+from tests.shards.helpers.processes import content
 
 ENTRY = "work/shards/train-000001.tar.json"
 
@@ -28,9 +28,9 @@ def made(tmp_path_factory) -> Path:
     (root / "photos").mkdir()
     for number in range(13):
         (root / "photos" / f"p{number:03d}.jpg").write_bytes(jpeg(make_photo(number)))
-    shards_standin.run(root / "photos", root / "calm")
+    standin.run(root / "photos", root / "calm")
     with pytest.raises(KeyboardInterrupt):
-        shards_standin.run(root / "photos", root / "out", progress=stop)
+        standin.run(root / "photos", root / "out", progress=stop)
     return root
 
 
@@ -64,7 +64,7 @@ def test_a_damaged_entry_is_named_and_its_shard_made_again(unfinished, damage):
     assert str(report.problems[1]).startswith(f"{ENTRY}: cannot be used (") and report.damaged == []
     assert report.rerun == "run the same precompute command again; it makes what is missing"
     with pytest.warns(InputWarning, match=r"train-000001\.tar\.json cannot be read .* makes train-000001\.tar again"):
-        assert shards_standin.run(photos, out).shards_made == 2
+        assert standin.run(photos, out).shards_made == 2
     assert content(out) == content(calm)
     assert (out / "train-000000.tar").stat().st_mtime_ns == kept
 
@@ -84,7 +84,7 @@ def test_a_damaged_journal_is_passed_over_with_a_note(unfinished, line):
     (journal,) = (out / "work" / "processes").iterdir()
     journal.write_bytes(line + b"\n" + journal.read_bytes())
     with pytest.warns(InputWarning, match="has a damaged line"):
-        assert shards_standin.run(photos, out).shards_made == 1
+        assert standin.run(photos, out).shards_made == 1
     assert content(out) == content(calm)
 
 
@@ -96,7 +96,7 @@ def test_files_of_others_in_the_work_folder_stop_nobody(unfinished):
     (work / "processes" / "a folder").mkdir()
     os.mkfifo(work / "processes" / "pipe.jsonl")
     with pytest.warns(InputWarning, match="train-000077"):
-        assert shards_standin.run(photos, out).complete
+        assert standin.run(photos, out).complete
     assert content(out) == content(calm)
 
 
@@ -107,7 +107,7 @@ def test_an_unfinished_cache_whose_lease_is_dated_ahead_is_finished(unfinished):
     ahead = lease.stat().st_mtime + 3600
     os.utime(lease, (ahead, ahead))
     with pytest.warns(InputWarning, match="ahead of the file system's clock"):
-        assert shards_standin.run(photos, out, lease_seconds=3).shards_made == 1
+        assert standin.run(photos, out, lease_seconds=3).shards_made == 1
     assert content(out) == content(calm)
 
 
@@ -115,4 +115,4 @@ def test_a_line_of_the_manifest_that_is_damaged_is_named(unfinished):
     photos, _, out = unfinished
     (out / "manifest.jsonl").write_bytes(b"\xff\n")
     with pytest.raises(InputError, match=r"manifest\.jsonl, line 1 cannot be read"):
-        shards_standin.run(photos, out)
+        standin.run(photos, out)

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-import shards_standin
-from shards_standin import CALL, standin_teacher
 
 import shards
 from encoders.errors import InputError
+from tests.shards.helpers import standin
+from tests.shards.helpers.standin import CALL, standin_teacher
 
 
 def plan(source: Path, out: Path, *, pause_seconds: float = 0.0, **changes: object) -> shards.PrecomputePlan:
@@ -27,7 +27,7 @@ def test_a_plan_of_a_new_cache_measures_a_few_photos_and_writes_nothing(tmp_path
     assert planned.bytes_from == planned.rate_from == "13 photos measured now"
     assert 5 / 0.4 > planned.photos_per_second > 1  # the second batch: 5 photos in 0.4 s and a little
     assert planned.hours == pytest.approx(13 / planned.photos_per_second / 2 / 3600)
-    made = shards_standin.run(folder, out)
+    made = standin.run(folder, out)
     assert 0 <= made.bytes - planned.bytes <= 3 * 10240  # a tar ends on a multiple of 10,240 bytes
 
 
@@ -39,7 +39,7 @@ def test_a_plan_of_a_begun_cache_rests_on_what_is_there(tmp_path, photo_folder):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        shards_standin.run(folder, out, progress=stop)
+        standin.run(folder, out, progress=stop)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     planned = plan(folder, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
@@ -49,7 +49,7 @@ def test_a_plan_of_a_begun_cache_rests_on_what_is_there(tmp_path, photo_folder):
     last = json.loads((out / "progress.jsonl").read_text().splitlines()[-1])
     assert planned.photos_per_second == last["photos_made"] / last["seconds"] and last["photos_made"] == 10
     assert planned.rate_from == "the progress of earlier calls"
-    shards_standin.run(folder, out)
+    standin.run(folder, out)
     planned = plan(folder, out)
     assert (planned.photos_done, planned.shards_done, planned.hours) == (13, 3, 0)
     assert planned.bytes == planned.bytes_done
@@ -57,7 +57,7 @@ def test_a_plan_of_a_begun_cache_rests_on_what_is_there(tmp_path, photo_folder):
 
 def test_a_plan_is_refused_where_the_work_would_be(tmp_path, photo_folder):
     folder, out = photo_folder(6), tmp_path / "out"
-    shards_standin.run(folder, out, codec="fp16")
+    standin.run(folder, out, codec="fp16")
     with pytest.raises(InputError, match="codec is fp16 there, int8 now"):
         plan(folder, out)
     with pytest.raises(InputError, match="expected at least 1"):

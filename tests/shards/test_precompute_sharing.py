@@ -10,13 +10,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-import shards_standin
-from shards_processes import begin, content, kill, wait
 
 import shards
 from encoders.errors import InputError
 from shards.pipeline.lease import Leases
 from shards.pipeline.progress import PROGRESS_FILE
+from tests.shards.helpers import standin
+from tests.shards.helpers.processes import begin, content, kill, wait
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def disturb(source: Path, out: Path, started: list[BaseProcess], *, kills: int, 
 def check_disturbed(folder: Path, tmp_path: Path, started: list[BaseProcess], *, kills: int, seconds: float) -> None:
     (folder / "p011.jpg").write_bytes(b"junk")
     calm, out = tmp_path / "calm", tmp_path / "killed"
-    shards_standin.run(folder, calm, max_bad_fraction=0.2)
+    standin.run(folder, calm, max_bad_fraction=0.2)
     disturb(folder, out, started, kills=kills, seed=5, seconds=seconds)
     assert content(out) == content(calm)
     assert len((out / "quarantine.jsonl").read_text().splitlines()) == 1
@@ -73,7 +73,7 @@ def test_25_kills_of_two_processes_leave_no_trace(tmp_path, photo_folder, starte
 @pytest.mark.slow  # 12 s: four processes
 def test_any_number_of_processes_from_any_moment_on_make_the_same_cache(tmp_path, photo_folder, started):
     folder = photo_folder(18)
-    shards_standin.run(folder, tmp_path / "one")
+    standin.run(folder, tmp_path / "one")
     out = tmp_path / "many"
     started.append(begin(folder, out, pause_seconds=0.1))
     while not list(out.glob("train-*.tar")):
@@ -89,7 +89,7 @@ def test_any_number_of_processes_from_any_moment_on_make_the_same_cache(tmp_path
 
 def test_a_process_that_hangs_loses_its_shard_and_does_no_harm_when_it_wakes(tmp_path, photo_folder, started):
     folder = photo_folder(13)
-    shards_standin.run(folder, tmp_path / "calm")
+    standin.run(folder, tmp_path / "calm")
     out = tmp_path / "hung"
     hung = begin(folder, out, pause_seconds=0.2, lease_seconds=1)
     started.append(hung)
@@ -106,7 +106,7 @@ def test_a_process_that_hangs_loses_its_shard_and_does_no_harm_when_it_wakes(tmp
 
 
 def test_a_rank_that_never_starts_leaves_nothing_undone(tmp_path, photo_folder):
-    summary = shards_standin.run(photo_folder(13), tmp_path / "out", rank=1, world_size=3)
+    summary = standin.run(photo_folder(13), tmp_path / "out", rank=1, world_size=3)
     assert summary.complete and summary.shards_made == 3
     assert shards.Manifest.read(tmp_path / "out").samples == 13
 
@@ -114,7 +114,7 @@ def test_a_rank_that_never_starts_leaves_nothing_undone(tmp_path, photo_folder):
 def test_a_cache_begun_by_an_earlier_release_is_finished(tmp_path, photo_folder):
     folder = photo_folder(23)
     out = tmp_path / "out"
-    shards_standin.run(folder, out)
+    standin.run(folder, out)
     before = content(out)
     lines = (out / "manifest.jsonl").read_bytes().splitlines(keepends=True)
     (out / "manifest.jsonl").write_bytes(lines[3] + lines[0] + lines[1][:40])  # as finished, the last one torn
@@ -123,20 +123,20 @@ def test_a_cache_begun_by_an_earlier_release_is_finished(tmp_path, photo_folder)
     with pytest.raises(InputError, match="unfinished"):
         (out / "manifest.jsonl").write_bytes(lines[3] + lines[0])
         shards.Manifest.read(out)
-    assert shards_standin.run(folder, out).shards_made == 3
+    assert standin.run(folder, out).shards_made == 3
     assert content(out) == before
 
 
 def test_a_shard_that_vanishes_while_others_are_made_is_made_again(tmp_path, photo_folder):
     folder = photo_folder(13)
-    shards_standin.run(folder, tmp_path / "calm")
+    standin.run(folder, tmp_path / "calm")
     out = tmp_path / "out"
 
     def lose(state: shards.PrecomputeProgress) -> None:
         if state.shards == 2:
             (out / "train-000000.tar").unlink(missing_ok=True)
 
-    assert shards_standin.run(folder, out, progress=lose).shards_made == 4
+    assert standin.run(folder, out, progress=lose).shards_made == 4
     assert content(out) == content(tmp_path / "calm")
 
 
@@ -149,10 +149,10 @@ def test_too_many_bad_photos_are_too_many_over_all_processes_together(tmp_path, 
     def second_process(state: shards.PrecomputeProgress) -> None:
         if (state.photos, state.shards) == (5, 1):  # the first has just finished shard 0
             with pytest.raises(InputError, match="3 photos of 20 .* allows 2: p001: .*; p006: .*; p011: "):
-                shards_standin.run(folder, out, **finished | {"rank": 1})
+                standin.run(folder, out, **finished | {"rank": 1})
 
     with pytest.raises(InputError, match="3 photos of 20 .* allows 2"):
-        shards_standin.run(folder, out, progress=second_process, **finished)
+        standin.run(folder, out, progress=second_process, **finished)
     assert not (out / "manifest.jsonl").exists()
     assert [json.loads(line)["key"] for line in (out / "quarantine.jsonl").read_text().splitlines()] == [
         "p001",
@@ -168,7 +168,7 @@ def test_the_folders_are_listed_as_often_for_many_shards_as_for_few(tmp_path, ph
 
     def count(name: str, samples_per_shard: int) -> int:
         listed.clear()
-        shards_standin.run(folder, tmp_path / name, samples_per_shard=samples_per_shard)
+        standin.run(folder, tmp_path / name, samples_per_shard=samples_per_shard)
         wide = {str(tmp_path / name), str(tmp_path / name / "work" / "shards")}
         return sum(path in wide for path in listed)
 

@@ -7,7 +7,6 @@ import os
 import re
 
 import pytest
-from shards_server import FaultyServer
 
 import shards
 from encoders.errors import InputError
@@ -15,6 +14,7 @@ from shards.cache.local_cache import LocalCache
 from shards.cache.manifest import ShardEntry
 from shards.cache.pace import Pace
 from shards.cache.remote import Expected, Retry, fetch
+from tests.shards.helpers.server import FaultyServer
 
 QUICK = Retry(tries=2, first_seconds=0.01, longest_seconds=0.02, timeout_seconds=0.3, slowest_bytes_per_second=2000)
 

@@ -5,11 +5,11 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shards_photos import cut_end_mark, pair, write_tar
 
 import shards
 from encoders.errors import InputError
 from shards.sources.selection import Subset
+from tests.shards.helpers.photos import cut_end_mark, pair, write_tar
 
 
 def keys(source):

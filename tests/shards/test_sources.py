@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shards_photos import jpeg, make_masks, make_photo, pair, sa1b_json, write_tar
 
 import shards
 from encoders.errors import InputError
 from shards.sources.base import KEY_LENGTH, safe_key, unique_keys
+from tests.shards.helpers.photos import jpeg, make_masks, make_photo, pair, sa1b_json, write_tar
 
 
 def test_a_folder_is_read_recursively_in_order_of_name_with_safe_unique_keys(tmp_path):

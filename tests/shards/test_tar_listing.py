@@ -4,13 +4,13 @@ import json
 import os
 
 import pytest
-from shards_photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
 import shards
 from encoders.errors import InputError
 from shards.sources import tar_index
 from shards.sources.tar_index import Listing
 from shards.sources.tars import TarSource
+from tests.shards.helpers.photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
 
 @pytest.fixture

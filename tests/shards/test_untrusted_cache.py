@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shards_standin import CALL, standin_teacher
 
 import shards
 from encoders.errors import InputError
 from shards.cache.manifest import parse_entry
 from shards.cache.names import is_shard_name, shard_index, shard_name
 from shards.sources.tar_index import FORMAT, read_index, scan_tar
+from tests.shards.helpers.standin import CALL, standin_teacher
 
 WRONG = {
     "name": ["train-/../../precious/thesis.txt", "../train-000000.tar", "train-000000.tar\n", "train-00000.tar",

@@ -9,11 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import shards_standin
 import torch
-from shards_photos import pair, write_tar
-from shards_processes import content
-from shards_standin import CALL, standin_teacher
 
 import shards
 from encoders.errors import InputError
@@ -23,6 +19,10 @@ from shards.cache.shard_writer import write_shard
 from shards.codec.seal import ALONE, HEADER, MAGIC, payload_start, seal_record
 from shards.pipeline.work_folder import WORK
 from shards.verification.teacher import draw
+from tests.shards.helpers import standin
+from tests.shards.helpers.photos import pair, write_tar
+from tests.shards.helpers.processes import content
+from tests.shards.helpers.standin import CALL, standin_teacher
 
 SECOND = "train-000001.tar"  # holds sa_5 .. sa_9
 Parts = dict[str, dict[str, bytes]]  # key -> extension -> bytes
@@ -35,7 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     members = [member for number in range(13) for member in pair(number)]
     members[22] = (members[22][0], b"junk")  # sa_11
     tar = write_tar(root / "sa_000007.tar", members)
-    shards_standin.run(tar, root / "cache", max_bad_fraction=0.2)
+    standin.run(tar, root / "cache", max_bad_fraction=0.2)
     return tar, root / "cache"
 
 
@@ -238,7 +238,7 @@ def test_an_unfinished_cache_is_to_go_on(tmp_path, photo_folder):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        shards_standin.run(photo_folder(13), tmp_path / "out", progress=stop)
+        standin.run(photo_folder(13), tmp_path / "out", progress=stop)
     assert (tmp_path / "out" / WORK).is_dir()
     report = shards.verify(tmp_path / "out")
     assert [str(problem) for problem in report.problems] == [
@@ -267,7 +267,7 @@ def repair(tar: Path, folder: Path) -> shards.PrecomputeSummary:
     call = {name: CALL[name] for name in ("teacher_name", "teacher_sha256", "samples_per_shard")} | {"codec": "int8"}
     wanted = shards.wanted_identity(source, teacher=standin_teacher(), **call)
     shards.clear_damaged(shards.verify(folder), wanted=wanted)
-    return shards_standin.run(tar, folder, max_bad_fraction=0.2)
+    return standin.run(tar, folder, max_bad_fraction=0.2)
 
 
 def test_a_repair_makes_the_damaged_shards_again_and_nothing_else(whole, damaged):

@@ -1,6 +1,6 @@
 """A loopback http server that serves a folder and fails as a test tells it to.
 
-Run: shards_server.py FOLDER FAILS prints the port, then serves; every FAILS-th connection is dropped in the middle.
+Run: server.py FOLDER FAILS prints the port, then serves; every FAILS-th connection is dropped in the middle.
 """
 
 import re

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
-from shards_photos import jpeg, make_photo, pair
+
+from tests.shards.helpers.photos import jpeg, make_photo, pair
 
 Outcome = Literal["quarantined", "kept", "left out", "refused"]
 GOOD = ("sa_1", "sa_4")  # keys of the good photos beside each hostile one

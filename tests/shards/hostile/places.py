@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hostile_case import Case, as_nobody, folder_with
-from shards_photos import jpeg, make_photo
+from tests.shards.helpers.photos import jpeg, make_photo
+from tests.shards.hostile.case import Case, as_nobody, folder_with
 
 
 def bad(name: str, says: str, *makers: Callable[[Path], object], **more: Any) -> Case:

@@ -5,9 +5,10 @@ import struct
 import zlib
 
 import numpy as np
-from hostile_case import Case, encoded, photo_in_tar
 from PIL import Image
-from shards_photos import jpeg, make_photo
+
+from tests.shards.helpers.photos import jpeg, make_photo
+from tests.shards.hostile.case import Case, encoded, photo_in_tar
 
 PHOTO = jpeg(make_photo(2))
 RGB = Image.fromarray(make_photo(2))

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from hostile_case import Case, json_in_tar
-from shards_photos import sa1b_json
+from tests.shards.helpers.photos import sa1b_json
+from tests.shards.hostile.case import Case, json_in_tar
 
 MOST = 2**63 - 1
 PIXELS = 50 * 120

@@ -8,9 +8,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import shards_standin
-
 from encoders.files import sha256_file
+from tests.shards.helpers import standin
 
 KEPT = ("cache.json", "manifest.jsonl", "quarantine.jsonl")
 
@@ -23,14 +22,14 @@ def content(folder: Path) -> dict[str, str]:
 def server() -> ForkServerContext:
     """Where processes come from: one that has imported what takes long, and has no threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["shards"])
+    context.set_forkserver_preload(["tests.shards.helpers.standin", "shards.pipeline.precompute"])
     return context
 
 
 def begin(source: Path, out: Path, *, rank: int = 0, world_size: int = 1, **settings: Any) -> BaseProcess:
     """Start a precompute with the stand-in teacher; it has no time to say goodbye when killed."""
     call = {"rank": rank, "world_size": world_size, "max_bad_fraction": 0.2, **settings}
-    process = server().Process(target=shards_standin.run_alone, args=(source, out), kwargs=call, daemon=True)
+    process = server().Process(target=standin.run_alone, args=(source, out), kwargs=call, daemon=True)
     process.start()
     return process
 

@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hostile_case import Case, tar_of
-from shards_photos import cut_end_mark, jpeg, make_photo, pair, sa1b_json
+from tests.shards.helpers.photos import cut_end_mark, jpeg, make_photo, pair, sa1b_json
+from tests.shards.hostile.case import Case, tar_of
 
 PHOTO, JSON = jpeg(make_photo(2)), sa1b_json(2)
 
