@@ -95,14 +95,14 @@ def _options(
 
 
 def _say(text: str) -> None:
-    """Print a message to stderr; names from outside may hold what moves a terminal's cursor or turns its text around."""
+    """Print a message to stderr, escaping terminal control and bidirectional characters of untrusted names."""
     print(shown(text, keep="\n"), file=sys.stderr)
 
 
 def _show(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None
 ) -> None:
-    """A warning of ours as a note, without the place in the code; others as Python shows them."""
+    """Show our own warnings as notes without the code location, and others as Python does."""
     if issubclass(category, InputWarning):
         _say(f"note: {message}")
     else:

@@ -47,7 +47,7 @@ def stats(
 def stats_facts(
     folder: Path, *, samples: int, seed: int = 0, teacher: str | None = None, arch: str | None = None
 ) -> dict[str, Any]:
-    """What `cache stats` prints."""
+    """Return the facts that `cache stats` prints."""
     drawn = CacheSample(folder, samples=samples, seed=seed)
     identity, found = drawn.manifest.identity, drawn.stats()
     facts = {
@@ -85,7 +85,7 @@ def stats_facts(
 
 
 def named_teacher(folder: Path, *, fallback: str) -> tuple[str, str | None]:
-    """Name or path, and architecture, of the teacher as the cache's own config.yaml has them."""
+    """Return name or path, and architecture, of the teacher recorded in the cache's config.yaml."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         return fallback, None

@@ -48,7 +48,7 @@ def flush_output() -> None:
 
 
 def reader_gone(stream: TextIO | None) -> bool:
-    """Whether a stream is a pipe without a reader; if so, what is written to it goes nowhere from now on."""
+    """Return whether a stream is a pipe without a reader; if so, discard all further output to it."""
     try:
         descriptor = -1 if stream is None else stream.fileno()
     except OSError:  # no file, as where a test listens
@@ -64,14 +64,14 @@ def reader_gone(stream: TextIO | None) -> bool:
 
 
 def drop(stream: TextIO) -> None:
-    """Let a stream end nowhere; Python would otherwise complain about what it still holds when it exits."""
+    """Redirect a stream to devnull, because Python would otherwise report its unflushed data at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def print_anything() -> None:
-    """Let stdout and stderr show what their encoding lacks, such as names of other scripts, as escapes like `\\u65e5`."""
+    """Make stdout and stderr print characters missing in their encoding as escapes like `\\u65e5`."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

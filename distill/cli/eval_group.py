@@ -12,7 +12,7 @@ MODELS = "models"  # the sub-command that is meant where options come first
 
 
 class OptionsMean(TyperGroup):
-    """A group where options without a sub-command are those of the sub-command `meant`, in its help too."""
+    """A group that passes options without a sub-command to the default sub-command `meant`, also in its help."""
 
     meant: str
 
@@ -21,7 +21,7 @@ class OptionsMean(TyperGroup):
         self._shows_meant = False
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The group's own; while help is shown, those of the command that is meant before them."""
+        """Return the group's parameters, in help texts preceded by those of the default sub-command."""
         own: list[Any] = super().get_params(ctx)
         return [*self.commands[self.meant].params, *own] if self._shows_meant else own
 

@@ -144,7 +144,7 @@ def verify(
 
 
 def runtime_line(runtime: Any) -> str:
-    """One line with how a runtime was asked, and its measures."""
+    """Format a runtime's record and its measures as one line."""
     if runtime.measures is None:
         return f"{runtime.name}: {runtime.how}"
     m = runtime.measures
@@ -157,7 +157,7 @@ def runtime_line(runtime: Any) -> str:
 def open_subject(
     *, model: str | None, untrained: str | None, arch: str | None, image_size: int | None
 ) -> tuple[encoders.Sam, str, str | None]:
-    """The model to export, its name for the certificate, and the checksum of its weights.
+    """Open the model to export; return it with its name for the certificate and the checksum of its weights.
 
     Raises:
         InputError: neither or both are given, or the model cannot be loaded.
@@ -165,7 +165,7 @@ def open_subject(
     if (model is None) == (untrained is None):
         raise InputError("give either --model or --untrained; see --help")
     if model is not None:
-        name = Path(model).resolve().name if Path(model).exists() else model  # a certificate names nobody's folders
+        name = Path(model).resolve().name if Path(model).exists() else model  # certificates must not contain local paths
         return encoders.load(model, arch=arch, image_size=image_size), name, encoders.weights_sha256(model)
     from encoders.contract import IMAGE_SIZE
     from encoders.export.untrained import untrained_subject
@@ -178,13 +178,13 @@ def open_subject(
 
 
 class _Run(BaseModel):
-    """What an export needs of run.json."""
+    """The fields of run.json that an export uses."""
 
     licences: dict[str, str] = {}
 
 
 def licences_of_run(model: str | None) -> str | None:
-    """What a run folder's run.json says of the licences of its teacher, data and start; None where there is nothing.
+    """Return the licences of teacher, data and initial weights from a run folder's run.json; None if it has none.
 
     Raises:
         InputError: run.json is damaged.

@@ -1,4 +1,4 @@
-"""`repvit-sam ingest`: what is in a source of photos, before a teacher is spent on it."""
+"""`repvit-sam ingest`: inspect a source of photos before running a teacher on it."""
 
 import json
 import os

@@ -44,7 +44,7 @@ def instance(
 
 
 def score_results(results: Path, *, data: str, type_: str = "auto", backend: str = "fast") -> dict[str, Any]:
-    """All numbers of a result file, then what they are of; JSON types only. A number without objects is None."""
+    """Return all metrics of a result file and their description as JSON types. A metric without objects is None."""
     truth, detections = read_annotations(find_annotations(resolve_data(data))), read_detections(results)
     iou_type = iou_type_of(detections.records, wanted=type_)
     checked = checked_for(truth, detections, iou_type=iou_type)

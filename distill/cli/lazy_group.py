@@ -1,4 +1,4 @@
-"""A group of commands that knows their names and one line about each, and imports a command only when it is chosen."""
+"""A command group with names and short help known in advance, which imports a command only when it is used."""
 
 import importlib
 import re
@@ -15,7 +15,7 @@ from distill.cli.ending import ends_quietly
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a command before it is imported.
+    """Description of a command that is not imported yet.
 
     Attributes:
         help: the first paragraph of its help.
@@ -27,7 +27,7 @@ class Entry:
 
 
 class LazyGroup(TyperGroup):
-    """The commands of a table `entries`, in its order, and those that were registered in the usual way."""
+    """The commands of a table `entries`, in its order, and those registered with typer."""
 
     entries: ClassVar[Mapping[str, Entry]]
     loaded: ClassVar[dict[str, Any]]
@@ -53,7 +53,7 @@ class LazyGroup(TyperGroup):
 
     @classmethod
     def load(cls, name: str) -> Any:
-        """A command of the table, imported; a group is registered only once in a process."""
+        """Import a command of the table; a group is registered only once per process."""
         if name not in cls.loaded:
             app = typer.Typer()
             app.callback()(_nothing)  # makes it a group also where it has a single command
@@ -73,7 +73,7 @@ def unwrap_help(command: Any) -> None:
 
 
 def unwrapped(text: str) -> str:
-    """Text with each paragraph on a line of its own.
+    """Join each paragraph of a text to a single line.
 
     A backslash that continues a command on the next line goes too: on one line it would be part of the command.
     """

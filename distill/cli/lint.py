@@ -72,7 +72,7 @@ def _print(reports: list[Any], *, says: str) -> None:
 
 
 def operation_rows(reports: list[Any]) -> list[list[str]]:
-    """Operations by type, those that are most frequent anywhere first; the rest together."""
+    """Return operation counts by type, most frequent first, with rare types summed."""
     most: dict[str, int] = {}
     for report in reports:
         for kind, count in report.operations.items():
@@ -88,7 +88,7 @@ def operation_rows(reports: list[Any]) -> list[list[str]]:
 
 
 def byte_rows(reports: list[Any]) -> list[list[str]]:
-    """Parameters and activations in MB, and where most is alive."""
+    """Return parameters and activations in MB, and the position of the activation peak."""
     return [
         ["parameters, MB", *(_megabytes(report.parameter_bytes) for report in reports)],
         ["activations at their peak, MB", *(_megabytes(report.peak_bytes) for report in reports)],
@@ -100,7 +100,7 @@ def byte_rows(reports: list[Any]) -> list[list[str]]:
 
 
 def finding_rows(reports: list[Any]) -> list[list[str]]:
-    """For each rule how many operations it names, and how many the rules of effect `leaves` name together."""
+    """Return the number of operations that each rule names, and the total for rules of effect `leaves`."""
     rules = {finding.rule.name: finding.rule for report in reports for finding in report.findings}
     counts = [{finding.rule.name: finding.count for finding in report.findings} for report in reports]
     rows = [["leaves, by any rule", *(_count(report.named_as_leaving) for report in reports)]]

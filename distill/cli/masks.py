@@ -1,4 +1,4 @@
-"""`repvit-sam masks`: everything in photos, as SA-1B writes it."""
+"""`repvit-sam masks`: automatic masks of photos in SA-1B's format."""
 
 import json
 from pathlib import Path

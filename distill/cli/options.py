@@ -1,4 +1,4 @@
-"""Options that several commands share, and what several commands do with them."""
+"""Options shared by several commands, and their handling."""
 
 from typing import Annotated
 
@@ -15,10 +15,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 def in_processes(
     command: str, *, config: str, overrides: list[str] | None, num_processes: int, apart: bool = False
 ) -> None:
-    """Run one of our commands in several processes; a failure ends this one with its exit code.
+    """Run one of our commands in several processes; on failure exit with its exit code.
 
     Args:
-        apart: the processes need nothing of each other, so that one of them may fail.
+        apart: whether the processes are independent, so that one of them may fail.
     """
     from distill.launching.launch import launch, launch_apart
 
@@ -30,7 +30,7 @@ def in_processes(
 
 
 def given_options(context: typer.Context, *, but: str) -> list[str]:
-    """The options of a command that were given, as arguments, without one of them."""
+    """Return the options given to a command as arguments, except `but`."""
     arguments: list[str] = []
     for option in context.command.params:
         value = context.params.get(option.name or "")

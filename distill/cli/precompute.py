@@ -27,7 +27,7 @@ from shards.pipeline.quarantine import QUARANTINE_FILE
 from shards.sources.views import photo_key
 
 CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
-RENAMED = {  # to the teacher every view is a photo, to a person it is a sample
+RENAMED = {  # the teacher treats every view as a photo; messages call it a sample
     "photos_done": "samples_done",
     "bytes_per_photo": "bytes_per_sample",
     "photos_per_second": "samples_per_second",
@@ -63,7 +63,7 @@ def precompute(
 
 
 def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummary:
-    """This process's share of a job, on its own device; returns when the whole job is done.
+    """Run this process's share of a job on its own device; returns when the whole job is done.
 
     Raises:
         InputError: see `shards.precompute`; that `out` cannot be written to shows before the teacher is loaded.
@@ -79,7 +79,7 @@ def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummar
 
 
 def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, place: Place) -> PrecomputeSummary:
-    """The same with what the job names opened, and without writing the job beside the cache."""
+    """Like `precompute_share`, with the source and teacher already opened, and without writing the job's config."""
     return run_precompute(
         source,
         teacher=teacher,
@@ -98,19 +98,19 @@ def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, p
 
 
 def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
-    """The teacher of a job, on a device."""
+    """Load the teacher of a job on a device."""
     teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
     return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
 
 
 def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
-    """How the cache names the teacher of a job: as it already does, where it was begun with the same one."""
+    """Return the teacher's name and checksum for the cache; an existing cache keeps its name for the same teacher."""
     begun = CacheIdentity.read(Path(job.out))
     return teacher_facts_as(job, recorded=None if begun is None else begun.teacher_sha256)
 
 
 def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str, str]:
-    """The same where the checksum that the cache has of its teacher is known; see `encoders.tensors_sha256`."""
+    """Like `teacher_facts`, given the checksum recorded in the cache; see `encoders.tensors_sha256`."""
     return {
         "teacher_name": job.teacher.arch or job.teacher.model,
         "teacher_sha256": encoders.tensors_sha256(job.teacher.model, recorded=recorded),
@@ -118,7 +118,7 @@ def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str
 
 
 def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
-    """What a pass would do and cost, for people and machines."""
+    """Return the facts on a planned precompute for text and JSON output."""
     source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=this_place().device)
     identity = wanted_identity(
         source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
@@ -141,7 +141,7 @@ def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
 
 
 def summary_facts(summary: PrecomputeSummary, *, views: int) -> dict[str, Any]:
-    """What a pass did, for people and machines."""
+    """Return the facts on a finished precompute for text and JSON output."""
     return {
         "cache": str(summary.out),
         **photo_counts(summary.out, samples=summary.photos, views=views),
@@ -156,7 +156,7 @@ def summary_facts(summary: PrecomputeSummary, *, views: int) -> dict[str, Any]:
 
 
 def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
-    """Photos that are in a complete cache by at least one view, views of each at most, and samples: all that is in it."""
+    """Count a complete cache's photos (with at least one view), its views per photo, and its samples."""
     photos = samples
     if views > 1:
         photos = len({photo_key(key) for entry in Manifest.read(folder).entries for key in entry.keys})
@@ -164,12 +164,12 @@ def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
 
 
 def quarantine_list(facts: Mapping[str, Any], *, folder: Path) -> dict[str, str]:
-    """Where the photos that a cache leaves out are named with their reasons; nothing where there are none."""
+    """Return the path of the quarantine list with its label; empty if no photos were left out."""
     return {"quarantine": str(folder / QUARANTINE_FILE)} if facts.get("quarantined") else {}
 
 
 def cache_facts(folder: Path, *, views: int) -> dict[str, Any]:
-    """What a complete cache holds."""
+    """Return the facts on a complete cache."""
     manifest = Manifest.read(folder)
     return {
         "cache": str(folder),
@@ -182,7 +182,7 @@ def cache_facts(folder: Path, *, views: int) -> dict[str, Any]:
 
 
 def progress_line() -> Callable[[PrecomputeProgress], None]:
-    """A callback that says where the pass is, on stderr, every few seconds and at its end."""
+    """Return a callback that prints progress to stderr every few seconds and at the end."""
     say = every_few_seconds()
     first: list[PrecomputeProgress] = []
 

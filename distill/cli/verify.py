@@ -67,7 +67,7 @@ def verify(
 
 
 def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, Any]:
-    """Make again what is damaged or missing.
+    """Repair a cache by making damaged or missing shards again.
 
     Returns:
         As `report_facts` afterwards, with `found`: the problems before; `repaired`: the shards that this call made;
@@ -98,7 +98,7 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
 
 
 def report_facts(report: VerifyReport) -> dict[str, Any]:
-    """A verification, for people and machines."""
+    """Return a verification report for text and JSON output."""
     return {
         "cache": str(report.cache),
         "ok": not report.problems,
@@ -122,7 +122,7 @@ def _readable_identity(cache: Path) -> CacheIdentity | None:
 
 
 def _recorded_teacher(cache: Path) -> str | None:
-    """The checksum that a cache has of its teacher: by `cache.json`, or where that is lost or damaged, by the manifest."""
+    """Return the teacher's checksum recorded in `cache.json` or, if that is lost or damaged, in the manifest."""
     if (identity := _readable_identity(cache)) is not None:
         return identity.teacher_sha256
     entries, _ = read_usable_lines(cache)
@@ -130,7 +130,7 @@ def _recorded_teacher(cache: Path) -> str | None:
 
 
 def _source(cache: Path) -> tuple[Source | None, str]:
-    """The photos that made a cache, for comparison; None, and the reason, where they are not at hand: a cache needs none."""
+    """Open the photos that a cache was made from; None and the reason if they are unavailable, which is not an error."""
     if not (cache / CONFIG_FILE).is_file():
         return None, f"{CONFIG_FILE} is missing"
     try:
@@ -142,7 +142,7 @@ def _source(cache: Path) -> tuple[Source | None, str]:
 def _job(
     cache: Path, *, teacher: str | None, arch: str | None, image_size: int | None = None
 ) -> PrecomputeConfig:
-    """The job that made a cache, into where the cache lies now, with the teacher where it lies now."""
+    """Return the job that made a cache, with the current paths of the cache and the teacher."""
     path = cache / CONFIG_FILE
     if not path.is_file():
         raise InputError(
@@ -156,7 +156,7 @@ def _job(
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    """The facts for a person: what is one line each first, then problems, then what to do."""
+    """Format the report as text: single-line facts, then problems, then what to do."""
     lists = ("problems", "found")
     lines = [f"{name}: {value}" for name, value in facts.items() if name not in (*lists, "rerun")]
     for name in lists:
@@ -167,7 +167,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _progress() -> Callable[[int, int], None]:
-    """A callback that says on stderr, every few seconds and at the end, how many shards were checked."""
+    """Return a callback that prints the number of checked shards to stderr every few seconds and at the end."""
     say = every_few_seconds()
     return lambda done, total: say(f"checked shard {done}/{total}", last=done == total)
 

@@ -12,7 +12,7 @@ ARCH_OPTION = re.compile(r"(leave arch out or )?(say |with )?arch='(\w+)' \(--ar
 
 
 def load_teacher(teacher: TeacherConfig) -> encoders.Sam:
-    """The teacher of a config, on the CPU.
+    """Load the teacher of a config on the CPU.
 
     Raises:
         InputError: as `encoders.load`, naming `teacher.model` and, where it is the matter, `teacher.arch`.
@@ -23,7 +23,7 @@ def load_teacher(teacher: TeacherConfig) -> encoders.Sam:
 
 @contextmanager
 def in_words_of_config(key: str, *, arch_key: str, may_be_null: bool = False) -> Iterator[None]:
-    """Let an InputError of the block begin with `key`, and advise `--set` where it would advise other commands' `--arch`.
+    """Prefix an InputError of the block with `key`, and replace its advice on `--arch` by the corresponding `--set`.
 
     Args:
         key: of the setting that names the model.

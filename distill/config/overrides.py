@@ -48,12 +48,12 @@ def apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def sets_key(overrides: Sequence[str], key: str) -> bool:
-    """Whether one of the overrides sets this very key."""
+    """Return whether one of the overrides sets exactly this key."""
     return any(override.partition("=")[0] == key for override in overrides)
 
 
 def numbers_not_finite(content: Any, prefix: str = "") -> Iterator[str]:
-    """Keys of settings that are NaN or infinite; entries of a list are numbered from 0."""
+    """Return the keys of settings that are NaN or infinite; entries of a list are numbered from 0."""
     if isinstance(content, float) and not math.isfinite(content):
         yield prefix
     entries = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list) else ()
@@ -62,6 +62,6 @@ def numbers_not_finite(content: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as a string; take it as the number that is meant."""
+    """Convert numbers such as 1e-3, which YAML 1.1 reads as strings."""
     exponent = isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value)
     return float(value) if exponent else value

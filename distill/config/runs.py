@@ -19,7 +19,7 @@ from encoders.local_folder import check_local_folder
 from encoders.untrusted import read_yaml
 from shards.cache.local_cache import DEFAULT_BYTES
 
-MAX_ERRORS = 5  # that one message lists
+MAX_ERRORS = 5  # most errors listed in one message
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -32,7 +32,7 @@ class ModelConfig(Frozen):
 
 
 class TeacherConfig(Frozen):
-    """Who made the embeddings: a registry name, a run folder, or a checkpoint file with `arch`."""
+    """The teacher that made the embeddings: a registry name, a run folder, or a checkpoint file with `arch`."""
 
     model: str
     arch: str | None = None
@@ -215,7 +215,7 @@ def write_config(config: BaseModel, path: Path) -> None:
 
 
 def find_config(path: str | Path) -> Path:
-    """A path that exists, or the name of a shipped config, with or without .yaml."""
+    """Resolve an existing path or the name of a shipped config, with or without .yaml."""
     shipped = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("**/*.yaml"))
     for candidate in (Path(path), CONFIGS / path, CONFIGS / f"{path}.yaml"):
         if candidate.is_file():
@@ -242,7 +242,7 @@ def _shown(value: Any) -> str:
 
 
 def _fields(kind: type[BaseModel], parents: Sequence[Any]) -> list[str]:
-    """Keys of the section that `parents` lead to; empty where a union hides it."""
+    """Return the keys of the section at `parents`; empty if it is inside a union type."""
     section: Any = kind
     for name in parents:
         field = section.model_fields.get(name) if hasattr(section, "model_fields") else None

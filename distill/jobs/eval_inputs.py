@@ -41,7 +41,7 @@ class Plan:
 
 
 def checked_state(out: Path) -> Path:
-    """The folder for what was seen, beside the results; raises InputError where either cannot be written."""
+    """Return the folder for stored observations, next to the results; raises InputError if either is not writable."""
     state = out.with_suffix(".state")
     check_output(out)
     if state == out or (state.exists() and not state.is_dir()):
@@ -64,7 +64,7 @@ def plan(
     arch: str | None = None,
     image_size: int | None = None,
 ) -> Plan:
-    """All of an evaluation but its models, opened.
+    """Open everything that an evaluation needs except its models.
 
     Args:
         reference, models, arch, image_size: of agreement, see `find_reference`; other suites do without.
@@ -109,7 +109,7 @@ def plan(
 
 
 def has_own_photos(path: Path) -> bool:
-    """Whether a path holds what agreement takes and no annotations."""
+    """Return whether a path has photos for agreement but no annotations."""
     if not path.is_dir():
         return False
     if (path / CACHE_FILE).is_file() or mask_files(path):
@@ -118,6 +118,6 @@ def has_own_photos(path: Path) -> bool:
 
 
 def data_name(path: Path) -> str:
-    """What results call photos: their folder, or a json by its own name unless that says nothing."""
+    """Return the data set's name in results: that of the folder, or of the json if it is descriptive."""
     path = path.resolve()
     return path.stem if path.is_file() and path.stem not in COMMON_NAMES else (path.parent if path.is_file() else path).name

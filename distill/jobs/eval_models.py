@@ -20,7 +20,7 @@ BASELINES = "filled box or disc"
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """Predictors by name, and facts of those that have weights."""
+    """Opened predictors by name, with facts on those that have weights."""
 
     predictors: dict[str, PredictorLike] = field(default_factory=dict)
     facts: dict[str, ModelFacts] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def open_models(
 
 
 def _facts_of(model: str, adapter: PredictorLike, *, role: Role) -> ModelFacts:
-    """A model of another project has the checksum of its weights in its identity, one of the user's own may have."""
+    """Return the facts on a foreign model; its identity has the weights' checksum, which is optional for a user's own model."""
     identity = str(getattr(adapter, "identity", ""))
     family, _, sha256 = identity.rpartition(":")
     if is_callable(model) and identity == model:
@@ -125,7 +125,7 @@ def name_and_model(text: str) -> tuple[str, str]:
 
 
 def named_models(texts: Sequence[str]) -> dict[str, str]:
-    """Name -> model, of what -m was given.
+    """Parse the -m options to a mapping from name to model.
 
     Raises:
         InputError: two models have one name.

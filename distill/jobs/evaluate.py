@@ -1,4 +1,4 @@
-"""An evaluation: models on data in one pass, its results written beside those of earlier calls."""
+"""Running an evaluation: models on data in one pass, with results added to those of earlier calls."""
 
 import sys
 import warnings
@@ -18,7 +18,7 @@ from eval_zeroshot.results.result import others
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """No other call writes to `out` meanwhile; one of several processes belongs to a call and leaves the notes to it.
+    """Lock `out` against other calls. Processes that belong to one call share it and leave notes to that call.
 
     Raises:
         InputError: another call does, or `out` cannot be written.
@@ -54,13 +54,13 @@ def run_eval(
     """
     referenced = planned.referenced
     # The reference of an agreement need not be among the models; where it is, it gets a row like any other
-    told = reference if referenced is None or reference in models else None
+    own_reference = reference if referenced is None or reference in models else None
     opened = open_models(
         models,
         arch=arch,
         image_size=image_size,
         padding=padding,
-        reference=told,
+        reference=own_reference,
         against=against,
         untrained_archs=untrained_archs,
         baselines=baselines,
@@ -76,7 +76,7 @@ def run_eval(
                 world_size=place.world_size,
                 state=planned.state,
                 facts=opened.facts,
-                reference=told,
+                reference=own_reference,
                 progress=photo_progress(),
             )
             return None
@@ -103,7 +103,7 @@ def run_eval(
 
 
 def nothing_measured(results: Sequence[Result]) -> list[str]:
-    """Which suites measured nothing and why, each once, with the models where it is not all of them."""
+    """Describe the suites that measured nothing and the reasons, naming the models if not all are affected."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
         if result.value is None:
@@ -117,7 +117,7 @@ def nothing_measured(results: Sequence[Result]) -> list[str]:
 
 
 def photo_progress() -> Callable[[int, int | None], None]:
-    """A callback that prints how many photos are done, every few seconds and at the end, to stderr."""
+    """Return a callback that prints the number of finished photos to stderr every few seconds and at the end."""
     say, place = every_few_seconds(), this_place()
     who = f"process {place.rank} of {place.world_size}: " if place.world_size > 1 else ""
 

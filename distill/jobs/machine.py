@@ -13,11 +13,11 @@ from distill.versions import DISTRIBUTION, installed_version, reported_versions
 from encoders.model_names import SHIPPED_WEIGHTS
 
 NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-FOR_DEVELOPERS = "dev"  # the extra of those who test the project; nobody who uses it misses it
+FOR_DEVELOPERS = "dev"  # the developers' extra, which users do not need
 
 
 def machine_facts() -> dict[str, Any]:
-    """Versions, GPUs, and what is missing; JSON types only. Nothing is imported or started that could fail."""
+    """Return versions, GPUs and missing packages as JSON types. Imports and starts nothing that could fail."""
     return {
         "python": platform.python_version(),
         "versions": {name: version or "not installed" for name, version in reported_versions().items()},
@@ -29,7 +29,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def gpu_names() -> list[str]:
-    """NVIDIA's GPUs by name; none where the driver's `nvidia-smi` is absent or fails."""
+    """Return the names of NVIDIA GPUs; empty if the driver's `nvidia-smi` is absent or fails."""
     if shutil.which(NVIDIA_SMI[0]) is None:
         return []
     try:
@@ -40,10 +40,10 @@ def gpu_names() -> list[str]:
 
 
 def missing_extras() -> dict[str, list[str]]:
-    """Extra -> packages that installing it would bring on this machine, as the distribution's own metadata lists them.
+    """Map each extra to the packages that installing it would add on this machine, according to the package metadata.
 
-    An extra whose packages are there, or are not meant for this Python or system, would do nothing and is left out. A package
-    that is there in a version that is too old is listed with what is asked for.
+    Extras whose packages are all installed, or not meant for this Python or system, are left out. A package that is
+    installed but too old is listed with its requirement.
     """
     missing: dict[str, list[str]] = {}
     for extra, requirement in extra_requirements():
@@ -56,7 +56,7 @@ def missing_extras() -> dict[str, list[str]]:
 
 
 def extra_requirements() -> list[tuple[str, Requirement]]:
-    """(extra, requirement) of all extras but the developers', for this Python and system."""
+    """Yield (extra, requirement) of all extras but the developers', for this Python and system."""
     try:
         metadata = importlib.metadata.metadata(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:

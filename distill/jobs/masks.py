@@ -60,9 +60,9 @@ def write_masks(
     overlays: Path | None = None,
     say: Say = lambda line, *, last: None,
 ) -> dict[str, Any]:
-    """Write OUT/KEY.json for each photo of this rank that has none yet.
+    """Write OUT/KEY.json for each of this rank's photos that does not have one yet.
 
-    A photo in which nothing was found does not count as done: another call with other settings asks it again.
+    A photo without masks does not count as done: a call with other settings tries it again.
 
     Args:
         model: as `eval` takes it, with or without NAME=.
@@ -126,7 +126,7 @@ def write_masks(
 
 
 def open_maker(model: str, *, arch: str | None, image_size: int | None) -> tuple[PredictorLike, ModelFacts]:
-    """The model that answers, and what files say of it.
+    """Open the model; return it with the facts that the files record about it.
 
     Raises:
         InputError: it cannot be opened, or is of another project and cannot be given an architecture or input size.
@@ -141,7 +141,7 @@ def open_maker(model: str, *, arch: str | None, image_size: int | None) -> tuple
 
 
 def note_of(predictor: PredictorLike, image: np.ndarray, *, name: str, settings: MaskSettings) -> str:
-    """What to lower so that a photo without a mask gets some."""
+    """Return advice on the thresholds to lower for a photo without masks."""
     iou, stability = _best_of(predictor, image, settings=settings)
     return (
         f"note: no mask of {name} passed --min-iou {settings.pred_iou_thresh:g} and --min-stability "
@@ -151,7 +151,7 @@ def note_of(predictor: PredictorLike, image: np.ndarray, *, name: str, settings:
 
 
 def _best_of(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSettings) -> tuple[float, float]:
-    """Highest predicted IoU and stability on a coarse grid over a photo."""
+    """Return the highest predicted IoU and stability on a coarse grid over a photo."""
     predictor.set_image(image)
     side = min(COARSE, settings.points_per_side)
     loose = replace(settings, points_per_side=side, pred_iou_thresh=0.0, stability_score_thresh=0.0)
@@ -160,7 +160,7 @@ def _best_of(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSetti
 
 
 def sa1b_record(records: list[dict[str, Any]], *, name: str, image: np.ndarray) -> dict[str, Any]:
-    """Masks of one photo in SA-1B's annotation format.
+    """Convert the masks of one photo to SA-1B's annotation format.
 
     SA-1B numbers photos and masks; here the numbers come from the photo's name, so that they stay when photos are added.
     """
@@ -182,7 +182,7 @@ def write_overlay(path: Path, image: np.ndarray, annotations: list[dict[str, Any
 
 
 def photos_of(spec: Path) -> Iterator[tuple[str, str, Any]]:
-    """(file name, key, function that reads it) of each photo."""
+    """Return (file name, key, function that reads it) for each photo."""
     if spec.is_file() and spec.suffix.lower() in PHOTO_SUFFIXES:
         yield spec.name, safe_key(spec.stem), lambda: read_image(spec)
         return
@@ -196,7 +196,7 @@ def _reader(source: Source, item: Item) -> Any:
 
 
 def kept_record(path: Path, maker: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier call wrote of a photo; None where that found nothing in it with other settings.
+    """Read an earlier call's record of a photo; None if it has no masks and was made with other settings.
 
     Raises:
         InputError: the file is not of this command, or its masks were made otherwise.

@@ -40,7 +40,7 @@ class Maker:
 
 
 class FolderPhotos:
-    """Photos of a folder, of SA-1B tars or of a COCO json; their annotations, if any, are not looked at.
+    """Photos of a folder, of SA-1B tars or of a COCO json; annotations are ignored.
 
     Photos that cannot be used by the listing alone are named in a warning and left out; one that cannot be read is an error.
     """
@@ -103,7 +103,7 @@ class _MaskFile(BaseModel):
 
 
 class MaskedPhotos:
-    """Photos that `repvit-sam masks` has written masks of: their points and boxes are the prompts.
+    """Photos with masks by `repvit-sam masks`, whose points and boxes are used as prompts.
 
     Args:
         files: one JSON a photo.
@@ -143,7 +143,7 @@ class MaskedPhotos:
 
 
 def open_own_photos(data: Path, *, images: Path | None = None) -> tuple[OwnPhotos, Maker | None]:
-    """Photos without annotations, and who made what they bring along.
+    """Open photos without annotations; also return the model that made their embeddings or masks, if any.
 
     Args:
         data: a cache, a folder that `repvit-sam masks` has written, or photos: a folder, SA-1B tars, a COCO json.
@@ -167,7 +167,7 @@ def open_own_photos(data: Path, *, images: Path | None = None) -> tuple[OwnPhoto
 
 
 def mask_files(folder: Path) -> list[Path]:
-    """The files of a folder that `repvit-sam masks` has written, by name; none where its first json is of something else."""
+    """Return the files in a folder written by `repvit-sam masks`, sorted; empty if its first json has another format."""
     files = sorted(folder.glob("*.json")) if folder.is_dir() else []
     if not files:
         return []
@@ -179,7 +179,7 @@ def mask_files(folder: Path) -> list[Path]:
 
 
 def read_masks(path: Path) -> _MaskFile:
-    """One photo's masks.
+    """Read one photo's masks.
 
     Raises:
         InputError: the file is not of `repvit-sam masks`.
@@ -193,7 +193,7 @@ def read_masks(path: Path) -> _MaskFile:
 
 
 def usable(source: Source) -> list[Item]:
-    """A source's photos but for those whose listing says that they cannot be used, which a warning names.
+    """Return a source's usable photos; those that the listing marks as unusable are named in a warning.
 
     Raises:
         InputError: none is left.
@@ -221,5 +221,5 @@ def read_photo(source: Source, item: Item) -> np.ndarray:
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    """The image, its long side at most `LONGEST_SIDE`."""
+    """Shrink an image to a long side of at most `LONGEST_SIDE`."""
     return resize_image(image, image_size=LONGEST_SIDE) if max(image.shape[:2]) > LONGEST_SIDE else image

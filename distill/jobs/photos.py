@@ -11,7 +11,7 @@ INDEX_FOLDER = "tar_index"  # in the output folder: what is where in each tar
 
 
 def open_photos(job: PrecomputeConfig, *, place: Place | None = None, keep_index: bool = True) -> Source:
-    """The source that a job names.
+    """Open the photo source of a job.
 
     Args:
         job: its `source:` section, its seed (of the views) and its output folder count.

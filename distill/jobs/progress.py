@@ -1,4 +1,4 @@
-"""Lines of progress for a log."""
+"""Progress lines for logs."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def every_few_seconds(seconds: float = 5.0) -> Callable[..., None]:
-    """A function that prints a line to stderr, at most every few seconds, but always when told that it is the last."""
+    """Return a function that prints a line to stderr, at most every few seconds, but always if called with `last=True`."""
     printed = time.monotonic()
 
     def say(line: str, *, last: bool) -> None:

@@ -75,7 +75,7 @@ def run(*, out: Path) -> None:
 
 
 def command(*arguments: str) -> None:
-    """Run one command of ours in a process of its own, showing it first; stop where it fails."""
+    """Print one of our commands and run it in a separate process; exit if it fails."""
     say("repvit-sam " + " ".join(arguments))
     code = subprocess.run([sys.executable, "-m", "distill", *arguments], check=False).returncode
     if code:
@@ -83,5 +83,5 @@ def command(*arguments: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line about what happens now, to stderr."""
+    """Print a progress line to stderr."""
     print(f"\n> {text}", file=sys.stderr, flush=True)

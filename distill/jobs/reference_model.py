@@ -24,7 +24,7 @@ def find_reference(
     arch: str | None = None,
     image_size: int | None = None,
 ) -> Reference:
-    """The model whose masks count as the truth.
+    """Choose the model whose masks count as ground truth.
 
     Args:
         given: name of one of `models`, or a model as `-m` takes it; None takes the maker of a cache or of masks.
@@ -72,12 +72,12 @@ def find_reference(
 
 
 def _made_by(maker: Maker, model: str, *, sha256: str) -> bool:
-    """Whether these are the maker's weights; a cache tells its teacher by tensors, in whatever file."""
+    """Return whether these are the maker's weights; a cache identifies its teacher by tensors, not by file."""
     return maker.sha256 in (sha256, tensors_sha256(model, recorded=maker.sha256) if maker.embeddings else sha256)
 
 
 def _adapted(name: str, model: str, *, maker: Maker | None, data: Path) -> Reference:
-    """A reference of another project."""
+    """Open another project's model as the reference."""
     if maker is not None and maker.embeddings:
         raise InputError(f"{data} holds embeddings of {maker.model}; {model} has no decoder for them. Leave --reference out")
     predictor: PredictorLike = open_adapter(model, device=this_place().device)

@@ -1,4 +1,4 @@
-"""Several processes of one of our commands on this machine."""
+"""Running one of our commands in several processes on this machine."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from encoders.errors import InputError
 
 
 def launch(arguments: list[str], *, num_processes: int) -> int:
-    """Run `repvit-sam ARGUMENTS` in `num_processes` processes that work as one; returns the exit code.
+    """Run `repvit-sam ARGUMENTS` in a group of `num_processes` cooperating processes; return the exit code.
 
     All that they print goes to stderr. Where there is no GPU they meet on the CPU.
     """
@@ -21,7 +21,7 @@ def launch(arguments: list[str], *, num_processes: int) -> int:
 
 
 def launch_apart(arguments: list[str], *, num_processes: int) -> int:
-    """The same for processes that need nothing of each other: the others go on when one ends, however it ends.
+    """Like `launch`, for independent processes: the others continue when one ends or fails.
 
     Returns:
         0 where at least one of them did all there was to do, else the exit code of one.
@@ -30,7 +30,7 @@ def launch_apart(arguments: list[str], *, num_processes: int) -> int:
 
 
 def _environments(num_processes: int) -> list[dict[str, str]]:
-    """The variables of each process. Raises InputError where this machine cannot have so many."""
+    """Return the environment variables of each process. Raises InputError if this machine cannot run that many."""
     if num_processes < 1:
         raise InputError(f"--num-processes {num_processes}: expected at least 1")
     cuda = cuda_wanted()

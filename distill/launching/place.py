@@ -17,8 +17,8 @@ class Place:
 
     Attributes:
         rank, world_size: over all machines.
-        local_rank: on this machine.
-        own_gpu: the launcher shows this process a GPU that no other process sees.
+        local_rank: rank on this machine.
+        own_gpu: whether the launcher gives each process a GPU that is invisible to the others.
     """
 
     rank: int = 0
@@ -28,12 +28,12 @@ class Place:
 
     @property
     def gpu(self) -> int:
-        """Number of this process's GPU among those that it sees."""
+        """Index of this process's GPU among those visible to it."""
         return 0 if self.own_gpu and torch.cuda.device_count() == 1 else self.local_rank
 
     @property
     def device(self) -> torch.device:
-        """A GPU of its own where there is one; DS_ACCELERATOR=cpu keeps to the CPU.
+        """This process's GPU, or the CPU if there is none or DS_ACCELERATOR=cpu is set.
 
         Raises:
             InputError: this machine has fewer GPUs than processes.
@@ -97,12 +97,12 @@ def meeting_variables(place: Place, environment: Mapping[str, str] = os.environ)
 
 
 def free_port() -> str:
-    """A TCP port nobody listens on."""
+    """Return an unused TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
 
 
 def cuda_wanted() -> bool:
-    """Whether to use CUDA: there is a GPU, and DS_ACCELERATOR does not say otherwise."""
+    """Return whether to use CUDA: a GPU is available and DS_ACCELERATOR does not select another device."""
     return torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR", "cuda") == "cuda"

@@ -15,7 +15,7 @@ LOOK_SECONDS = 0.1
 
 
 def run_group(command: list[str], *, environments: Sequence[Mapping[str, str]]) -> int:
-    """Run a command in one process for each environment, their output to stderr, and wait for all.
+    """Run a command in one process per environment, with output to stderr, and wait for all.
 
     Each is in a session of its own, so that Ctrl-C reaches it once, through this process, which hands on the first SIGTERM or
     SIGINT and then waits: the processes end in a checkpoint. A second signal, seconds later, kills them. When one fails the
@@ -50,7 +50,7 @@ def run_group(command: list[str], *, environments: Sequence[Mapping[str, str]]) 
 
 
 def run_apart(command: list[str], *, environments: Sequence[Mapping[str, str]]) -> int:
-    """The same for processes that need nothing of each other: the others go on when one ends, however it ends.
+    """Like `run_group`, for independent processes: the others continue when one ends or fails.
 
     Returns:
         0 where at least one of them did all there was to do, else the exit code of one.
@@ -75,19 +75,19 @@ def run_apart(command: list[str], *, environments: Sequence[Mapping[str, str]]) 
 
 
 def _failure(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Exit code of the first that ended otherwise than with 0, else 0; one that a signal ended has 128 + its number."""
+    """Return the first non-zero exit code, or 0; a process ended by a signal counts as 128 + its number."""
     codes = [process.poll() or 0 for process in processes]
     return next((128 - code if code < 0 else code for code in codes if code), 0)
 
 
 def _send(processes: Sequence["subprocess.Popen[bytes]"], number: int) -> None:
-    """Send a signal to those that still run; a kill also reaches what they started."""
+    """Send a signal to the running processes; SIGKILL is also sent to their children."""
     for process in processes:
         if process.poll() is None:
             (os.killpg if number == signal.SIGKILL else os.kill)(process.pid, number)
 
 
 def _start(command: list[str], *, environment: Mapping[str, str], apart: bool) -> "subprocess.Popen[bytes]":
-    """Start one process; `apart`: in a session of its own."""
+    """Start one process; with `apart` in its own session."""
     variables = {**environment, STARTER: str(os.getpid())}
     return subprocess.Popen(command, env=variables, stdout=sys.stderr, start_new_session=apart)

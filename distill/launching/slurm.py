@@ -10,16 +10,16 @@ BINDS_GPU = ("SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK", "SLURM_GPU_BIND")
 
 
 def in_task(environment: Mapping[str, str]) -> bool:
-    """Whether srun started this process as one of its tasks.
+    """Return whether srun started this process as one of its tasks.
 
-    The script of a batch job has a SLURM_PROCID too, though it is no task of a step: it is alone.
+    A batch job's script also has a SLURM_PROCID, but it is not a task of a step and runs alone.
     """
     batch_script = "SLURM_JOB_ID" in environment and "SLURM_STEP_ID" not in environment
     return "SLURM_PROCID" in environment and "SLURM_NTASKS" in environment and not batch_script
 
 
 def task_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """RANK, WORLD_SIZE and LOCAL_RANK of a task of srun, as text."""
+    """Return RANK, WORLD_SIZE and LOCAL_RANK of an srun task as strings."""
     return {
         "RANK": environment["SLURM_PROCID"],
         "WORLD_SIZE": environment.get("SLURM_STEP_NUM_TASKS", environment["SLURM_NTASKS"]),
@@ -28,7 +28,7 @@ def task_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
-    """MASTER_ADDR, where the first task runs, and MASTER_PORT, from the number of the job, which all tasks know.
+    """Return MASTER_ADDR, the node of the first task, and MASTER_PORT, derived from the job number.
 
     Raises:
         InputError: SLURM names no node.
@@ -43,12 +43,12 @@ def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_node(nodes: str) -> str:
-    """The first of SLURM's list of nodes: node007 of "node[007-010,012],other"."""
+    """Return the first node of SLURM's node list: node007 of "node[007-010,012],other"."""
     first = re.match(r"(?:[^,\[\]]|\[[^\]]*\])+", nodes)
     return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first[0]) if first else ""
 
 
 def binds_gpu(environment: Mapping[str, str]) -> bool:
-    """Whether srun was told to let each task see GPUs of its own."""
+    """Return whether srun was asked to bind separate GPUs to each task."""
     values = [environment.get(name, "") for name in BINDS_GPU]
     return bool(values[0]) or "gpu" in values[1] or values[2] not in ("", "none")

@@ -10,7 +10,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h: which signal to get when the parent ends
 
 
 def end_with_starter() -> None:
-    """End when the starting process does, even by kill -9; on Linux, and in a process that was started so.
+    """Make this process end with its parent, even on kill -9. Works on Linux, in processes started by `process_group`.
 
     Called before anything heavy is imported, and harmless when called again.
     """
@@ -18,5 +18,5 @@ def end_with_starter() -> None:
     if starter is None or sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(starter):  # it ended before this was said
+    if os.getppid() != int(starter):  # the parent ended before prctl took effect
         sys.exit(128 + signal.SIGTERM)

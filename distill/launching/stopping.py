@@ -10,17 +10,17 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-REPEAT_SECONDS = 2.0  # one wish to end may come twice: from SLURM or a terminal, and from torchrun or deepspeed, who hand it on
+REPEAT_SECONDS = 2.0  # one request may arrive twice: from SLURM or the terminal, and forwarded by torchrun or deepspeed
 
 
 class Signals:
-    """While the block runs, SIGTERM and SIGINT are counted and nothing else happens.
+    """Within the block, SIGTERM and SIGINT are only counted.
 
     Outside the main thread, where Python cannot handle signals, it counts none.
 
     Attributes:
-        first: number of the first signal that came; 0 where none did.
-        count: how many came; those within REPEAT_SECONDS of the first are one with it.
+        first: number of the first signal received; 0 if there was none.
+        count: number of signals; repetitions within REPEAT_SECONDS of the first are not counted.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Signals:
 
 
 class EndingSignals(Signals):
-    """The same, but the second signal ends the process at once, as if it had not been handled."""
+    """Like `Signals`, but the second signal ends the process at once, as if it had not been handled."""
 
     def again(self) -> None:
         if self.count > 1:
@@ -62,10 +62,10 @@ class EndingSignals(Signals):
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """While the block runs, this thread, and for good every process that it starts, takes no SIGTERM and no SIGINT.
+    """Within the block, block SIGTERM and SIGINT in this thread; child processes started here keep them blocked for good.
 
-    Workers that read for a run must outlive the signal that ends it, which a terminal or SLURM sends to them too: the step
-    that is under way needs their batch. They end with the process that started them.
+    Loader workers must outlive the signal that ends a run, which a terminal or SLURM also sends to them, because the current
+    step needs their batch. They end with the process that started them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:

@@ -1,4 +1,4 @@
-"""Views of a photo for the mask stage: scale, crop, flip, colour, objects pasted from another photo.
+"""Augmentation for the mask stage: scale, crop, flip, colour jitter, and objects pasted from another photo.
 
 A view is a function of (sample, rng) alone, so the order of workers cannot change it.
 """
@@ -14,7 +14,7 @@ from encoders.samples.sample import Sample
 
 @dataclass(frozen=True)
 class View:
-    """A photo as the model will see it.
+    """An augmented photo and its masks.
 
     Attributes:
         image: (h, w, 3) uint8, h and w at most S.
@@ -34,7 +34,7 @@ def random_view(
     min_pixels: int,
     rng: np.random.Generator,
 ) -> View:
-    """A random crop of a randomly scaled, perhaps mirrored photo.
+    """Return a random crop of a randomly scaled and possibly mirrored photo.
 
     Args:
         image_size: S; the view is at most S x S.
@@ -65,7 +65,7 @@ def random_view(
 
 
 def paste(view: View, donor: View, *, count: int, min_pixels: int, rng: np.random.Generator) -> View:
-    """Lay up to `count` objects of the donor over the view where they were in the donor; cover what lies behind."""
+    """Paste up to `count` objects of the donor into the view at their original position, occluding what is behind."""
     height, width = (min(a, b) for a, b in zip(view.image.shape[:2], donor.image.shape[:2], strict=True))
     image, masks = view.image.copy(), view.masks.copy()
     pasted: list[np.ndarray] = []
@@ -84,7 +84,7 @@ def paste(view: View, donor: View, *, count: int, min_pixels: int, rng: np.rando
 
 
 def jitter_colour(image: np.ndarray, *, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Random gain per channel, brightness, contrast and saturation, each within 1 +- strength; (h, w, 3) uint8."""
+    """Apply random channel gains, brightness, contrast and saturation, each within 1 +- strength; (h, w, 3) uint8."""
     if strength == 0:
         return image
     pixels = image.astype(np.float32)
@@ -100,5 +100,5 @@ def jitter_colour(image: np.ndarray, *, strength: float, rng: np.random.Generato
 
 
 def _overlaps(box: np.ndarray, window: Sequence[float]) -> bool:
-    """Whether two xyxy boxes share any area."""
+    """Return whether two xyxy boxes overlap."""
     return bool(box[0] < window[2] and box[2] > window[0] and box[1] < window[3] and box[3] > window[1])

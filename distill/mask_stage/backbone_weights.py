@@ -38,7 +38,7 @@ def load_efficientnet_lite0(encoder: TimmFeaturesEncoder) -> None:
 
 @torch.no_grad()
 def _fold_normalisation(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Let a convolution trained on (x - 127) / 128 take (x - mean) / std; exact except where it sees padding."""
+    """Adapt a convolution trained on (x - 127) / 128 to input (x - mean) / std; exact except at padded borders."""
     std, mean = torch.tensor(PIXEL_STD), torch.tensor(PIXEL_MEAN)
     offset = (mean - LITE_MEAN) / LITE_STD
     assert norm.running_mean is not None

@@ -1,6 +1,6 @@
 """Batches of photos with prompts and their true masks, for the mask stage.
 
-What a position of an epoch holds is a function of (seed, epoch, position) alone: any rank or worker may make it.
+The content of a position in an epoch depends only on (seed, epoch, position), so any rank or worker can produce it.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -90,7 +90,7 @@ class PromptedPhotos(Dataset[MaskBatch]):
         return self._prompts(key, view, rng=rng)
 
     def _view(self, first: int, *, rng: np.random.Generator) -> tuple[str, View]:
-        """A view with at least one object: of photo `first`, or of another one where its crops show none."""
+        """Return a view with at least one object, of photo `first` or, if its crops show none, of another photo."""
         config = self.config
         index = first
         for _ in range(MAX_DRAWS):
@@ -156,7 +156,7 @@ def _coverage(masks: np.ndarray, *, image_size: int) -> Tensor:
 
 
 def merge(batches: Sequence[MaskBatch]) -> MaskBatch:
-    """Several batches as one."""
+    """Concatenate batches."""
     first_prompt = np.cumsum([0, *(len(batch.shapes) for batch in batches)])
     return MaskBatch(
         keys=[key for batch in batches for key in batch.keys],
@@ -172,7 +172,7 @@ def merge(batches: Sequence[MaskBatch]) -> MaskBatch:
 
 
 class StepSampler(Sampler[list[Position]]):
-    """This rank's positions of each global step, endless, from a global step on.
+    """Yields this rank's positions of each global step endlessly, from a global step on.
 
     Rank r of a global batch of `world_size` x b takes rows [r b, (r + 1) b), so the number of ranks does not change what
     a step sees.

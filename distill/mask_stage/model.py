@@ -32,13 +32,13 @@ class Prompts:
     labels: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Prompts":
-        """Some of the prompts."""
+        """Select prompts by index."""
         kept = {name: None if value is None else value[index.to(value.device)] for name, value in vars(self).items()}
         return Prompts(**kept)  # type: ignore[arg-type]
 
 
 class PromptedSam(nn.Module):
-    """What the engine trains in the mask stage: a batch in, named and weighted losses out.
+    """The module trained in the mask stage: takes a batch and returns named, weighted losses.
 
     BatchNorm stays in eval mode: a few photos a step would ruin its statistics.
     """

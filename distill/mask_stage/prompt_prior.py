@@ -30,7 +30,7 @@ QUIET = 0.1
 
 @dataclass(frozen=True)
 class Channels:
-    """Which of the 256 channels carry what: indices of the embedding and of the tokens.
+    """Roles of the 256 channels, as indices into the embedding and the tokens.
 
     Attributes:
         coarse, fine: per axis (x, y), the sine channel of each harmonic; its cosine lies 128 further.
@@ -46,7 +46,7 @@ class Channels:
     labels: Tensor
 
     def quiet(self) -> list[int]:
-        """Channels in which the image embedding and the output tokens start small."""
+        """Return the channels in which the image embedding and the output tokens are initialised small."""
         half = EMBED_DIM // 2
         sines = [channel for axis in (*self.coarse, *self.fine) for channel in axis]
         return [*sines, *(channel + half for channel in sines), *self.inside, *self.near]
@@ -54,7 +54,7 @@ class Channels:
 
 @torch.no_grad()
 def start_at_the_prompt(sam: Sam, *, seed: int) -> None:
-    """Choose the start of prompt encoder, decoder and the neck's last norm.
+    """Initialise the prompt encoder, the decoder and the neck's last norm.
 
     - The positional encoding's frequencies lie along x and along y: the odd harmonics of two square waves, so that
       sum sin(k (x - x0)) / k is the sign of x - x0 and linear in two encodings, and the rest on a log scale.

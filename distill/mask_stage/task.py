@@ -55,16 +55,16 @@ class MaskTask:
         self.steps_per_epoch = StepSampler(**self._sampling, start_step=0).steps_per_epoch
 
     def batches(self, *, start_step: int) -> Generator[MaskBatch, None, None]:
-        """This rank's batches, endless, from that global step on."""
+        """Yield this rank's batches endlessly, starting at a global step."""
         sampler = StepSampler(**self._sampling, start_step=start_step)
         return mask_batches(self.data, sampler=sampler, num_workers=self.num_workers)
 
     def losses(self, engine: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
-        """Named, weighted loss terms of one batch."""
+        """Return the named, weighted loss terms of one batch."""
         return engine(batch)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable parameters by part, each with its learning-rate factor."""
+        """Return the trainable parameters by part, each with its learning-rate factor."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.module.sam.named_parameters():
             if parameter.requires_grad:
@@ -79,7 +79,7 @@ class MaskTask:
 
 
 def starting_sam(config: DistillConfig) -> encoders.Sam:
-    """The model before its first step: `init` a checkpoint, "efficientnet_lite0", or nothing."""
+    """Return the initial model; `init` is a checkpoint, "efficientnet_lite0" or unset."""
     torch.manual_seed(config.seed)
     model = config.model
     if model.init in (None, "efficientnet_lite0"):
@@ -95,7 +95,7 @@ def starting_sam(config: DistillConfig) -> encoders.Sam:
 
 
 def open_photos(config: MaskDataConfig) -> Photos:
-    """The data sets of a config behind one another, each as often as it says."""
+    """Open and concatenate the data sets of a config, each with its number of repetitions."""
     sets: list[Any] = []
     for entry in config.sets:
         if isinstance(entry, BsdsSet):
@@ -108,7 +108,7 @@ def open_photos(config: MaskDataConfig) -> Photos:
 
 
 def part_of(name: str) -> str:
-    """Which part of a Sam a parameter belongs to: backbone, neck, prompt_encoder or mask_decoder.
+    """Return the part of a Sam that a parameter belongs to: backbone, neck, prompt_encoder or mask_decoder.
 
     The image encoder's `neck` and `laterals` are its neck; all else in it is the backbone.
     """

@@ -40,7 +40,7 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     Raises:
         InputError: no image; a truncated or damaged one, as far as its decoder can tell, and one with less pixel data than
             it states, see `encoders.samples.whole_image`; an animated one; one of more than `MAX_PIXELS` pixels, refused before
-            they are decoded; or one of floating-point or more than 16-bit pixels, whose range nobody knows.
+            they are decoded; or one of floating-point or more than 16-bit pixels, whose range is unknown.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

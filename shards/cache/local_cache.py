@@ -168,7 +168,7 @@ class LocalCache:
             raise InputError(f"{path} in the local cache cannot be opened ({error.strerror}); remove it") from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise InputError(f"{path} in the local cache is no file; remove it")
+            raise InputError(f"{path} in the local cache is not a regular file; remove it")
         return descriptor
 
     def _complete(self, entry: ShardEntry, descriptor: int, fill: Callable[[BinaryIO], None]) -> int:

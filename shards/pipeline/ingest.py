@@ -35,7 +35,7 @@ class IngestPlan:
         bad, bad_allowed: unusable photos found, and how many are allowed.
         decoded: whether every photo was decoded and every mask checked, or only the listing was read.
         bytes: of the photos and, in tars, their annotations.
-        damaged_tars: tars that cannot be read to their end; nobody knows how many photos follow.
+        damaged_tars: tars that cannot be read to their end; the number of photos after that point is unknown.
         samples_per_shard, shards: of the cache that a precompute would make.
     """
 

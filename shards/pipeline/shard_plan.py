@@ -52,7 +52,7 @@ def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
     if made is None:
         if folder.is_dir() and any(folder.glob("train-*.tar")):
             raise InputError(
-                f"{folder} holds shards but no cache.json, so nobody knows their teacher; give another folder"
+                f"{folder} holds shards but no cache.json, so their teacher is unknown; give another folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
         wanted.write(folder)

@@ -74,7 +74,7 @@ class VerifyReport:
         if Remedy.AGAIN in remedies:
             return f"make the cache again in another folder: {config} --set out=FOLDER"
         if Remedy.REDO in remedies:
-            what = ", ".join(self.damaged) or "no shard, only the files beside them"
+            what = ", ".join(self.damaged) or "no shards, only other files of the cache"
             return f"make again {what}: repvit-sam cache verify {self.cache} --repair"
         if Remedy.GO_ON in remedies:
             return "run the same precompute command again; it makes what is missing"

@@ -145,7 +145,7 @@ def test_links_and_pipes_in_the_local_cache_are_not_followed(tmp_path):
         local.open(entry, lambda part: part.write(b"a" * 1000))
     part.unlink()
     os.mkfifo(tmp_path / "local" / f"{entry.sha256}.tar")
-    with pytest.raises(InputError, match=r"\.tar in the local cache is no file; remove it"):
+    with pytest.raises(InputError, match=r"\.tar in the local cache is not a regular file; remove it"):
         local.open(entry, lambda part: part.write(b"a" * 1000))
     assert victim.read_bytes() == b"years of work"
 
