@@ -47,7 +47,7 @@ def contract_image(image: np.ndarray, *, image_size: int) -> torch.Tensor:
 def measure(
     sam: Sam, exported: ExportedSam, folder: Path, *, samples: Sequence[Sample], asked: Sequence[Question]
 ) -> Measures:
-    """How far what was written lies from the unfused model; that model's answers are kept in the folder.
+    """Measure the exported files against the unfused model, whose predictions are stored in the folder.
 
     Raises:
         InputError: one of them gives values that are not finite.
@@ -58,13 +58,13 @@ def measure(
 
 
 def padding_difference(padded: Sam, unpadded: Sam, *, samples: Sequence[Sample], asked: Sequence[Question]) -> Measures:
-    """How far an encoder without padding lies from the padded square, both in PyTorch."""
+    """Measure an encoder without padding against the padded square, both in PyTorch."""
     reference, embeddings = make_reference(Predictor(padded), samples, asked=asked)
     return compare(Predictor(unpadded), reference, {sample.key: sample.image for sample in samples}, embeddings=embeddings)
 
 
 def check_measures(measures: Measures, thresholds: Thresholds, *, made: Format, precision: str, runtime: Runtime) -> None:
-    """Refuse what falls below its thresholds.
+    """Raise InputError if measures miss their thresholds.
 
     Raises:
         InputError: it does; says by how much.
@@ -77,7 +77,7 @@ def check_measures(measures: Measures, thresholds: Thresholds, *, made: Format, 
 
 
 def _what_to_do(failures: Sequence[str], *, made: Format, precision: str) -> str:
-    """Advice where a model fell below thresholds."""
+    """Return advice for a model below the thresholds."""
     if precision == "fp32":
         return "please report this"
     others = ", ".join(name for name in made.precisions if name != precision)

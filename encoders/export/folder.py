@@ -62,7 +62,7 @@ def check_replaceable(out: Path, *, overwrite: bool) -> None:
 
 
 def _added_files(export: Path) -> list[str]:
-    """Paths, relative to an export, of the files and links that its certificate does not list."""
+    """Return the files and links of an export, as relative paths, that its certificate does not list."""
     try:
         known = {*read_certificate(export).files, CERTIFICATE}
     except InputError as error:
@@ -98,7 +98,7 @@ def staging_folder(target: Path) -> Iterator[Path]:
 
 
 def put_in_place(targets: Mapping[Path, Path]) -> None:
-    """Rename each key of `targets` to its value, all of them or none, then delete what was at the values before.
+    """Rename each key of `targets` to its value, all or none, then delete what the values replaced.
 
     Raises:
         OSError: a rename failed; what was at the values before is there again.
@@ -144,7 +144,7 @@ def _delete(old: Path) -> None:
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:
-    """Size and checksum of each file by its path relative to `folder`, without the folder's own certificate."""
+    """Return size and checksum of each file by its path relative to `folder`, except the certificate."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
         name: FileRecord(bytes=path.stat().st_size, sha256=sha256_file(path))

@@ -11,17 +11,17 @@ from encoders.errors import InputError
 
 
 def check_eval(module: nn.Module) -> None:
-    """Refuse a module in train mode.
+    """Raise InputError if a module is in train mode.
 
     Raises:
-        InputError: it is.
+        InputError: the module is in train mode.
     """
     if module.training:
         raise InputError("the model is in train mode, where BatchNorm gives other results; call eval() first")
 
 
 def trace(module: nn.Module, example: tuple[Tensor, ...], *, dynamic_shapes: Any = None, strict: bool = False) -> Any:
-    """A module in eval mode as a `torch.export.ExportedProgram`.
+    """Capture a module in eval mode as a `torch.export.ExportedProgram`.
 
     Args:
         example: inputs of the module; dynamic_shapes, strict: as `torch.export.export` takes them.
@@ -41,11 +41,11 @@ def trace(module: nn.Module, example: tuple[Tensor, ...], *, dynamic_shapes: Any
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of an exporter's message, cut to a length that a terminal shows."""
+    """Return the first line of an exporter's message, shortened for a terminal."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 
 def tensor_bytes(values: Iterable[Any]) -> int:
-    """Total size in bytes of the tensors in `values`."""
+    """Return the total size in bytes of the tensors in `values`."""
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))

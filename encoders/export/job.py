@@ -65,7 +65,7 @@ class ExportRequest:
 
 
 def export_model(request: ExportRequest, *, say: Say = lambda line: None) -> Certificate:
-    """Write a model in a format, measure what was written against the unfused PyTorch model, and certify it.
+    """Write a model in a format, measure it against the unfused PyTorch model, and certify it.
 
     Args:
         say: takes lines of progress.
@@ -136,13 +136,13 @@ def _make(request: ExportRequest, made: Format, folder: Path, *, precision: str,
 
 
 def runtime_records(runtime: Runtime, measures: Measures, *, elsewhere: Sequence[str]) -> list[RuntimeRecord]:
-    """What ran here, then what the files are for and did not."""
+    """Return the records of the runtimes measured here, then of the intended ones that were not."""
     ran = RuntimeRecord(name=runtime.name, how=runtime.how, precision=runtime.precision, measures=measures)
     return [ran, *(RuntimeRecord(name=name, how="not run here", precision=None, measures=None) for name in elsewhere)]
 
 
 def with_options(made: Format, request: ExportRequest) -> Format:
-    """A format with what the request says of prompts, points and licence.
+    """Return the format configured with the request's prompts, points and licence.
 
     Raises:
         InputError: numbers of prompts or points, which only Core ML's decoder is written for.
@@ -156,12 +156,12 @@ def with_options(made: Format, request: ExportRequest) -> Format:
 
 
 def request_counts(request: ExportRequest) -> dict[str, str]:
-    """Those of `prompts` and `points` that are given."""
+    """Return the given ones of `prompts` and `points`."""
     return {name: text for name in ("prompts", "points") if (text := getattr(request, name)) is not None}
 
 
 def frame_and_photos(request: ExportRequest) -> tuple[Shape | None, Sequence[Sample]]:
-    """(height, width) of an encoder without padding, or None, and the photos that fit it.
+    """Return (height, width) of the unpadded encoder, or None, and the photos that fit it.
 
     Raises:
         InputError: the aspect is malformed, a tool (--for) was given, or no photo fits.

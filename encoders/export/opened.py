@@ -1,4 +1,4 @@
-"""An exported model with the interface of `Sam`, so that predictor, suites and certificate can use it like a PyTorch model."""
+"""An exported model with the interface of `Sam`, so that predictor, suites and certificate can use it like PyTorch's."""
 
 from pathlib import Path
 

@@ -50,7 +50,7 @@ class ModelRecord(_Record):
 
 
 class FusionRecord(_Record):
-    """How far the fused encoder lies from the unfused one: largest difference by largest value, in float32.
+    """Deviation of the fused encoder from the unfused one: largest difference divided by largest value, in float32.
 
     Attributes:
         photos: on the first photos of the certificate.
@@ -63,7 +63,7 @@ class FusionRecord(_Record):
 
 
 class Measures(_Record):
-    """How far an exported model lies from the unfused PyTorch model.
+    """Deviation of an exported model from the unfused PyTorch model.
 
     Attributes:
         embedding_relative_error: largest over photos of |difference| / |embedding|, Euclidean, in float64.
@@ -89,7 +89,7 @@ class Measures(_Record):
 
 
 class Thresholds(_Record):
-    """What `Measures` must reach: errors and differences at most so large, IoUs at least."""
+    """Limits on `Measures`: maxima for errors and differences, minima for IoUs."""
 
     embedding_relative_error: Finite
     logits_relative_error: Finite
@@ -99,7 +99,7 @@ class Thresholds(_Record):
     iou_photo_min: Finite
 
     def failures(self, measures: Measures) -> list[str]:
-        """One sentence for each measure that falls short."""
+        """Return one sentence for each measure that misses its limit."""
         found = []
         for name in ("embedding_relative_error", "logits_relative_error", "score_max_difference"):
             reached, allowed = getattr(measures, name), getattr(self, name)
@@ -113,7 +113,7 @@ class Thresholds(_Record):
 
 
 class RuntimeRecord(_Record):
-    """What a runtime gave.
+    """The measurements in one runtime.
 
     Attributes:
         name: runtime and version.
@@ -136,7 +136,7 @@ class FileRecord(_Record):
 
 
 class Certificate(_Record):
-    """See the attributes' own classes.
+    """The content of `certificate.json`; see the classes of the attributes.
 
     Attributes:
         format: as in `--format`; target: the tool that it is for, or None.
@@ -167,18 +167,18 @@ class Certificate(_Record):
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a path is a finished export."""
+    """Return whether a path is a finished export."""
     return (folder / CERTIFICATE).is_file()
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> None:
-    """Write `certificate.json`, whole or not at all."""
+    """Write `certificate.json` atomically."""
     with atomic_path(folder / CERTIFICATE) as temporary:
         temporary.write_text(json.dumps(certificate.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 
 def read_certificate(folder: Path) -> Certificate:
-    """The certificate of an exported folder.
+    """Read the certificate of an exported folder.
 
     Raises:
         InputError: there is none, so that the folder is no finished export, or it is damaged.

@@ -31,7 +31,7 @@ def compare(
     *,
     embeddings: dict[str, np.ndarray] | None = None,
 ) -> Measures:
-    """Ask a model what a reference was asked, and measure the differences.
+    """Give a model the reference's prompts and measure the differences.
 
     Args:
         predictor: of the model in question.
@@ -83,7 +83,7 @@ class _Masks:
         self._squares: dict[tuple[str, int], np.ndarray] = defaultdict(lambda: np.zeros((2, 4)))
 
     def add(self, predictor: Asked, photo: PhotoReference, *, shape: tuple[int, int]) -> None:
-        """Ask about the photo that was embedded last."""
+        """Predict on the photo that was embedded last and add the differences."""
         boxes = np.asarray(photo.boxes, np.float32)
         of_photo: list[float] = []
         for answers in photo.answers:

@@ -20,13 +20,13 @@ MAX_ZERO_SHARE = 0.1  # of weights in tensors of zeros; TinyViT's own share when
 
 
 def zero_weight_share(fused: nn.Module) -> float:
-    """Share of a module's weights that lie in tensors of zeros alone."""
+    """Return the share of a module's weights that are in all-zero tensors."""
     zeros = sum(p.numel() for p in fused.parameters() if not p.any())
     return zeros / max(1, sum(p.numel() for p in fused.parameters()))
 
 
 def check_eval_mode(sam: Sam) -> None:
-    """Refuse a model of which any part is in train mode.
+    """Raise InputError if any part of a model is in train mode.
 
     Raises:
         InputError: one is; the message names it.
@@ -39,7 +39,7 @@ def check_eval_mode(sam: Sam) -> None:
 
 
 def randomize_batchnorm(module: nn.Module, *, seed: int = 0) -> None:
-    """Give every BatchNorm random statistics, weights and biases, in place, the same ones for the same seed."""
+    """Set random statistics, weights and biases in every BatchNorm, in place and determined by the seed."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(like: Tensor, low: float, high: float) -> Tensor:
@@ -56,7 +56,7 @@ def randomize_batchnorm(module: nn.Module, *, seed: int = 0) -> None:
 
 
 def random_batchnorm_difference(encoder: nn.Module, images: Iterable[Tensor]) -> float | None:
-    """`fusion_difference` of a copy of an unfused encoder with random values in every BatchNorm; None where it has none."""
+    """Return `fusion_difference` for a copy of an encoder with random BatchNorm values; None if it has no BatchNorm."""
     if not any(isinstance(part, _BatchNorm) for part in encoder.modules()):
         return None
     changed = copy.deepcopy(encoder).eval()
@@ -68,7 +68,7 @@ def random_batchnorm_difference(encoder: nn.Module, images: Iterable[Tensor]) ->
 
 @torch.inference_mode()
 def fusion_difference(encoder: nn.Module, fused: nn.Module, images: Iterable[Tensor]) -> float:
-    """Largest difference of two encoders' embeddings by the largest value, over images (1, 3, S, S); NaN if one gives NaN."""
+    """Return the largest difference of two encoders' embeddings relative to the largest value; NaN if either gives NaN."""
     worst = torch.zeros(())
     for image in images:
         expected, found = encoder(image), fused(image)
@@ -78,7 +78,7 @@ def fusion_difference(encoder: nn.Module, fused: nn.Module, images: Iterable[Ten
 
 
 def check_fusion(difference: float, *, on: str) -> None:
-    """Refuse a fused encoder that lies too far from the unfused one.
+    """Raise InputError if a fused encoder deviates too far from the unfused one.
 
     Raises:
         InputError: it does; says on what.
@@ -91,7 +91,7 @@ def check_fusion(difference: float, *, on: str) -> None:
 
 
 def check_trained(share: float, *, name: str) -> None:
-    """Refuse a model whose weights look fresh.
+    """Raise InputError if a model's weights look untrained.
 
     Raises:
         InputError: more than a tenth of its weights lie in tensors of zeros.

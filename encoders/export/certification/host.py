@@ -12,7 +12,7 @@ PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Version of Python and of each installed package that an export may use, by name."""
+    """Return the versions of Python and of each installed package that an export may use, by name."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -23,7 +23,7 @@ def package_versions() -> dict[str, str]:
 
 
 def host_facts() -> dict[str, str | int | float]:
-    """Operating system, architecture, number of usable cores and, on Linux, the processor's model.
+    """Return the operating system, architecture, number of usable cores and, on Linux, the processor's model.
 
     Nothing that identifies a user or a host is recorded.
     """

@@ -1,4 +1,4 @@
-"""Formats by name. A format's module, and the packages it needs, are imported when it is asked for."""
+"""The export formats by name. A format's module and its dependencies are imported on first use."""
 
 import importlib
 
@@ -16,7 +16,7 @@ FORMATS = {
 
 
 def find_format(name: str) -> Format:
-    """The format of that name.
+    """Return the format with this name.
 
     Raises:
         InputError: there is none.

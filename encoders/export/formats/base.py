@@ -14,7 +14,7 @@ POINTS = (2, 3)  # `Format.points` of decoders that take any number
 
 
 class Runtime(Protocol):
-    """An exported model, ready to be asked. Arrays are numpy; an image at a time.
+    """An exported model, ready to run. Takes and returns numpy arrays, one image at a time.
 
     Attributes:
         name: runtime and version, e.g. "ONNX Runtime 1.32.0".
@@ -50,7 +50,7 @@ class Runtime(Protocol):
 
 
 class Format(Protocol):
-    """Writes a model for one runtime, and opens what it wrote.
+    """Writes a model for one runtime and opens the files it wrote.
 
     Attributes:
         name: as in `--format`, or in `--for`.
@@ -83,7 +83,7 @@ class Format(Protocol):
         ...
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> Runtime:
-        """The runtime of a folder that `write` filled.
+        """Open the runtime of a folder that `write` filled.
 
         Raises:
             MissingExtra: a package is not installed.
@@ -93,7 +93,7 @@ class Format(Protocol):
 
 
 def no_mask_input(masks: np.ndarray | None) -> None:
-    """Refuse masks of an earlier round, for decoders that take none.
+    """Raise InputError on mask prompts, for decoders that do not support them.
 
     Raises:
         InputError: there are some.

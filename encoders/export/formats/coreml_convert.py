@@ -21,7 +21,7 @@ UNSUPPORTED = re.compile(r"Unsupported fx node (\S+?),|convert function for op '
 
 
 def need_coremltools() -> Any:
-    """The package `coremltools`, imported without its notes about versions.
+    """Import `coremltools` without its version warnings.
 
     Raises:
         MissingExtra: it is not installed.
@@ -42,7 +42,7 @@ def need_coremltools() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without coremltools' progress bars, warnings and log lines."""
+    """Suppress coremltools' progress bars, warnings and log lines."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -69,7 +69,7 @@ def convert(
     dynamic_shapes: Any = None,
     keep_float32: Callable[[Any], bool] | None = None,
 ) -> Any:
-    """A module in eval mode as a coremltools model, not loaded and not saved.
+    """Convert a module in eval mode to a coremltools model, neither loaded nor saved.
 
     Args:
         example: inputs of the module; inputs, outputs: coremltools' types of both.

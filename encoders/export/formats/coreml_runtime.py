@@ -21,7 +21,7 @@ Predict = Callable[[Arrays], Arrays]
 
 
 class CoreMlRuntime:
-    """Encoder and decoder of one export.
+    """The runtime of an exported encoder and decoder.
 
     Args:
         encoder, decoder: named arrays -> named arrays; an image as (1, 3, S, S) uint8 RGB.
@@ -40,7 +40,7 @@ class CoreMlRuntime:
         self._decoder = decoder
 
     def encode(self, image: np.ndarray) -> np.ndarray:
-        """See `Runtime.encode`; the pixels are found again exactly."""
+        """See `Runtime.encode`; the original pixels are recovered exactly."""
         found = self._encoder({"image": to_pixels(torch.from_numpy(image)).numpy()})
         return np.asarray(found["image_embeddings"], np.float32)
 
@@ -77,7 +77,7 @@ class CoreMlRuntime:
 
 
 def open_runtime(encoder: Path, decoder: Path, *, precision: str) -> CoreMlRuntime:
-    """The runtime of two packages that `CoreMlFormat` wrote.
+    """Open the runtime of two packages that `CoreMlFormat` wrote.
 
     Args:
         precision: of the packages; all but fp32 compute in fp16.
@@ -100,7 +100,7 @@ def open_runtime(encoder: Path, decoder: Path, *, precision: str) -> CoreMlRunti
 
 
 def runtime_here() -> tuple[str, How]:
-    """What answers for a package on this machine: name and version, and whether it executes or interprets.
+    """Return the name and version of the runtime on this machine, and whether it executes or interprets packages.
 
     Raises:
         MissingExtra: coremltools is not installed.
@@ -112,12 +112,12 @@ def runtime_here() -> tuple[str, How]:
 
 
 def computed_in(precision: str) -> str:
-    """What a package of that precision computes in: weights in fewer bits are unpacked to fp16."""
+    """Return the compute precision of a package; compressed weights are unpacked to fp16."""
     return "fp32" if precision == "fp32" else "fp16"
 
 
 def open_package(path: Path) -> Predict:
-    """A package as a function: named arrays -> named arrays; an image as (1, 3, H, W) uint8 RGB.
+    """Open a package as a function from named arrays to named arrays; images are (1, 3, H, W) uint8 RGB.
 
     Raises:
         MissingExtra: coremltools is not installed.
@@ -127,7 +127,7 @@ def open_package(path: Path) -> Predict:
 
 
 def decoder_counts(metadata: Mapping[str, str], *, name: str) -> tuple[Counts, Counts]:
-    """Numbers of prompts and points that a decoder package says it takes.
+    """Return the numbers of prompts and points that a decoder package declares.
 
     Raises:
         InputError: it does not say.
@@ -144,7 +144,7 @@ def open_interpreted(path: Path) -> Predict:
 
 
 def open_executed(path: Path) -> Predict:
-    """Let Core ML predict; macOS alone has it.
+    """Run the package in Core ML, which only macOS has.
 
     Raises:
         InputError: Core ML does not take the package.
@@ -160,7 +160,7 @@ def open_executed(path: Path) -> Predict:
 
 
 def as_core_ml(value: np.ndarray) -> Any:
-    """Pixels (1, 3, H, W) uint8 as the PIL image that coremltools wants; other arrays as they are."""
+    """Convert pixels (1, 3, H, W) uint8 to the PIL image that coremltools expects; return other arrays unchanged."""
     if value.dtype != np.uint8:
         return value
     from PIL import Image

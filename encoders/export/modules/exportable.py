@@ -7,7 +7,7 @@ from encoders.image_encoders.sam_vit import SamVitEncoder
 
 
 def exportable(encoder: nn.Module) -> nn.Module:
-    """An encoder in eval mode that gives the same outputs and that `torch.export` turns into a plain static graph.
+    """Return an equivalent encoder in eval mode that `torch.export` captures as a plain static graph.
 
     SAM's ViT encoders are written anew around their own tensors. Convolutional encoders and TinyViT are returned as they are.
     """

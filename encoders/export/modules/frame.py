@@ -19,7 +19,7 @@ MAX_SIDE = 10_000  # of an aspect's two numbers
 
 
 def parse_aspect(text: str) -> Shape:
-    """(height, width) of "WIDTH:HEIGHT", e.g. "3:2" -> (2, 3).
+    """Parse "WIDTH:HEIGHT" to (height, width), e.g. "3:2" -> (2, 3).
 
     Raises:
         InputError: `text` is not an aspect ratio.
@@ -32,7 +32,7 @@ def parse_aspect(text: str) -> Shape:
 
 
 def frame_of(aspect: Shape, *, image_size: int) -> Shape:
-    """(height, width) in pixels of the rectangle for photos of an aspect, one side S.
+    """Return (height, width) in pixels of the rectangle for an aspect ratio, with long side S.
 
     Args:
         aspect: (height, width) in any unit.
@@ -42,13 +42,13 @@ def frame_of(aspect: Shape, *, image_size: int) -> Shape:
 
 
 def fits(shape: Shape, *, frame: Shape, image_size: int) -> bool:
-    """Whether a photo of `shape` (height, width), of any size, has room in a frame, with a position of padding beside it."""
+    """Return whether a photo of `shape` (height, width) fits a frame, with one embedding position of padding."""
     needed = rectangle(resized_shape(shape, image_size=image_size), image_size=image_size)
     return all(side <= room for side, room in zip(needed, frame, strict=True))
 
 
 def crop(image: Tensor, *, frame: Shape) -> Tensor:
-    """The part of padded squares that a frame shows.
+    """Crop padded squares to a frame.
 
     Args:
         image: (B, 3, S, S) float32, normalised, then padded right and below with zeros.
@@ -72,7 +72,7 @@ def crop(image: Tensor, *, frame: Shape) -> Tensor:
 
 
 class FramedEncoder(nn.Module):
-    """An image encoder without padding, for rectangles of one size; of padded squares it looks at that part alone.
+    """An image encoder for rectangles of one size; padded squares are cropped to that rectangle.
 
     Args:
         encoder: (B, 3, S, S) -> (B, 256, S/16, S/16), a RepViT encoder in eval mode, fused or not; it is shared, not copied.
@@ -98,7 +98,7 @@ class FramedEncoder(nn.Module):
 
 
 def framed(sam: Sam, *, frame: Shape) -> Sam:
-    """A copy of a model whose encoder takes rectangles.
+    """Return a copy of a model whose encoder takes rectangles.
 
     Raises:
         InputError: as `FramedEncoder`.
@@ -109,7 +109,7 @@ def framed(sam: Sam, *, frame: Shape) -> Sam:
 
 
 def input_shape(sam: Sam) -> tuple[int, int, int, int]:
-    """(1, 3, height, width) of what a model's encoder is exported for."""
+    """Return the input shape (1, 3, height, width) that a model's encoder is exported for."""
     encoder = sam.image_encoder
     height, width = encoder.frame if isinstance(encoder, FramedEncoder) else (sam.image_size, sam.image_size)
     return 1, 3, height, width

@@ -1,4 +1,4 @@
-"""The image encoder as exporters take it: from the embedding contract's image, or from pixels."""
+"""Exportable image encoder modules that take the embedding contract's input or raw pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class PixelEncoder(nn.Module):
 
 
 def to_pixels(image: Tensor) -> Tensor:
-    """The contract's normalised, zero-padded image back to whole pixels, padded with `PAD_COLOUR`.
+    """Convert the contract's normalised, zero-padded image back to integer pixels, padded with `PAD_COLOUR`.
 
     Args:
         image: (B, 3, S, S) float32, made from uint8 pixels.

@@ -1,4 +1,4 @@
-"""Prompt encoder and mask decoder as one graph without branches on values, for any exporter.
+"""Prompt encoder and mask decoder as one exportable graph without data-dependent branches.
 
 The arithmetic is segment-anything's; what differs is how it is written down. Labels are looked up by comparison instead of by
 boolean assignment, which some exporters cannot trace, the dense positional encoding is a buffer instead of a computation, and
