@@ -22,10 +22,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Strict: a warning, such as of a link that leads nowhere, is an error.
+# Strict: a warning, such as of a link that leads nowhere, is an error. With --quiet mkdocs would not count warnings.
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet -c .ci/constraints.txt --no-build-isolation -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f docs/site/mkdocs.yml
 	@echo "build/site/index.html"
 
 # torch first: DeepSpeed's setup looks for it. setuptools and wheel: DeepSpeed is built from source without isolation.
