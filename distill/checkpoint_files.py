@@ -82,7 +82,7 @@ def read_state(folder: Path, *, checked: bool = False) -> CheckpointState:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise InputError(f"{file} is no checkpoint of this program: {place}: {first['msg']}") from error
+        raise InputError(f"{file} is not a checkpoint of this program: {place}: {first['msg']}") from error
     except DAMAGE as error:
         raise InputError(f"{file} is damaged: {_first_line(error)}") from error
     if name is not None:

@@ -25,5 +25,5 @@ def check_local_folder(text: Path | str, *, name: str) -> Path:
             " copy it. A folder of that very name can be given as an absolute path"
         )
     if not given or "\0" in given:
-        raise InputError(f"{name}={given!r} is no folder's name; expected a folder of this machine or one mounted there")
+        raise InputError(f"{name}={given!r} is not a folder name; expected a folder of this machine or one mounted there")
     return Path(given)

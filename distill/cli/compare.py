@@ -107,7 +107,7 @@ def compare(
 def _datasets(
     specs: list[str], *, states: list[Path], images: Path | None, split: str | None, present_only: bool
 ) -> list[Photos]:
-    """What --data names; --split is for those that have splits, of which there must be one.
+    """Open the data sets given by --data. --split applies to those with splits and requires at least one of them.
 
     Photos that agreement was measured on come with the masks of each reference that `states` keep.
     """

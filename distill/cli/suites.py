@@ -14,7 +14,7 @@ PHOTOS = "photos without annotations; --reference says whose masks count"
 
 @dataclass(frozen=True)
 class About:
-    """What a suite measures and what data it needs, in a line each."""
+    """One line each on what a suite measures and what data it needs."""
 
     measures: str
     data: str

@@ -37,7 +37,7 @@ class ShapesSet(Frozen):
 
 
 class MaskDataConfig(Frozen):
-    """Where photos come from, how a view and its prompts are drawn.
+    """Photo sources of the mask stage, and the sampling of views and prompts.
 
     `scale` is the range of the photo's long side after scaling, as a multiple of the image size; `paste_objects` come
     from another photo; `box_share` of the prompts are boxes (`exact_box_share` of them without jitter), the rest points
@@ -77,7 +77,7 @@ class MaskLossConfig(Frozen):
 
 
 class TrainableConfig(Frozen):
-    """What learns: learning-rate factors by part; 0 freezes it. BatchNorm statistics of the backbone never move."""
+    """Learning-rate factors by part; 0 freezes a part. BatchNorm statistics of the backbone are never updated."""
 
     backbone: Weight = 1.0
     neck: Weight = 1.0

@@ -93,14 +93,14 @@ class EmaConfig(Frozen):
 
 
 class CheckpointConfig(Frozen):
-    """How often, and how many of the latest are kept."""
+    """Checkpoint interval, and number of latest checkpoints to keep."""
 
     every_steps: Positive = 500
     keep: Positive = 2
 
 
 class LogConfig(Frozen):
-    """How often a line goes to metrics.jsonl and TensorBoard."""
+    """Interval of logging to metrics.jsonl and TensorBoard."""
 
     every_steps: Positive = 20
 

@@ -14,5 +14,5 @@ def resolve_data(spec: str) -> Path:
     if not separator or scheme != "sample":
         return Path(spec)
     if split not in SPLITS:
-        raise InputError(f"{spec} is no shipped sample; expected sample:train or sample:val")
+        raise InputError(f"{spec} is not a shipped sample; expected sample:train or sample:val")
     return SAMPLE / split / "instances.json"

@@ -51,7 +51,7 @@ def check_replaceable(out: Path, *, overwrite: bool) -> None:
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return
         if not is_export(out):
-            raise InputError(f"{out} already exists and is no export; choose another folder")
+            raise InputError(f"{out} already exists and is not an export; choose another folder")
         if not overwrite:
             raise InputError(f"{out} holds an export already; choose another folder, or say --overwrite")
         if added := _added_files(out):

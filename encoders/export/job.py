@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """What to export.
+    """The options of an export.
 
     Attributes:
         sam: unfused, in eval mode, on the CPU.

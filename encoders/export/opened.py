@@ -18,7 +18,7 @@ from encoders.geometry import Shape
 
 
 class ExportedSam:
-    """What `encoders.Predictor` needs of a model, answered by a runtime; on the CPU.
+    """The model interface of `encoders.Predictor`, implemented by an export runtime on the CPU.
 
     Args:
         runtime: encoder and decoder.

@@ -76,7 +76,7 @@ def join_heads(out: Tensor, *, heads: int, area: tuple[int, int], shape: tuple[i
 
 
 def relative_logits(q: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor, *, area: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What each query adds to its logit for the keys of each row, and of each column.
+    """Return the relative-position logits of each query for the keys of each row and of each column.
 
     The tables are gathered anew in every call: 1 MiB each, under a millisecond, and never stale.
 

@@ -98,7 +98,7 @@ class CocoDataset:
         return sample
 
     def photo_path(self, record: dict[str, Any]) -> Path:
-        """Where a photo lies: by its file name, else by its `coco_url`, in the folder or in the one that the url names.
+        """Return a photo's path, from its file name or its `coco_url`, in the folder or in the url's subfolder.
 
         The first of these if none is there.
         """
@@ -169,7 +169,7 @@ def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:
 
 
 def finite_numbers(values: Any, *, count: int) -> list[float]:
-    """A list of so many finite numbers as floats; raises ValueError or TypeError where it is none."""
+    """Return `count` finite numbers as floats; raises ValueError or TypeError for anything else."""
     numbers = [float(value) for value in values]
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise ValueError(f"{str(numbers[:8])} must be {count} finite numbers")
@@ -184,7 +184,7 @@ def _whole(value: Any) -> int:
 
 
 def sample_from_coco(record: dict[str, Any], annotations: list[Any], *, image: np.ndarray) -> Sample:
-    """One image record, its annotations and its pixels as a sample.
+    """Build a sample from an image record, its annotations and its pixels.
 
     Raises:
         InputError: names the photo and the annotation, see `normalize_instance`; or the photo is of another size than stated.
@@ -213,7 +213,7 @@ def sample_from_coco(record: dict[str, Any], annotations: list[Any], *, image: n
 
 
 def _check_size(record: dict[str, Any], *, shape: Shape) -> None:
-    """Refuse annotations that were made on another photo: boxes and polygons would lie elsewhere in silence."""
+    """Raise InputError if annotations were made for another photo size, as boxes and polygons would be misplaced."""
     if record.get("height") is None or record.get("width") is None:
         return
     stated = record["height"], record["width"]

@@ -46,7 +46,7 @@ def read_torch(path: Path, *, zipped: bool) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(map(_is_named_tensor, content.items())):
-        raise InputError(f"{path} is no checkpoint: expected a dict of named tensors, it holds {_kind(content)}")
+        raise InputError(f"{path} is not a checkpoint: expected a dict of named tensors, it holds {_kind(content)}")
     return dict(content)
 
 

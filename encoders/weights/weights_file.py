@@ -46,7 +46,7 @@ def weight_paths(path: Path) -> list[Path]:
     if path.is_dir():
         absent = [name for name in RUN_FILES if not (path / name).is_file()]
         if absent:
-            raise InputError(f"{path} is no finished run: it has no {' and no '.join(absent)}")
+            raise InputError(f"{path} is not a finished run: it has no {' and no '.join(absent)}")
         return [path / name for name in RUN_FILES]
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected a run folder, a .safetensors, a .pt or a .pth file")
@@ -93,7 +93,7 @@ def _read_file(path: Path) -> WeightsFile:
     else:
         hint = f"; eval takes a model written in Python as {path.stem}:FUNCTION" if path.suffix == ".py" else ""
         raise InputError(
-            f"{path} is no checkpoint: expected a safetensors or a PyTorch file ({path.stat().st_size} bytes){hint}"
+            f"{path} is not a checkpoint: expected a safetensors or a PyTorch file ({path.stat().st_size} bytes){hint}"
         )
     if not file.verified:
         check_values(file.tensors, name=file.name)

@@ -22,7 +22,7 @@ def shard_index(name: str) -> int:
     """
     match = PATTERN.fullmatch(name)
     if match is None or shard_name(int(match[1])) != name:
-        raise InputError(f"{shown(name[:MAX_SHOWN])!r} is no name of a shard; expected train-NNNNNN.tar")
+        raise InputError(f"{shown(name[:MAX_SHOWN])!r} is not a shard name; expected train-NNNNNN.tar")
     return int(match[1])
 
 

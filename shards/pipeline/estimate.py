@@ -22,7 +22,7 @@ from shards.sources.base import Source
 
 @dataclass(frozen=True, kw_only=True)
 class PrecomputePlan:
-    """What a precompute call would do.
+    """The work, size and time of a planned precompute call.
 
     Attributes:
         photos, photos_done: of the source, good and bad, and those of them in finished shards.

@@ -24,7 +24,7 @@ class Quarantine:
 
     def __init__(self, folder: Path, *, total: int, max_bad_fraction: float, noun: str = "photos") -> None:
         if not 0 <= max_bad_fraction <= 1:
-            raise InputError(f"max_bad_fraction={max_bad_fraction} is no share; expected 0 to 1")
+            raise InputError(f"max_bad_fraction={max_bad_fraction} is not a fraction; expected 0 to 1")
         self.path = folder / QUARANTINE_FILE
         self.total = total
         self.noun = noun

@@ -28,7 +28,7 @@ def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list
     if not isinstance(annotations, list):
         raise InputError(f"{where}: annotations are {json_kind(annotations)}; expected a JSON list")
     if len(annotations) > MAX_INSTANCES:
-        raise InputError(f"{where}: {len(annotations)} annotations; at most {MAX_INSTANCES} of one photo are taken")
+        raise InputError(f"{where}: {len(annotations)} annotations; at most {MAX_INSTANCES} per photo are supported")
     try:
         return [normalize_instance(annotation, shape=shape) | _sa1b_fields(annotation) for annotation in annotations]
     except InputError as error:

@@ -32,7 +32,7 @@ class CocoSource(Source):
         self.name = f"coco:{printable(self.data.path.name)}" + ("" if masks else ":no masks")
         self._sha256 = sha256_file(self.data.path)
         if not self.data.images.is_dir():
-            raise InputError(f"{self.data.images} is no folder; give the folder of the photos of {self.data.path}")
+            raise InputError(f"{self.data.images} is not a folder; give the folder of the photos of {self.data.path}")
         if not len(self.data):
             raise InputError(f"{self.data.path} lists no image")
 

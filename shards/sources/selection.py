@@ -41,7 +41,7 @@ class Subset:
         """`1%@seed=0`, `0.5%` (seed 0), or `sa1b:1%@seed=0`. Raises InputError for anything else."""
         match = re.fullmatch(r"(?:(sa1b|folder|coco):)?(\d+(?:\.\d+)?)%(?:@seed=(\d+))?", text.strip())
         if match is None or not 0 < float(match[2]) <= 100:
-            raise InputError(f"subset {text!r} is none; expected a share of more than 0 % with a seed, e.g. 1%@seed=0")
+            raise InputError(f"subset {text!r} is invalid; expected a share of more than 0 % with a seed, e.g. 1%@seed=0")
         return cls(match[2], int(match[3] or 0), match[1])
 
     def __str__(self) -> str:
@@ -135,10 +135,10 @@ def read_names(path: Path | str) -> list[str]:
     try:
         text = read_bounded(Path(path), max_bytes=MAX_LIST_BYTES, name=str(path)).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text; expected one name a line") from error
+        raise InputError(f"{path} is not UTF-8 text; expected one name per line") from error
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
-        raise InputError(f"{path} holds no line; expected one name a line")
+        raise InputError(f"{path} is empty; expected one name per line")
     return names
 
 

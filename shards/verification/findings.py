@@ -39,7 +39,7 @@ class Problem:
 
 @dataclass(kw_only=True)
 class VerifyReport:
-    """What a verification found.
+    """The results of a verification.
 
     Attributes:
         cache: the folder.

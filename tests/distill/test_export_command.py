@@ -128,7 +128,7 @@ def test_a_folder_of_photos_with_annotations_is_a_data_set_and_one_without_is_ph
 
 def test_verify_of_what_is_no_export_is_said(command, tmp_path):
     code, _, err = command("export", "verify", tmp_path)
-    assert code == 2 and "is no finished export" in err
+    assert code == 2 and "is not a finished export" in err
 
 
 def test_licences_that_a_run_names_are_those_of_the_export(tmp_path):

@@ -95,7 +95,7 @@ def test_nothing_to_lint_a_missing_package_and_a_wrong_part_are_told(lint, tmp_p
     code, out, err = lint("--json")
     assert (code, out) == (2, "") and "give --model, --untrained or --package" in err
     code, out, err = lint("--package", tmp_path / "none.mlpackage")
-    assert (code, out) == (2, "") and "does not exist or is no folder" in err and "Traceback" not in err
+    assert (code, out) == (2, "") and "does not exist or is not a folder" in err and "Traceback" not in err
     code, out, err = lint("--untrained", "repvit_m0_7", "--image-size", 64)
     assert code == 2 and "unknown model 'repvit_m0_7'" in err
     code, out, err = lint("--untrained", "repvit_m0_6", "--image-size", 64, "--part", "neck")

@@ -147,7 +147,7 @@ def test_a_cut_pytorch_file(tmp_path, keep):
 @pytest.mark.parametrize("content", [b"", b"<html>404: Not Found</html>", b"\x89PNG\r\n\x1a\n0000000000"])
 def test_no_checkpoint_at_all(tmp_path, content):
     (tmp_path / "m.pt").write_bytes(content)
-    assert "is no checkpoint" in message(tmp_path / "m.pt", arch="repvit_m0_6")
+    assert "is not a checkpoint" in message(tmp_path / "m.pt", arch="repvit_m0_6")
 
 
 def test_a_python_file_is_told_how_eval_takes_it(tmp_path):

@@ -162,7 +162,7 @@ def test_edge_sam_with_weights_of_another_model_does_not_run_untrained(sam, tmp_
     with pytest.raises(InputError, match="of EdgeSAM's tensors are missing"):
         open_adapter(f"edge_sam:{tmp_path / 'other.pth'}")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InputError, match="text.pth is no checkpoint"):
+    with pytest.raises(InputError, match="text.pth is not a checkpoint"):
         open_adapter(f"edge_sam:{tmp_path / 'text.pth'}")
 
 

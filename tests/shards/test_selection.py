@@ -109,7 +109,7 @@ def test_a_name_that_two_photos_of_a_folder_share_but_for_the_suffix_finds_its_o
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"\n \n", "holds no line"), (b"\xff\xfe", "no UTF-8"), (None, "does not exist")]
+    ("content", "words"), [(b"\n \n", "is empty"), (b"\xff\xfe", "not UTF-8"), (None, "does not exist")]
 )
 def test_a_list_that_cannot_be_read_is_refused(tars, content, words):
     if content is not None:

@@ -185,7 +185,7 @@ def read_certificate(folder: Path) -> Certificate:
     """
     path = folder / CERTIFICATE
     if not is_export(folder):
-        raise InputError(f"{folder} is no finished export: it has no {CERTIFICATE}; make it with repvit-sam export")
+        raise InputError(f"{folder} is not a finished export: it has no {CERTIFICATE}; make it with repvit-sam export")
     content = read_bounded(path, max_bytes=MAX_BYTES, name=str(path))
     try:
         return Certificate.model_validate_json(content)

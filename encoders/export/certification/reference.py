@@ -41,7 +41,7 @@ class Rle(_Record):
 
 
 class Answers(_Record):
-    """What the model answers to one question about a photo.
+    """The model's prediction for one question about a photo.
 
     Attributes:
         kind, points: see `Question`.
@@ -61,7 +61,7 @@ class Answers(_Record):
 
     @property
     def question(self) -> Question:
-        """What was asked."""
+        """Return the question."""
         return Question(kind=self.kind, points=self.points)
 
 
@@ -103,7 +103,7 @@ class Asked(Protocol):
 def make_reference(
     predictor: Asked, samples: Sequence[Sample], *, asked: Sequence[Question]
 ) -> tuple[Reference, dict[str, np.ndarray]]:
-    """What the model answers on photos, and its embeddings by key, (1, 256, S/16, S/16) float32.
+    """Return the model's predictions on photos, and its embeddings by key, (1, 256, S/16, S/16) float32.
 
     Raises:
         InputError: there is no photo, two have one key, or the model gives values that are not finite.

@@ -1,4 +1,4 @@
-"""How many prompts and points a Core ML decoder takes: fixed, one of a list, or a range."""
+"""Options for the number of prompts and points of a Core ML decoder: fixed, a list, or a range."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ FEWEST_POINTS = 2  # of a prompt: a box, or one point and its padding
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The numbers that an axis may have.
+    """The permitted sizes of an axis.
 
     Attributes:
         values: ascending; of a range its two ends.
@@ -36,15 +36,15 @@ class Counts:
 
     @property
     def fixed(self) -> bool:
-        """Whether there is one value alone."""
+        """Return whether there is only one permitted size."""
         return len(self.values) == 1
 
     def allows(self, count: int) -> bool:
-        """Whether an axis may be that long."""
+        """Return whether an axis may have this size."""
         return self.values[0] <= count <= self.values[-1] if self.ranged else count in self.values
 
     def room_for(self, count: int) -> int:
-        """The smallest number that holds `count`, or the largest there is where none does."""
+        """Return the smallest permitted size of at least `count`, or else the largest."""
         if self.ranged:
             return min(max(count, self.values[0]), self.values[-1])
         return next((value for value in self.values if value >= count), self.values[-1])

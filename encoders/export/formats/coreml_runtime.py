@@ -133,7 +133,7 @@ def decoder_counts(metadata: Mapping[str, str], *, name: str) -> tuple[Counts, C
         InputError: it does not say.
     """
     if "prompts" not in metadata or "points" not in metadata:
-        raise InputError(f"{name} is no prompt decoder of this project: it does not say how many prompts and points it takes")
+        raise InputError(f"{name} is not a prompt decoder of this project: it declares no number of prompts and points")
     return parse_counts(metadata["prompts"]), parse_counts(metadata["points"])
 
 

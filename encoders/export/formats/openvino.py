@@ -191,13 +191,13 @@ def core() -> Any:
 
 
 def effective_precision(compiled: Any) -> str:
-    """What a compiled model computes in, by its own property: "fp32", "bf16" or "fp16"."""
+    """Return the inference precision that a compiled model reports: "fp32", "bf16" or "fp16"."""
     kind = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     return PRECISIONS.get(kind, kind)
 
 
 def _reason(error: Exception) -> str:
-    """The telling lines of an OpenVINO message, of which the first ones name source files."""
+    """Return the informative lines of an OpenVINO message, skipping the leading ones that name source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '", "[ERROR]"))]
     return " ".join(telling or lines or [type(error).__name__])[:200]

@@ -32,7 +32,7 @@ class EightBits:
 
 
 def stored_as(weight: np.ndarray, *, precision: str, depthwise: bool) -> str:
-    """How a weight is stored in an artefact of `precision`, "fp32", "fp16" or "int8"; with int8 the middling ones are fp16."""
+    """Return how a weight is stored for `precision`: "fp32", "fp16" or "int8"; with int8, mid-sized weights are fp16."""
     if precision == "fp32" or weight.dtype != np.float32 or weight.ndim < 2 or depthwise:
         return "fp32"
     if precision == "int8" and weight.size >= MIN_VALUES["int8"]:

@@ -75,7 +75,7 @@ def find_model(root: Path) -> Path:
         InputError: `root` is not a package, the package is incomplete, or the manifest names a file outside of it.
     """
     if not root.is_dir():
-        raise InputError(f"{root} does not exist or is no folder; expected a Core ML package (.mlpackage)")
+        raise InputError(f"{root} does not exist or is not a folder; expected a Core ML package (.mlpackage)")
     try:
         manifest = read_json(root / MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
         name = str(manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"])

@@ -96,7 +96,7 @@ def write_framed_decoder(decoder: FramedDecoder, path: Path) -> None:
 
 
 def labeling_config(sam: Sam) -> dict[str, str | int]:
-    """What both tools read about a model of the type `segment_anything`."""
+    """Return the configuration that both tools read for a model of type `segment_anything`."""
     return {
         "type": "segment_anything",
         "name": f"repvit_sam-{sam.arch}-{sam.image_size}",

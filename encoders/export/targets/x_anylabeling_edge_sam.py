@@ -88,7 +88,7 @@ class XAnyLabelingEdgeSamTarget(OnnxFormat):
 
 
 def edge_sam_config(sam: Sam) -> dict[str, str | int]:
-    """What X-AnyLabeling reads about a model of the type `edge_sam`."""
+    """Return the configuration that X-AnyLabeling reads for a model of type `edge_sam`."""
     return {
         "type": "edge_sam",
         "name": f"repvit_sam-{sam.arch}-{sam.image_size}-edge_sam",

@@ -107,7 +107,7 @@ def test_an_export_is_replaced_only_on_request_and_other_folders_never(plain_for
     mine = tmp_path / "thesis"
     mine.mkdir()
     (mine / "thesis.txt").write_text("all of it")
-    with pytest.raises(InputError, match="is no export; choose another folder"):
+    with pytest.raises(InputError, match="is not an export; choose another folder"):
         export_model(request_(out=mine, overwrite=True))
     assert (mine / "thesis.txt").read_text() == "all of it"
     assert left(tmp_path) == ["out", "thesis"]

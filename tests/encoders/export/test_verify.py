@@ -117,7 +117,7 @@ def test_nan_in_a_certificate_is_refused(exported):
 
 
 def test_a_folder_without_a_certificate_is_no_finished_export(tmp_path):
-    with pytest.raises(InputError, match="is no finished export"):
+    with pytest.raises(InputError, match="is not a finished export"):
         open_export(tmp_path)
 
 

@@ -116,7 +116,7 @@ def test_an_unsupported_operation_is_named_with_the_package(save_package):
 
 def test_a_missing_or_empty_package_is_an_input_error(tmp_path):
     (tmp_path / "empty.mlpackage").mkdir()
-    with pytest.raises(InputError, match="does not exist or is no folder"):
+    with pytest.raises(InputError, match="does not exist or is not a folder"):
         read_package(tmp_path / "none.mlpackage")
     with pytest.raises(InputError, match="not a Core ML package: its Manifest.json is missing or damaged"):
         read_package(tmp_path / "empty.mlpackage")
