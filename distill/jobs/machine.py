@@ -13,7 +13,7 @@ from distill.versions import DISTRIBUTION, installed_version, reported_versions
 from encoders.model_names import SHIPPED_WEIGHTS
 
 NVIDIA_SMI = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-FOR_DEVELOPERS = "dev"  # the developers' extra, which users do not need
+FOR_DEVELOPERS = ("dev", "docs")  # extras that users do not need
 
 
 def machine_facts() -> dict[str, Any]:
@@ -61,7 +61,7 @@ def extra_requirements() -> list[tuple[str, Requirement]]:
         metadata = importlib.metadata.metadata(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return []
-    extras = [extra for extra in metadata.get_all("Provides-Extra") or [] if extra != FOR_DEVELOPERS]
+    extras = [extra for extra in metadata.get_all("Provides-Extra") or [] if extra not in FOR_DEVELOPERS]
     found = []
     for line in metadata.get_all("Requires-Dist") or []:
         try:
