@@ -19,7 +19,7 @@ def test_a_url_is_refused_also_after_pathlib_has_shortened_it(given: Path | str)
 
 @pytest.mark.parametrize("given", ["", "a\0b"])
 def test_what_is_no_path_is_refused(given: str) -> None:
-    with pytest.raises(InputError, match="no folder's name"):
+    with pytest.raises(InputError, match="is not a folder name"):
         check_local_folder(given, name="out")
 
 
