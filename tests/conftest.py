@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from files; a test that asks a hub is wrong
 # Images are small here: more threads only wait for each other, all the more where tests run in several processes.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"  # not what the worker inherits from pytest's own process, where the next line has set it
+    os.environ["OMP_NUM_THREADS"] = "1"  # the worker has inherited what pytest's own process set below
 else:
     os.environ.setdefault("OMP_NUM_THREADS", "2")
 torch.set_num_threads(min(int(os.environ["OMP_NUM_THREADS"]), torch.get_num_threads()))
