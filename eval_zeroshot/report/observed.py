@@ -102,10 +102,15 @@ def newest_first(states: Iterable[Path]) -> Sequence[Path]:
     return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
 
+def first_line(path: Path) -> bytes:
+    """The first line of a file of observations, at most MAX_HEADER bytes of it: whose they are."""
+    with path.open("rb") as stream:
+        return stream.readline(MAX_HEADER)
+
+
 def _identity(path: Path) -> dict[str, Any] | None:
     """Whose observations a file has; None where it has none yet or is of something else, with a warning if it is damaged."""
-    with path.open("rb") as stream:
-        line = stream.readline(MAX_HEADER)
+    line = first_line(path)
     if not line.endswith(b"\n"):
         return None
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from encoders.samples.sample import Sample
 from eval_zeroshot.predictors.reference import OwnPhotos, sample_of
-from eval_zeroshot.report.observed import MAX_HEADER, newest_first
+from eval_zeroshot.report.observed import first_line, newest_first
 from eval_zeroshot.results.observations import Observation, read_observations
 
 ABOUT = ("dataset", "reference", "prompts")  # what the identity of a file of a reference's answers says
@@ -44,7 +44,7 @@ def kept_answers(states: Iterable[Path], *, name: str) -> list[dict[str, Observa
     """
     found: dict[str, dict[str, Observation]] = {}
     for path in newest_first(states):
-        if b'"prompts":' not in _first_line(path):  # a model's own observations, which may be long
+        if b'"prompts":' not in first_line(path):  # a model's own observations, which may be long
             continue
         identity, answers = read_observations(path)
         if identity is not None and set(identity) == set(ABOUT) and identity["dataset"] == name:
@@ -52,8 +52,3 @@ def kept_answers(states: Iterable[Path], *, name: str) -> list[dict[str, Observa
             for answer in answers:
                 of_one.setdefault(answer.key, answer)  # a file of each rank is one of several
     return list(found.values())
-
-
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.readline(MAX_HEADER)
