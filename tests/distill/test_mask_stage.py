@@ -1,5 +1,6 @@
 """The mask stage's batches and model, on photos made here."""
 
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from distill.config.mask import MaskDataConfig, MaskLossConfig
+from distill.launching.stopping import signals_wait
 from distill.mask_stage.data import MaskBatch, PromptedPhotos, StepSampler, mask_batches, merge
 from distill.mask_stage.model import PromptedSam
 from distill.mask_stage.prompt_prior import start_at_the_prompt
@@ -85,6 +87,17 @@ def test_two_ranks_see_together_what_one_rank_sees():
     for step, parts in enumerate(zip(batches(0, 2, 2), batches(1, 2, 2), strict=True)):
         assert same(whole[step], merge(parts))
     assert same(whole[3], batches(0, 1, 4, start=3)[0])  # resumed from the global step alone
+
+
+@pytest.mark.slow  # 10 s: a process that imports torch anew
+def test_batches_that_are_closed_end_the_processes_that_make_them():
+    sampler = StepSampler(photos=6, batch_size=2, rank=0, world_size=1, start_step=0)
+    stream = mask_batches(data(), sampler=sampler, num_workers=1)
+    with signals_wait():  # as in a run: the processes take no signal
+        assert same(next(stream), next(mask_batches(data(), sampler=sampler, num_workers=0)))
+    assert len(multiprocessing.active_children()) == 1
+    stream.close()
+    assert not multiprocessing.active_children()
 
 
 def test_prompts_lie_on_their_objects():
