@@ -12,7 +12,7 @@ from distill.config.runs import DistillConfig, PrecomputeConfig
 from distill.mask_stage.data import MAX_DRAWS, PromptedPhotos, StepSampler
 from encoders.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

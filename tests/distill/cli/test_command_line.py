@@ -11,7 +11,7 @@ import pytest
 from distill.cli import ending
 from distill.cli.suites import SUITES as LISTED_SUITES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FAST = ("--help", "--version", "models", "models --json", "suites", "configs", "configs sam_demo_256", "doctor")
 
 

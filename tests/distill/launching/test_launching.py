@@ -13,7 +13,7 @@ import pytest
 from distill.launching.process_group import run_group
 from distill.launching.stopping import REPEAT_SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = """
 import os, sys
 sys.path.insert(0, {root!r})

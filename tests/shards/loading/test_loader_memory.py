@@ -12,7 +12,7 @@ from tests.shards.helpers import standin
 from tests.shards.helpers.photos import jpeg, make_photo
 from tests.shards.helpers.server import FaultyServer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SAMPLES, BATCH = 10_000, 8
 
 
