@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import encoders
 from distill.config.models import in_words_of_config, load_teacher
-from distill.config.runs import DistillConfig, TeacherConfig
+from distill.config.runs import EmbeddingRun, TeacherConfig
 from distill.losses import embedding_losses
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
@@ -24,7 +24,6 @@ class EmbeddingTask:
     built by `on_every_rank`, so that all ranks exit if the teacher is the wrong one.
 
     Args:
-        config: a run whose stage is "embedding".
         batch_size: photos per step on this rank.
 
     Raises:
@@ -34,8 +33,7 @@ class EmbeddingTask:
 
     batchnorm_learns = True
 
-    def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
-        assert config.data is not None and config.teacher is not None  # checked when the config is read
+    def __init__(self, config: EmbeddingRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
         self.loader = ShardLoader(
             config.data.cache,
@@ -98,7 +96,7 @@ def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str
     return sam.mask_decoder.state_dict(), sam.prompt_encoder.state_dict()
 
 
-def starting_student(config: DistillConfig) -> nn.Module:
+def starting_student(config: EmbeddingRun) -> nn.Module:
     """Return the initial encoder: random weights, RepViT ImageNet weights, or the encoder of a checkpoint."""
     model = config.model
     encoder = encoders.build_image_encoder(model.arch, image_size=model.image_size)

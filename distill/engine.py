@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from distill.config.deepspeed import read_deepspeed_config
-from distill.config.runs import DistillConfig
+from distill.config.runs import RunConfig
 from distill.launching.place import cuda_wanted, meeting_variables, this_place
 from distill.sync_batchnorm import synchronize_batchnorm
 from distill.task import Task
@@ -70,7 +70,7 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
+def initialize(task: Task, config: RunConfig, *, world: World) -> Any:
     """Create the engine that trains `task.module`, with AdamW and no scheduler (the loop sets the learning rate).
 
     Raises:
@@ -95,7 +95,7 @@ def initialize(task: Task, config: DistillConfig, *, world: World) -> Any:
     return engine
 
 
-def decay_groups(groups: list[dict[str, Any]], *, config: DistillConfig) -> list[dict[str, Any]]:
+def decay_groups(groups: list[dict[str, Any]], *, config: RunConfig) -> list[dict[str, Any]]:
     """Split each group by weight decay: matrices and kernels decay; biases, norms and other vectors do not."""
     split = []
     for group in groups:
@@ -108,7 +108,7 @@ def decay_groups(groups: list[dict[str, Any]], *, config: DistillConfig) -> list
     return split
 
 
-def accumulation(config: DistillConfig) -> int:
+def accumulation(config: RunConfig) -> int:
     """Return the micro-batches per update: `gradient_accumulation_steps` of the DeepSpeed config, 1 by default.
 
     Raises:
@@ -122,7 +122,7 @@ def accumulation(config: DistillConfig) -> int:
     return steps
 
 
-def micro_batch(config: DistillConfig, *, world: World) -> int:
+def micro_batch(config: RunConfig, *, world: World) -> int:
     """Return the samples per micro-batch of one process.
 
     Raises:

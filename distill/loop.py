@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from distill.checkpoint import load_checkpoint, save_checkpoint
-from distill.config.runs import DistillConfig
+from distill.config.runs import MaskRun, Run, RunConfig
 from distill.ema import Ema
 from distill.engine import World, accumulation, initialize, join_world, micro_batch
 from distill.launching.stopping import EndingSignals, signals_wait
@@ -28,7 +28,7 @@ from encoders.messages.words import counted
 from shards.loading.sample_order import ORDER_VERSION
 
 
-def distill(config: DistillConfig) -> Path:
+def distill(config: Run) -> Path:
     """Start or resume the run of `config` and train to its end; return the run folder, which `encoders.load` reads.
 
     Every rank must call it. The order of samples depends on the global step alone, so a killed run resumes exactly from
@@ -50,7 +50,7 @@ def distill(config: DistillConfig) -> Path:
         return train(config, world=world, before=on_first_rank(hold))
 
 
-def train(config: DistillConfig, *, world: World, before: dict[str, Any] | None) -> Path:
+def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
     """Train on this rank; the run folder is locked. See `distill`.
 
     Args:
@@ -124,7 +124,7 @@ def length(schedule: dict[str, Any], *, steps_per_epoch: int) -> int:
     return int(schedule.get("steps") or (schedule.get("epochs") or 0) * steps_per_epoch)
 
 
-def new_length_note(config: DistillConfig, *, step: int, earlier: int, steps: int) -> str:
+def new_length_note(config: RunConfig, *, step: int, earlier: int, steps: int) -> str:
     """Explain the effect on the learning rate of changing a run at `step` from `earlier` to `steps` steps."""
     last, following = (config.optim.lr * factor_at(config, step=s, steps=n) for s, n in ((step - 1, earlier), (step, steps)))
     return (
@@ -133,7 +133,7 @@ def new_length_note(config: DistillConfig, *, step: int, earlier: int, steps: in
     )
 
 
-def short_run_note(config: DistillConfig, *, steps: int) -> str:
+def short_run_note(config: RunConfig, *, steps: int) -> str:
     """Explain the learning rate of a run that ends before its warm-up."""
     highest = config.optim.lr * factor_at(config, step=steps - 1, steps=steps)
     return (
@@ -163,9 +163,9 @@ def say(text: str, *, world: World) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def build_task(config: DistillConfig, *, world: World, batch_size: int) -> Task:
+def build_task(config: Run, *, world: World, batch_size: int) -> Task:
     """Build the task of the config's stage for this rank, with `batch_size` samples per step."""
-    if config.stage == "mask":
+    if isinstance(config, MaskRun):
         from distill.mask_stage.task import MaskTask
 
         return MaskTask(config, batch_size=batch_size, rank=world.rank, world_size=world.size)
@@ -196,7 +196,7 @@ def check_same_data(data_ids: Sequence[str | None]) -> None:
             )
 
 
-def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> float:
+def set_lr(engine: object, config: RunConfig, *, step: int, steps: int) -> float:
     """Set the learning rate of every group for update `step` (from 0); return the base rate."""
     lr = config.optim.lr * factor_at(config, step=step, steps=steps)
     for group in engine.optimizer.param_groups:  # type: ignore[attr-defined]
@@ -204,7 +204,7 @@ def set_lr(engine: object, config: DistillConfig, *, step: int, steps: int) -> f
     return lr
 
 
-def factor_at(config: DistillConfig, *, step: int, steps: int) -> float:
+def factor_at(config: RunConfig, *, step: int, steps: int) -> float:
     """Return the factor on the base learning rate for update `step` (from 0) of `steps`."""
     schedule = config.schedule
     return lr_factor(step, steps=steps, warmup_steps=schedule.warmup_steps, min_ratio=schedule.min_lr_ratio)
@@ -217,7 +217,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def run_facts(config: DistillConfig, task: Task, *, steps: int) -> dict[str, object]:
+def run_facts(config: Run, task: Task, *, steps: int) -> dict[str, object]:
     """Return a run's facts for run.json."""
     facts: dict[str, object] = {
         "name": config.name,

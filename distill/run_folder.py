@@ -14,7 +14,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.checkpoint import list_checkpoints
-from distill.config.runs import DistillConfig, write_config
+from distill.config.reading import write_config
+from distill.config.runs import Run, RunConfig, other_stage, run_model
 from distill.event_file import Whole
 from distill.monitor import METRICS
 from distill.versions import reported_versions
@@ -66,7 +67,7 @@ def only_process(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_run(config: DistillConfig) -> dict[str, Any] | None:
+def check_run(config: Run) -> dict[str, Any] | None:
     """Check that the run folder is empty or holds a run of the same config; nothing is written.
 
     The length of the schedule and settings that do not affect training may differ.
@@ -90,19 +91,23 @@ def check_run(config: DistillConfig) -> dict[str, Any] | None:
         raise InputError(f"{file} is not the config of a run; choose another out, or move it away")
     if not has_begun(folder):
         return None
-    invalid = None
-    try:  # settings added since it was written get their defaults
-        before = DistillConfig.model_validate(before).model_dump(mode="json")
+    invalid = ""
+    try:  # settings added since it was written get their defaults; earlier versions also wrote those of the other stage
+        model = run_model(before)
+        before = {key: value for key, value in before.items() if not other_stage(key, model=model)}
+        before = model.model_validate(before).model_dump(mode="json")
     except ValidationError as error:
-        invalid = error.errors()[0]
+        invalid = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
+    except InputError as error:
+        invalid = str(error)
     there, now = _flat(before), _flat(config.model_dump(mode="json"))
     changed = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k) and not _may_change(k))
     if changed:
+        changed = ["stage"] if "stage" in changed else changed
         listed = "; ".join(f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in changed[:5])
         raise InputError(f"{folder} holds a run of another config ({listed}); use another name or out, or delete the folder")
-    if invalid is not None:
-        where = ".".join(map(str, invalid["loc"]))
-        raise InputError(f"{file} is damaged: {where}: {invalid['msg']}; delete it to go on under the config given now")
+    if invalid:
+        raise InputError(f"{file} is damaged: {invalid}; delete it to go on under the config given now")
     return before
 
 
@@ -113,7 +118,7 @@ def has_begun(folder: Path) -> bool:
     return weights or any((folder / CHECKPOINTS).glob("step_*")) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
-def claim_run(config: DistillConfig) -> None:
+def claim_run(config: RunConfig) -> None:
     """Write the config into the run folder, which assigns the folder to this run.
 
     Raises:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from distill.checkpoint import save_checkpoint
 from distill.checkpoint_files import read_state
-from distill.config.runs import DistillConfig, PrecomputeConfig, find_config, read_config
+from distill.config.reading import find_config, read_config, read_run
+from distill.config.runs import PrecomputeConfig
 from encoders.samples.image import read_image
 from encoders.weights.weights_file import read_weights
 from eval_zeroshot import Estimate, Result, read_results, write_results
@@ -160,14 +161,14 @@ def test_observations(tmp_path):
     check("observations", inject(path, read, count=600, seed=5, structured=True), own=True)
 
 
-CONFIGS = {"quickstart_repvit_m0_6": DistillConfig, "quickstart_precompute": PrecomputeConfig}
+CONFIGS = {"quickstart_repvit_m0_6": read_run, "quickstart_precompute": lambda path: read_config(path, PrecomputeConfig)}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configs(tmp_path, name):
     path = tmp_path / "config.yaml"
     shutil.copyfile(find_config(name), path)
-    check(f"config {name}", inject(path, lambda: read_config(path, CONFIGS[name]), count=300, seed=6), own=False)
+    check(f"config {name}", inject(path, lambda: CONFIGS[name](path), count=300, seed=6), own=False)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -10,7 +10,8 @@ import encoders
 from distill.cli import verify as commands_verify
 from distill.cli.options import JsonOption
 from distill.cli.precompute import CONFIG_FILE
-from distill.config.runs import PrecomputeConfig, read_config
+from distill.config.reading import read_config
+from distill.config.runs import PrecomputeConfig
 from distill.launching.place import this_place
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate

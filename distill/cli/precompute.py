@@ -12,7 +12,8 @@ import typer
 
 import encoders
 from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
-from distill.config.runs import PrecomputeConfig, read_config, write_config
+from distill.config.reading import read_config, write_config
+from distill.config.runs import PrecomputeConfig
 from distill.jobs.photos import open_photos
 from distill.jobs.progress import every_few_seconds
 from distill.launching.place import Place, this_place

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
-from distill.config.runs import DistillConfig, read_config
+from distill.config.reading import read_run
 from distill.launching.place import this_place
 from encoders.local_folder import check_local_folder
 from shards.cache.kept import NO_ROOM, kept
@@ -26,7 +26,7 @@ def distill(
 
     Example: repvit-sam distill --config distill_repvit_m2_3_sa1b --set data.cache=/data/cache --num-processes 8
     """
-    run = read_config(config, DistillConfig, overrides=set_ or [])
+    run = read_run(config, overrides=set_ or [])
     folder = run.folder
     try:
         if num_processes != 1:

@@ -11,7 +11,8 @@ import typer
 import encoders
 from distill.cli.options import JsonOption
 from distill.cli.precompute import CONFIG_FILE, open_teacher, run_share, teacher_facts_as
-from distill.config.runs import PrecomputeConfig, read_config
+from distill.config.reading import read_config
+from distill.config.runs import PrecomputeConfig
 from distill.jobs.photos import open_photos
 from distill.jobs.progress import every_few_seconds
 from distill.launching.place import this_place

@@ -1,25 +1,19 @@
-"""Run configuration: one validated YAML file per run. Relative data paths are resolved from the working directory."""
+"""The settings of training runs and precompute passes. Relative data paths are resolved from the working directory."""
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from distill.config.folder import CONFIGS
 from distill.config.mask import MaskDataConfig, MaskLossConfig, TrainableConfig
-from distill.config.overrides import MAX_SHOWN, apply_override, numbers_not_finite, sets_key
 from distill.config.sections import Count, Frozen, Positive, Seed, Share, Weight
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, did_you_mean
 from encoders.local_folder import check_local_folder
-from encoders.untrusted import read_yaml
 from shards.cache.local_cache import DEFAULT_BYTES
 
-MAX_ERRORS = 5  # most errors listed in one message
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -105,20 +99,13 @@ class LogConfig(Frozen):
     every_steps: Positive = 20
 
 
-class DistillConfig(Frozen):
-    """One training run. Stage "embedding" needs `teacher` and `data`; stage "mask" needs `mask_data`."""
+class RunConfig(Frozen):
+    """The settings of a training run that both stages share."""
 
     name: str
     out: str | None = None  # runs/NAME
     seed: Seed = 0
-    stage: Literal["embedding", "mask"] = "embedding"
     model: ModelConfig
-    teacher: TeacherConfig | None = None
-    data: EmbeddingDataConfig | None = None
-    loss: EmbeddingLossConfig = EmbeddingLossConfig()
-    mask_data: MaskDataConfig | None = None
-    mask_loss: MaskLossConfig = MaskLossConfig()
-    trainable: TrainableConfig = TrainableConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig
     global_batch: Positive = 8
@@ -137,19 +124,64 @@ class DistillConfig(Frozen):
         """
         return Path("runs") / self.name if self.out is None else check_local_folder(self.out, name="out")
 
+
+class EmbeddingRun(RunConfig):
+    """A run of the embedding stage: the student regresses its teacher's cached embeddings."""
+
+    stage: Literal["embedding"] = "embedding"
+    teacher: TeacherConfig
+    data: EmbeddingDataConfig
+    loss: EmbeddingLossConfig = EmbeddingLossConfig()
+
     @model_validator(mode="after")
-    def _stage_has_its_sections(self) -> "DistillConfig":
-        needed = {"embedding": ("teacher", "data"), "mask": ("mask_data",)}[self.stage]
-        missing = [section for section in needed if getattr(self, section) is None]
-        if missing:
-            raise ValueError(f"stage {self.stage} needs the section {' and '.join(missing)}")
-        section = {"embedding": "loss", "mask": "mask_loss"}[self.stage]
-        terms = ("mse", "cosine") if self.stage == "embedding" else ("focal", "bce", "dice", "iou")
-        if not any(getattr(getattr(self, section), term) for term in terms):
-            raise ValueError(f"every weight of {section} is 0, so there is nothing to learn from")
-        if self.stage == "mask" and not any(self.trainable.model_dump().values()):
+    def _learns(self) -> "EmbeddingRun":
+        if not (self.loss.mse or self.loss.cosine):
+            raise ValueError("every weight of loss is 0, so there is nothing to learn from")
+        return self
+
+
+class MaskRun(RunConfig):
+    """A run of the mask stage: a whole SAM learns from photos with masks."""
+
+    stage: Literal["mask"]
+    mask_data: MaskDataConfig
+    mask_loss: MaskLossConfig = MaskLossConfig()
+    trainable: TrainableConfig = TrainableConfig()
+
+    @model_validator(mode="after")
+    def _learns(self) -> "MaskRun":
+        loss = self.mask_loss
+        if not (loss.focal or loss.bce or loss.dice or loss.iou):
+            raise ValueError("every weight of mask_loss is 0, so there is nothing to learn from")
+        if not any(self.trainable.model_dump().values()):
             raise ValueError("every part of trainable is 0, so there is nothing that learns")
         return self
+
+
+Run = EmbeddingRun | MaskRun
+STAGES: dict[str, type[EmbeddingRun] | type[MaskRun]] = {"embedding": EmbeddingRun, "mask": MaskRun}
+
+
+def run_model(content: Mapping[str, Any]) -> type[EmbeddingRun] | type[MaskRun]:
+    """Return the model that checks the settings of a run, by their `stage`; the default is "embedding".
+
+    Raises:
+        InputError: there is no such stage.
+    """
+    stage = str(content.get("stage", "embedding"))
+    if stage not in STAGES:
+        raise InputError(f"stage: expected {' or '.join(STAGES)} (given: {stage!r}){did_you_mean(stage, STAGES)}")
+    return STAGES[stage]
+
+
+def stage_of(model: type[RunConfig]) -> str:
+    """Return the stage whose settings `model` checks."""
+    return next(stage for stage, other in STAGES.items() if other is model)
+
+
+def other_stage(key: str, *, model: type[RunConfig]) -> str | None:
+    """Return the stage that this top-level key belongs to if that is not the stage of `model`, else None."""
+    return None if key in model.model_fields else next((s for s, other in STAGES.items() if key in other.model_fields), None)
 
 
 class SourceConfig(Frozen):
@@ -176,78 +208,3 @@ class PrecomputeConfig(Frozen):
     max_bad_fraction: Share = 0.01
     lease_seconds: Positive = 600  # a process without a sign of life for so long is taken for dead; more than a batch takes
     seed: Seed = 0
-
-
-Config = TypeVar("Config", DistillConfig, PrecomputeConfig)
-
-
-def read_config(path: str | Path, kind: type[Config], *, overrides: Sequence[str] = ()) -> Config:
-    """Read a config file, apply `key.sub=value` overrides (values in YAML), and check it.
-
-    An override of `name` moves the output folder of a run with it: to the folder of that name beside the one in the file,
-    unless `out` is overridden too.
-
-    Raises:
-        InputError: no such file, no mapping, an unknown key (near misses are named), a value of the wrong type, or a number
-            that is not finite.
-    """
-    file = find_config(path)
-    content = read_yaml(file)
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds {type(content).__name__}; expected a mapping of settings")
-    for override in overrides:
-        apply_override(content, override)
-    if kind is DistillConfig and sets_key(overrides, "name") and not sets_key(overrides, "out") and content.get("out"):
-        content["out"] = str(Path(str(content["out"])).parent / str(content["name"]))
-    for key in numbers_not_finite(content):
-        raise InputError(f"{file}: {key}: expected a finite number, neither .nan nor .inf")
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        listed = [_explain(dict(e), kind) for e in error.errors()]
-        more = f"; and {len(listed) - MAX_ERRORS} more" if len(listed) > MAX_ERRORS else ""
-        raise InputError(f"{file}: {'; '.join(listed[:MAX_ERRORS])}{more}") from error
-
-
-def write_config(config: BaseModel, path: Path) -> None:
-    """Write the resolved config as YAML."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-
-
-def find_config(path: str | Path) -> Path:
-    """Resolve an existing path or the name of a shipped config, with or without .yaml."""
-    shipped = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("**/*.yaml"))
-    for candidate in (Path(path), CONFIGS / path, CONFIGS / f"{path}.yaml"):
-        if candidate.is_file():
-            return candidate
-    hint = did_you_mean(str(path), shipped)
-    raise InputError(f"config {path} does not exist{hint} (shipped: {', '.join(shipped)})")
-
-
-def _explain(error: Mapping[str, Any], kind: type[BaseModel]) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        given = "" if isinstance(error["input"], dict) else f" (given: {_shown(error['input'])})"
-        return f"{path or 'config'}: {error['msg']}{given}"
-    *parents, name = error["loc"]
-    allowed = _fields(kind, parents)
-    near = difflib.get_close_matches(str(name), allowed, n=1)
-    hint = f"did you mean {'.'.join([*map(str, parents), near[0]])}?" if near else f"allowed: {', '.join(allowed)}"
-    return f"unknown key {path}; {hint}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-
-
-def _fields(kind: type[BaseModel], parents: Sequence[Any]) -> list[str]:
-    """Return the keys of the section at `parents`; empty if it is inside a union type."""
-    section: Any = kind
-    for name in parents:
-        field = section.model_fields.get(name) if hasattr(section, "model_fields") else None
-        if field is None:
-            return []
-        options = [field.annotation, *get_args(field.annotation)]
-        section = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-    return list(section.model_fields) if section is not None else []

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset
 import encoders
 from distill.config.mask import BsdsSet, MaskDataConfig, ShapesSet
 from distill.config.models import in_words_of_config
-from distill.config.runs import DistillConfig
+from distill.config.runs import MaskRun
 from distill.mask_stage.backbone_weights import load_efficientnet_lite0
 from distill.mask_stage.data import MaskBatch, Photos, PromptedPhotos, StepSampler, mask_batches
 from distill.mask_stage.drawn_scenes import Shapes
@@ -28,15 +28,13 @@ class MaskTask:
     """Train a whole SAM from photos with masks, prompts in the loop.
 
     Args:
-        config: a run whose stage is "mask".
-        batch_size: photos a step of this rank.
+        batch_size: photos per step on this rank.
     """
 
     batchnorm_learns = False
     manifest: Manifest | None = None
 
-    def __init__(self, config: DistillConfig, *, batch_size: int, rank: int, world_size: int) -> None:
-        assert config.mask_data is not None  # the config of a mask run is checked when it is read
+    def __init__(self, config: MaskRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
         self.module = PromptedSam(starting_sam(config), weights=config.mask_loss)
         self.factors = config.trainable.model_dump()
@@ -78,7 +76,7 @@ class MaskTask:
         encoders.save_run_weights(sam, folder)
 
 
-def starting_sam(config: DistillConfig) -> encoders.Sam:
+def starting_sam(config: MaskRun) -> encoders.Sam:
     """Return the initial model; `init` is a checkpoint, "efficientnet_lite0" or unset."""
     torch.manual_seed(config.seed)
     model = config.model

@@ -10,9 +10,14 @@ from markdown_text import code, escaped, table
 from pydantic import BaseModel
 
 from distill.config.folder import CONFIGS
-from distill.config.runs import DistillConfig, PrecomputeConfig
+from distill.config.runs import EmbeddingRun, MaskRun, PrecomputeConfig, RunConfig
 
-KINDS = {"distill": DistillConfig, "precompute": PrecomputeConfig}
+KINDS: dict[str, type[BaseModel]] = {
+    "`distill`": RunConfig,
+    "`distill` with `stage: embedding`": EmbeddingRun,
+    "`distill` with `stage: mask`": MaskRun,
+    "`precompute`": PrecomputeConfig,
+}
 WORDS = {"string": "text", "boolean": "true or false", "null": "nothing", "object": "mapping"}
 LARGEST_BOUND = 2**53  # as large a bound only says what a number can hold
 INTRODUCTION = """# Configs
@@ -23,8 +28,8 @@ value in YAML. Unknown keys, NaN and infinity are errors; a key without a defaul
 
 
 def configs_page() -> str:
-    """The keys of both kinds of config, then the shipped configs."""
-    sections = [f"## Keys of `{name}`\n\n{_section(kind, '')}" for name, kind in KINDS.items()]
+    """The keys of each kind of config, then the shipped configs."""
+    sections = [f"## Keys of {name}\n\n{_section(kind, '')}" for name, kind in KINDS.items()]
     files = {path.stem: path.read_text(encoding="utf-8") for path in sorted(CONFIGS.glob("*.yaml"))}
     shipped = [f"### {name}\n\n```yaml\n{text}```\n" for name, text in files.items()]
     return "\n".join([INTRODUCTION, *sections, "## Shipped configs\n", *shipped])
@@ -45,6 +50,8 @@ def _section(model: type[BaseModel], prefix: str) -> str:
     schema, notes = model.model_json_schema(), _comments(model)
     rows, sections = [], []
     for name, field in model.model_fields.items():
+        if issubclass(model, RunConfig) and model is not RunConfig and name in RunConfig.model_fields:
+            continue  # listed once, for both stages
         below = _models(field.annotation)
         for section in below:
             title = f"{prefix}{name}" + (f" ({_kind(section)})" if len(below) > 1 else "")

@@ -16,7 +16,7 @@ from PIL import Image
 import encoders
 import shards
 from distill.cli.app import main
-from distill.config.runs import DistillConfig, read_config
+from distill.config.reading import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {
@@ -77,7 +77,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict) -
     threads, environment = torch.get_num_threads(), dict(os.environ)
     torch.set_num_threads(1)  # as the commands that it is compared with
     try:
-        return distill(read_config(root / "tiny.yaml", DistillConfig))
+        return distill(read_run(root / "tiny.yaml"))
     finally:
         torch.set_num_threads(threads)
         os.environ.clear()

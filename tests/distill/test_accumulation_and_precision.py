@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import encoders
-from distill.config.runs import DistillConfig
+from distill.config.runs import EmbeddingRun
 from distill.engine import accumulation, initialize, join_world, micro_batch
 from distill.step import train_step
 from encoders.errors import NonFiniteLoss
@@ -31,9 +31,9 @@ class Regression:
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
 
 
-def config(**changes) -> DistillConfig:
+def config(**changes) -> EmbeddingRun:
     base = {"name": "x", "model": {"arch": "none"}, "teacher": {"model": "none"}, "data": {"cache": "none"}}
-    return DistillConfig.model_validate(base | {"schedule": {"steps": 3}, "global_batch": 6} | changes)
+    return EmbeddingRun.model_validate(base | {"schedule": {"steps": 3}, "global_batch": 6} | changes)
 
 
 def linear() -> nn.Module:

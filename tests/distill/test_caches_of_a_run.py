@@ -11,7 +11,7 @@ import torch
 
 import encoders
 from distill import embedding_task
-from distill.config.runs import DistillConfig, read_config
+from distill.config.reading import read_run
 from distill.embedding_task import EmbeddingTask
 from encoders.errors import InputError
 from shards import Manifest, ShardReader
@@ -28,7 +28,7 @@ def served(tiny_cache):
 
 
 def task_of(path, *, rank=0, world_size=1):
-    return EmbeddingTask(read_config(path, DistillConfig), batch_size=4, rank=rank, world_size=world_size)
+    return EmbeddingTask(read_run(path), batch_size=4, rank=rank, world_size=world_size)
 
 
 def test_a_run_reads_its_cache_from_a_url_into_the_folder_that_its_config_names(config_file, served, tiny_cache, tmp_path):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from distill import loop
 from distill.checkpoint import list_checkpoints
-from distill.config.runs import DistillConfig, read_config
+from distill.config.reading import read_run
+from distill.config.runs import EmbeddingRun
 from distill.loop import distill, length, short_run_note
 from distill.monitor import Monitor
 from encoders.errors import InputError, InputWarning
@@ -43,13 +44,13 @@ def run(undisturbed, tmp_path) -> tuple[Path, list[str]]:
 
 
 def go_on(folder: Path, *overrides: str) -> Path:
-    return distill(read_config(folder / "config.yaml", DistillConfig, overrides=overrides))
+    return distill(read_run(folder / "config.yaml", overrides=overrides))
 
 
 def test_signals_end_a_run_in_a_checkpoint_from_which_it_goes_on(
     config_file, tmp_path, undisturbed, monkeypatch, capsys, one_thread
 ):
-    config = read_config(config_file(), DistillConfig)
+    config = read_run(config_file())
     log, signals = Monitor.log, {2: signal.SIGTERM, 5: signal.SIGINT}
 
     def log_and_signal(self, step, **values):
@@ -77,7 +78,7 @@ def test_a_run_that_fails_ends_the_processes_that_read_for_it(config_file, tiny_
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(loop, "save_checkpoint", fail)
-    config = read_config(config_file(data={"cache": str(tiny_cache), "num_workers": 1}), DistillConfig)
+    config = read_run(config_file(data={"cache": str(tiny_cache), "num_workers": 1}))
     with pytest.raises(OSError, match="No space left") as failed:
         distill(config)
     assert failed.traceback and not multiprocessing.active_children()  # although the error keeps what the run held
@@ -105,7 +106,7 @@ def test_a_run_that_ends_within_its_warm_up_says_so(run, capsys):
 
 
 def test_the_note_of_a_run_within_its_warm_up_names_the_rate_that_it_reaches_and_a_shorter_warm_up():
-    config = DistillConfig.model_validate(
+    config = EmbeddingRun.model_validate(
         {
             "name": "short",
             "model": {"arch": "repvit_m0_6"},

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from distill.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
-from distill.config.runs import DistillConfig
+from distill.config.runs import EmbeddingRun
 from distill.ema import Ema
 from distill.engine import decay_groups, initialize, join_world
 from distill.monitor import truncate_after
@@ -36,9 +36,9 @@ def batch(value: float) -> SimpleNamespace:
     return SimpleNamespace(x=torch.full((2, 3), value), keys=["photo-a", "photo-b"])
 
 
-def config(**changes) -> DistillConfig:
+def config(**changes) -> EmbeddingRun:
     base = {"name": "x", "model": {"arch": "none"}, "teacher": {"model": "none"}, "data": {"cache": "none"}}
-    return DistillConfig.model_validate(base | {"schedule": {"steps": 3}, "global_batch": 2} | changes)
+    return EmbeddingRun.model_validate(base | {"schedule": {"steps": 3}, "global_batch": 2} | changes)
 
 
 def engine_of(task, **changes):

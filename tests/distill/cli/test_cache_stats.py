@@ -12,7 +12,8 @@ import encoders
 import shards
 from distill.cli.app import main
 from distill.cli.cache import stats_facts
-from distill.config.runs import PrecomputeConfig, write_config
+from distill.config.reading import write_config
+from distill.config.runs import PrecomputeConfig
 from encoders.errors import InputError
 from shards.codec.base import Gate
 from shards.codec.records import CODECS

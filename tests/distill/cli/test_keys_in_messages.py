@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from distill.config.runs import DistillConfig, PrecomputeConfig
+from distill.config.runs import EmbeddingRun, MaskRun, PrecomputeConfig
 from distill.mask_stage.data import MAX_DRAWS, PromptedPhotos, StepSampler
 from encoders.errors import InputError
 
@@ -31,7 +31,7 @@ def keys_of(kind: type[BaseModel], prefix: str = "") -> set[str]:
     return keys
 
 
-KEYS = keys_of(DistillConfig) | keys_of(PrecomputeConfig)
+KEYS = keys_of(EmbeddingRun) | keys_of(MaskRun) | keys_of(PrecomputeConfig)
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 KEY = re.compile(rf"(?<![\w.]){'(' + '|'.join(sorted(SECTIONS)) + ')'}((?:\.[a-z_]+)+)\b(?!\()")
 

@@ -12,6 +12,8 @@ import encoders
 STEPS = 3
 SETTINGS = {
     "stage": "mask",
+    "teacher": None,
+    "data": None,
     "model": {"arch": "sam_demo", "image_size": 64},
     "mask_data": {
         "sets": [{"kind": "shapes", "count": 12, "size": 96}],

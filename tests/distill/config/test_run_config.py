@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from distill.config.deepspeed import read_deepspeed_config
 from distill.config.folder import CONFIGS
-from distill.config.runs import DistillConfig, PrecomputeConfig, find_config, read_config, write_config
+from distill.config.reading import find_config, read_config, read_run, write_config
+from distill.config.runs import PrecomputeConfig, Run, RunConfig
 from distill.run_folder import check_run, claim_run
 from encoders.errors import InputError
 
@@ -29,14 +30,21 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def read(file: Path, *overrides: str) -> DistillConfig:
-    return read_config(file, DistillConfig, overrides=overrides)
+@pytest.fixture
+def mask_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mask.yaml"
+    path.write_text(yaml.safe_dump({key: BASE[key] for key in ("name", "model", "schedule")} | {"stage": "mask"}))
+    return path
+
+
+def read(file: Path, *overrides: str) -> Run:
+    return read_run(file, overrides=overrides)
 
 
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("optim.weigth_decay=0.1", "unknown key optim.weigth_decay; did you mean optim.weight_decay?"),
+        ("optim.weigth_decay=0.1", "unknown key optim.weigth_decay; did you mean weight_decay?"),
         ("optm.lr=1", "unknown key optm; did you mean optim?"),
         ("schedule.zzz=1", "unknown key schedule.zzz; allowed: steps, epochs"),
         ("optim.lr=fast", "optim.lr: .*number.*given: 'fast'"),
@@ -45,7 +53,8 @@ def read(file: Path, *overrides: str) -> DistillConfig:
         ("schedule.epochs=3", "schedule: .*either steps or epochs"),
         ("loss.mse=0", "every weight of loss is 0"),
         ("stage=mask", "stage mask needs the section mask_data"),
-        ("stage=masks", "stage: .*given: 'masks'"),
+        ("stage=masks", "stage: expected embedding or mask .*given: 'masks'.*did you mean mask?"),
+        ("mask_loss.bce=1", "unknown key mask_loss: it belongs to stage mask, and this run is of stage embedding"),
         ("model.arch", "--set 'model.arch': expected key=value"),
         ("name=[", "'\\[' is not YAML"),
         ("optim.betas=[0.9, 2]", "optim.betas.1: .*less than 1.*given: 2"),
@@ -65,12 +74,12 @@ def test_overrides_reach_nested_keys_and_numbers_with_exponents(file):
     assert (config.optim.lr, config.optim.betas, config.ema.decay, config.name) == (5e-4, (0.8, 0.9), 0.0, "nan")
 
 
-def test_an_override_reaches_into_a_list(file):
+def test_an_override_reaches_into_a_list(mask_file):
     sets = "mask_data.sets=[{kind: bsds, folder: a}, {kind: bsds, folder: b}]"
-    config = read(file, "stage=mask", sets, "mask_data.sets.1.folder=c")
+    config = read(mask_file, sets, "mask_data.sets.1.folder=c")
     assert [entry.folder for entry in config.mask_data.sets] == ["a", "c"]
     with pytest.raises(InputError, match="numbered from 0"):
-        read(file, "stage=mask", sets, "mask_data.sets.2.folder=c")
+        read(mask_file, sets, "mask_data.sets.2.folder=c")
 
 
 @pytest.mark.parametrize("content", ["- a list", "a: [", "\xff"])
@@ -100,8 +109,7 @@ def test_every_shipped_config_is_valid():
     files = sorted(CONFIGS.glob("*.yaml"))
     assert len(files) >= 5
     for path in files:
-        kind = PrecomputeConfig if "precompute" in path.name else DistillConfig
-        read_config(path, kind)
+        read_config(path, PrecomputeConfig) if "precompute" in path.name else read_run(path)
         assert path.read_text().startswith("#"), f"{path.name} does not say what it costs"
 
 
@@ -160,9 +168,9 @@ def test_a_config_made_to_do_harm_is_refused(tmp_path, file, content, says):
             read(file, content.replace(": ", "=", 1))
 
 
-def test_a_value_in_two_places_by_an_alias_is_overridden_in_one(file):
+def test_a_value_in_two_places_by_an_alias_is_overridden_in_one(mask_file):
     sets = "mask_data.sets=[&s {kind: bsds, folder: a}, *s]"
-    config = read(file, "stage=mask", sets, "mask_data.sets.1.folder=b")
+    config = read(mask_file, sets, "mask_data.sets.1.folder=b")
     assert [entry.folder for entry in config.mask_data.sets] == ["a", "b"]
 
 
@@ -183,7 +191,7 @@ def test_a_url_is_no_run_folder(file, command, tmp_path, monkeypatch, out):
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
-def begin(config: DistillConfig) -> None:
+def begin(config: RunConfig) -> None:
     """A run that has got to its first line of metrics."""
     config.folder.mkdir(parents=True, exist_ok=True)
     claim_run(config)
@@ -220,6 +228,46 @@ def test_an_old_config_yaml_without_a_setting_of_today_still_fits(file, tmp_path
     config = read(file, f"out={tmp_path / 'run'}")
     begin(config)
     there = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    del there["ema"], there["trainable"]
+    del there["ema"], there["loss"]
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(there))
     assert check_run(config) is not None
+
+
+# As earlier versions wrote config.yaml: the sections of both stages, whichever the run had.
+OLD = {
+    "embedding": {
+        "stage": "embedding",
+        "mask_data": None,
+        "mask_loss": {"focal": 0.0, "bce": 2.0, "dice": 1.0, "iou": 1.0, "multimask": 1.0, "refine": 0.0, "refine_share": 1.0},
+        "trainable": {"backbone": 1.0, "neck": 1.0, "prompt_encoder": 1.0, "mask_decoder": 1.0},
+    },
+    "mask": {"stage": "mask", "teacher": None, "data": None, "loss": {"mse": 1.0, "cosine": 0.0}},
+}
+
+
+@pytest.mark.parametrize("stage", OLD)
+def test_an_old_config_yaml_with_the_sections_of_both_stages_goes_on(file, mask_file, tmp_path, stage):
+    new = {"embedding": file, "mask": mask_file}[stage]
+    own = ["mask_data.sets=[{kind: bsds, folder: a}]"] if stage == "mask" else []
+    config = read(new, f"out={tmp_path / 'run'}", *own)
+    begin(config)
+    old = tmp_path / "run" / "config.yaml"
+    old.write_text(yaml.safe_dump(yaml.safe_load(old.read_text()) | OLD[stage]))
+    assert check_run(config) == config.model_dump(mode="json")
+    assert read(old) == config  # given as the config of a new run, too
+    section = {"embedding": "mask_loss", "mask": "loss"}[stage]
+    old.write_text(yaml.safe_dump(yaml.safe_load(old.read_text()) | {section: {"iou" if own == [] else "mse": 5.0}}))
+    assert check_run(config) == config.model_dump(mode="json")  # it had no effect on the run
+    with pytest.raises(InputError, match=f"unknown key {section}: it belongs to stage"):
+        read(old)
+
+
+def test_a_stored_run_of_the_other_stage_or_of_none_is_another_run(file, mask_file, tmp_path):
+    out = f"out={tmp_path / 'run'}"
+    begin(read(mask_file, out, "mask_data.sets=[{kind: bsds, folder: a}]"))
+    with pytest.raises(InputError, match="stage: 'mask' there, 'embedding' now"):
+        check_run(read(file, out))
+    stored = tmp_path / "run" / "config.yaml"
+    stored.write_text(stored.read_text().replace("stage: mask", "stage: [1]"))
+    with pytest.raises(InputError, match="stage: \\[1\\] there"):
+        check_run(read(file, out))
