@@ -1,6 +1,7 @@
 """The documentation site, without mkdocs: nav, links, commands in pages, and what the generated pages must hold."""
 
 import configparser
+import json
 import re
 import shlex
 import sys
@@ -72,10 +73,28 @@ def test_relative_links_lead_to_pages_pictures_or_shipped_configs(generated):
         target, _, anchor = link.partition("#")
         path = (DOCS / name).parent / target if target else DOCS / name
         page = path.resolve().relative_to(ROOT).as_posix().removeprefix("docs/")
-        there = page in pages or (path.is_file() and (page.startswith("configs/") or path.suffix == ".jpg"))
+        there = page in pages or (path.is_file() and (page.startswith("configs/") or path.suffix in (".jpg", ".ipynb")))
         if not there or (anchor and anchor not in headings(pages[page])):
             broken.append(f"{name}: {link}")
     assert broken == []
+
+
+def test_the_readme_is_short_and_its_links_lead_to_files():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 130
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in link and not link.startswith("#")]
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    anchors = [link[1:] for link in re.findall(r"\]\((#[^)\s]+)\)", text)]
+    assert [anchor for anchor in anchors if anchor not in headings(text)] == []
+
+
+def test_the_notebook_is_stored_without_outputs_and_is_a_page(generated):
+    cells = json.loads((DOCS / "quickstart.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    assert [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"]] == []
+    assert all(f"```python\n{''.join(cell['source'])}\n```" in generated["notebook.md"] for cell in code)
 
 
 def test_the_rooms_of_each_package_are_described_in_the_order_that_import_linter_holds():
@@ -101,11 +120,11 @@ def test_the_files_on_the_way_of_a_sample_exist():
     assert [name for name in named if not any(f"/{name}" in file for file in files)] == []
 
 
-@pytest.mark.parametrize("page", ["index.md", "sa1b.md"])
+@pytest.mark.parametrize("page", ["index.md", "sa1b.md", "precompute.md", "evaluate.md", "../README.md"])
 def test_commands_of_a_page_know_their_options(page):
     text = re.sub(r"\\\n\s*", "", (DOCS / page).read_text(encoding="utf-8"))
     lines = [line.split(" #")[0] for line in re.findall(r"^repvit-sam (.*)$", text, flags=re.MULTILINE)]
-    assert len(lines) >= 5
+    assert len(lines) >= 4
     for line in lines:
         name, *arguments = shlex.split(line)
         command = Commands.load(name)

@@ -5,6 +5,7 @@ from pathlib import Path
 from api_pages import PACKAGES, api_page
 from command_pages import commands_page
 from config_pages import configs_page
+from notebook_pages import NOTEBOOK, notebook_page
 from suite_pages import suites_page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -16,6 +17,7 @@ def generated_pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/configs.md": configs_page(),
         "reference/suites.md": suites_page(),
+        "notebook.md": notebook_page(ROOT / "docs" / NOTEBOOK),
         "changes.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
     return pages | {f"reference/{package}.md": api_page(package) for package in PACKAGES}
