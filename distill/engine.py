@@ -5,26 +5,16 @@ import contextlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from distill.config.deepspeed import read_deepspeed_config
+from distill.config.deepspeed import DeepSpeedSettings
 from distill.config.runs import RunConfig
-from distill.launching.place import cuda_wanted, meeting_variables, this_place
+from distill.launching.world import World, cuda_wanted, meeting_variables, read_world
 from distill.sync_batchnorm import synchronize_batchnorm
 from distill.task import Task
 from encoders.errors import InputError
-
-
-@dataclass(frozen=True)
-class World:
-    """This process's rank, the number of processes and the device."""
-
-    rank: int
-    size: int
-    device: torch.device
 
 
 def join_world() -> World:
@@ -37,16 +27,16 @@ def join_world() -> World:
     Raises:
         InputError: the launcher's variables are inconsistent, or there is no GPU for this process.
     """
-    cuda, place = cuda_wanted(), this_place()
-    device = place.device
-    os.environ |= meeting_variables(place) | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
+    cuda, world = cuda_wanted(), read_world()
+    device = world.device
+    os.environ |= meeting_variables(world) | {"DS_ACCELERATOR": "cuda" if cuda else "cpu"}
     atexit.register(leave_world)
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):  # keep stdout for results
         deepspeed.init_distributed(dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, verbose=False)
     if cuda:
         torch.cuda.set_device(device)
-    return World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+    return world
 
 
 def leave_world() -> None:
@@ -70,28 +60,23 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-def initialize(task: Task, config: RunConfig, *, world: World) -> Any:
-    """Create the engine that trains `task.module`, with AdamW and no scheduler (the loop sets the learning rate).
-
-    Raises:
-        InputError: the DeepSpeed config contradicts the run's config.
-    """
-    settings = read_deepspeed_config(config.deepspeed)
+def initialize(task: Task, config: RunConfig, *, world: World, settings: DeepSpeedSettings) -> Any:
+    """Create the engine that trains `task.module`, with AdamW and no scheduler (the loop sets the learning rate)."""
     module = task.module.to(world.device)
-    if world.size > 1 and task.batchnorm_learns:
+    if world.world_size > 1 and task.batchnorm_learns:
         module = synchronize_batchnorm(module, device_type=world.device.type)
     optimizer = torch.optim.AdamW(
         decay_groups(task.parameter_groups(), config=config), betas=config.optim.betas
     )
-    settings |= {
-        "train_micro_batch_size_per_gpu": micro_batch(config, world=world),
+    content = settings.content | {
+        "train_micro_batch_size_per_gpu": micro_batch(config, world=world, settings=settings),
         "gradient_clipping": config.optim.clip_grad_norm,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
     deepspeed = import_deepspeed()
     with contextlib.redirect_stdout(sys.stderr):
-        engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=settings)
+        engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=content)
     return engine
 
 
@@ -108,30 +93,16 @@ def decay_groups(groups: list[dict[str, Any]], *, config: RunConfig) -> list[dic
     return split
 
 
-def accumulation(config: RunConfig) -> int:
-    """Return the micro-batches per update: `gradient_accumulation_steps` of the DeepSpeed config, 1 by default.
-
-    Raises:
-        InputError: the setting is not a positive integer.
-    """
-    steps = read_deepspeed_config(config.deepspeed).get("gradient_accumulation_steps", 1)
-    if not isinstance(steps, int) or steps < 1:
-        raise InputError(
-            f"deepspeed config {config.deepspeed!r} sets gradient_accumulation_steps to {steps!r}; expected a positive number"
-        )
-    return steps
-
-
-def micro_batch(config: RunConfig, *, world: World) -> int:
+def micro_batch(config: RunConfig, *, world: World, settings: DeepSpeedSettings) -> int:
     """Return the samples per micro-batch of one process.
 
     Raises:
         InputError: the global batch size is not divisible by processes times micro-batches.
     """
-    parts = world.size * accumulation(config)
-    if config.global_batch % parts:
+    micro_batches = settings.gradient_accumulation_steps
+    if config.global_batch % (world.world_size * micro_batches):
         raise InputError(
-            f"global_batch {config.global_batch} does not divide among {world.size} processes with "
-            f"{accumulation(config)} micro-batches each"
+            f"global_batch {config.global_batch} does not divide among {world.world_size} processes with {micro_batches} "
+            "micro-batches each; give a multiple of their product"
         )
-    return config.global_batch // parts
+    return config.global_batch // (world.world_size * micro_batches)

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from distill.checkpoint import load_checkpoint, save_checkpoint
+from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import MaskRun, Run, RunConfig
 from distill.ema import Ema
-from distill.engine import World, accumulation, initialize, join_world, micro_batch
+from distill.engine import initialize, join_world, micro_batch
 from distill.launching.stopping import EndingSignals, signals_wait
+from distill.launching.world import World
 from distill.monitor import Monitor
 from distill.ranks import gather_over_ranks, on_every_rank, on_first_rank
 from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
@@ -56,7 +58,8 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
     Args:
         before: settings with which the run in the folder was begun; None for a new run.
     """
-    batch_size, micro_batches = micro_batch(config, world=world), accumulation(config)
+    settings = read_deepspeed_config(config.deepspeed)
+    micro_batches, batch_size = settings.gradient_accumulation_steps, micro_batch(config, world=world, settings=settings)
     seed_everything(config.seed)
     task = on_every_rank(lambda: build_task(config, world=world, batch_size=batch_size))
     data_id = data_identity(task)
@@ -67,7 +70,7 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
     if on_first_rank(lambda: is_finished(config.folder, steps=steps)):
         say(f"{config.folder} is finished: {steps} of {steps} steps are done", world=world)
         return config.folder
-    engine = initialize(task, config, world=world)
+    engine = initialize(task, config, world=world, settings=settings)
     ema = Ema(engine.module, decay=config.ema.decay)
     checkpoints = config.folder / CHECKPOINTS
     start = load_checkpoint(checkpoints, engine=engine, ema=ema, data_id=data_id)
@@ -168,10 +171,10 @@ def build_task(config: Run, *, world: World, batch_size: int) -> Task:
     if isinstance(config, MaskRun):
         from distill.mask_stage.task import MaskTask
 
-        return MaskTask(config, batch_size=batch_size, rank=world.rank, world_size=world.size)
+        return MaskTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
     from distill.embedding_task import EmbeddingTask
 
-    return EmbeddingTask(config, batch_size=batch_size, rank=world.rank, world_size=world.size)
+    return EmbeddingTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
 
 
 def data_identity(task: Task) -> str | None:

@@ -12,7 +12,7 @@ from distill.cli.options import JsonOption
 from distill.cli.precompute import CONFIG_FILE
 from distill.config.reading import read_config
 from distill.config.runs import PrecomputeConfig
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate
 
@@ -79,7 +79,7 @@ def stats_facts(
     if problem is not None or not found.samples:
         reason = problem or "no shard is finished"
         return facts | dict.fromkeys(FIDELITY) | {"note": f"fidelity needs the cache's teacher, --teacher M: {reason}"}
-    measured = drawn.fidelity(loaded.to(this_place().device))
+    measured = drawn.fidelity(loaded.to(read_world().device))
     missed = missed_gate(measured, get_codec(identity.codec).gate)
     figures = {key: float(f"{getattr(measured, key):.6g}") for key in FIDELITY}
     return facts | figures | {"prompts": measured.prompts, "gate": f"missed: {missed}" if missed else "met"}

@@ -16,7 +16,7 @@ from distill.config.reading import read_config, write_config
 from distill.config.runs import PrecomputeConfig
 from distill.jobs.photos import open_photos
 from distill.jobs.progress import every_few_seconds
-from distill.launching.place import Place, this_place
+from distill.launching.world import World, read_world
 from encoders.acceleration import accelerate
 from encoders.files import atomic_path, check_output_folder
 from encoders.local_folder import check_local_folder
@@ -54,16 +54,16 @@ def precompute(
         in_processes("precompute", config=config, overrides=set_, num_processes=num_processes, apart=True)
         facts = cache_facts(Path(job.out), views=job.source.views)
     else:
-        place = this_place()
-        summary = precompute_share(job, place=place)
-        if place.rank != 0:
+        world = read_world()
+        summary = precompute_share(job, world=world)
+        if world.rank != 0:
             return
         facts = summary_facts(summary, views=job.source.views)
     facts |= quarantine_list(facts, folder=Path(job.out))
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
-def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummary:
+def precompute_share(job: PrecomputeConfig, *, world: World) -> PrecomputeSummary:
     """Run this process's share of a job on its own device; returns when the whole job is done.
 
     Raises:
@@ -71,15 +71,15 @@ def precompute_share(job: PrecomputeConfig, *, place: Place) -> PrecomputeSummar
     """
     with kept(Path(job.out), what="finished shards are kept"):
         check_output_folder(Path(job.out))
-    teacher = open_teacher(job, device=place.device)
+    teacher = open_teacher(job, device=world.device)
     with kept(Path(job.out), what="finished shards are kept"):
-        summary = run_share(job, source=open_photos(job, place=place), teacher=teacher, place=place)
+        summary = run_share(job, source=open_photos(job, world=world), teacher=teacher, world=world)
         with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
             write_config(job, temporary)
     return summary
 
 
-def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, place: Place) -> PrecomputeSummary:
+def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, world: World) -> PrecomputeSummary:
     """Like `precompute_share`, with the source and teacher already opened, and without writing the job's config."""
     return run_precompute(
         source,
@@ -91,8 +91,8 @@ def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, p
         batch_size=job.batch_size,
         max_bad_fraction=job.max_bad_fraction,
         progress=progress_line(),
-        rank=place.rank,
-        world_size=place.world_size,
+        rank=world.rank,
+        world_size=world.world_size,
         lease_seconds=job.lease_seconds,
         codec_gate=job.codec_gate,
     )
@@ -120,7 +120,7 @@ def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str
 
 def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
     """Return the facts on a planned precompute for text and JSON output."""
-    source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=this_place().device)
+    source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=read_world().device)
     identity = wanted_identity(
         source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
     )

@@ -9,7 +9,7 @@ import typer
 
 from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
 from distill.config.reading import read_run
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.local_folder import check_local_folder
 from shards.cache.kept import NO_ROOM, kept
 
@@ -38,7 +38,7 @@ def distill(
                 run_distill(run)
     except KeyboardInterrupt:  # before the first step
         raise typer.Exit(128 + signal.SIGINT) from None
-    if this_place().rank == 0:
+    if read_world().rank == 0:
         print(json.dumps({"run": str(folder)}) if json_ else f"run: {folder}")
 
 

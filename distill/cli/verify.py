@@ -15,7 +15,7 @@ from distill.config.reading import read_config
 from distill.config.runs import PrecomputeConfig
 from distill.jobs.photos import open_photos
 from distill.jobs.progress import every_few_seconds
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
@@ -48,7 +48,7 @@ def verify(
         job = _job(cache, teacher=teacher, arch=arch, image_size=identity.image_size)
         report = verify_cache(
             cache,
-            teacher=open_teacher(job, device=this_place().device),
+            teacher=open_teacher(job, device=read_world().device),
             teacher_sha256=encoders.tensors_sha256(job.teacher.model, recorded=identity.teacher_sha256),
             samples=samples,
             seed=seed,
@@ -78,8 +78,8 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     Raises:
         InputError: the job would make another cache, or is refused; or the damage is beyond repair.
     """
-    cache, place = report.cache, this_place()
-    source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=place.device)
+    cache, world = report.cache, read_world()
+    source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=world.device)
     wanted = wanted_identity(
         source,
         teacher=teacher,
@@ -89,7 +89,7 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     )
     before = clear_damaged(report, wanted=wanted)
     there, made_before = known_entries(cache), sorted(work_entries(cache)[0])
-    run_share(job, source=source, teacher=teacher, place=place)
+    run_share(job, source=source, teacher=teacher, world=world)
     after = {entry.name: entry.sha256 for entry in Manifest.read(cache).entries}
     changed = [name for name in report.damaged if name in before and before[name] != after.get(name)]
     left = report_facts(verify_cache(cache, source=source, progress=_progress()))

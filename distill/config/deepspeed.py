@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distill.config.folder import CONFIGS
+from distill.config.overrides import MAX_SHOWN
 from encoders.errors import InputError
 from encoders.untrusted import read_json
 
@@ -34,16 +35,26 @@ class Zero(_Part):
 
 
 class DeepSpeedSettings(_Part):
-    """The validated settings of a DeepSpeed json; all others are passed to DeepSpeed unchecked."""
+    """A DeepSpeed json: the settings that matter here, validated; all others are passed to DeepSpeed unchecked.
+
+    Attributes:
+        gradient_accumulation_steps: micro-batches per update.
+    """
 
     fp16: Cast = Cast()
     bf16: Cast = Cast()
     torch_autocast: Cast = Cast()
     zero_optimization: Zero = Zero()
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The settings of the file, without defaults."""
+        return self.model_dump(exclude_unset=True)
 
 
-def read_deepspeed_config(name: str) -> dict[str, Any]:
-    """A DeepSpeed json: a path, or a name in configs/deepspeed.
+def read_deepspeed_config(name: str) -> DeepSpeedSettings:
+    """Read a DeepSpeed json: a path, or a name in configs/deepspeed.
 
     Raises:
         InputError: there is none, it is damaged, or it would train something else than the config describes.
@@ -55,13 +66,13 @@ def read_deepspeed_config(name: str) -> dict[str, Any]:
             raise InputError(f"deepspeed config {name!r}: {WHY_NO_ZERO}")
         names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.json")))
         raise InputError(f"deepspeed config {name!r} is neither a file nor one of {names}")
-    content = read_json(path, max_bytes=MAX_BYTES)
     try:
-        settings = DeepSpeedSettings.model_validate(content)
+        settings = DeepSpeedSettings.model_validate(read_json(path, max_bytes=MAX_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} holds no settings of DeepSpeed: {place}: {first['msg']}".replace(": :", ":")) from error
+        place = ".".join(map(str, first["loc"])) or "the file"
+        said = f"{place}: {first['msg']} (given: {repr(first['input'])[:MAX_SHOWN]})"
+        raise InputError(f"{path} is not a DeepSpeed config: {said}") from error
     for cast in ("fp16", "bf16"):
         if getattr(settings, cast).enabled:
             raise InputError(
@@ -76,4 +87,4 @@ def read_deepspeed_config(name: str) -> dict[str, Any]:
         )
     if settings.zero_optimization.stage > 0:
         raise InputError(f"deepspeed config {name!r} asks for ZeRO stage {settings.zero_optimization.stage}: {WHY_NO_ZERO}")
-    return dict(content)
+    return settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from distill.jobs.own_photos import mask_files, open_own_photos
 from distill.jobs.reference_model import find_reference
 from distill.jobs.sample_data import resolve_data
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputError
 from encoders.files import check_output
 from eval_zeroshot import Result, open_dataset, read_results
@@ -95,8 +95,8 @@ def plan(
     found = find_reference(
         reference, models=models or {}, maker=maker, data=path, arch=arch, image_size=image_size
     )
-    place = this_place()
-    part = f"rank-{place.rank}-of-{place.world_size}" if place.world_size > 1 else None
+    world = read_world()
+    part = f"rank-{world.rank}-of-{world.world_size}" if world.world_size > 1 else None
     referenced = ReferencedPhotos(photos, reference=found, name=data_name(path), state=state, part=part)
     return Plan(
         out=out,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import encoders
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputError, did_you_mean
 from encoders.export.certification.certificate import CERTIFICATE, is_export
 from encoders.export.opened import open_export
@@ -53,7 +53,7 @@ def open_models(
     Raises:
         InputError: a model cannot be opened, two have one name, or a name is not among them.
     """
-    opened, device = Opened(), this_place().device
+    opened, device = Opened(), read_world().device
     for name, model in models.items():
         role: Role = "teacher" if name == reference else "student"
         if is_adapter(model):

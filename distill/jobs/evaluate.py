@@ -9,7 +9,7 @@ from pathlib import Path
 from distill.jobs.eval_inputs import Plan, checked_state
 from distill.jobs.eval_models import open_models
 from distill.jobs.progress import every_few_seconds
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputWarning
 from eval_zeroshot import Result, evaluate, observe_share, write_results
 from eval_zeroshot.results.observations import opened_alone
@@ -23,7 +23,7 @@ def alone(out: Path) -> Iterator[None]:
     Raises:
         InputError: another call does, or `out` cannot be written.
     """
-    if this_place().world_size > 1:
+    if read_world().world_size > 1:
         warnings.simplefilter("ignore", InputWarning)
         yield
         return
@@ -65,15 +65,15 @@ def run_eval(
         untrained_archs=untrained_archs,
         baselines=baselines,
     )
-    place = this_place()
+    world = read_world()
     try:
-        if place.world_size > 1:
+        if world.world_size > 1:
             observe_share(
                 opened.predictors,
                 suites=planned.suites,
                 samples=planned.dataset,
-                rank=place.rank,
-                world_size=place.world_size,
+                rank=world.rank,
+                world_size=world.world_size,
                 state=planned.state,
                 facts=opened.facts,
                 reference=own_reference,
@@ -118,8 +118,8 @@ def nothing_measured(results: Sequence[Result]) -> list[str]:
 
 def photo_progress() -> Callable[[int, int | None], None]:
     """Return a callback that prints the number of finished photos to stderr every few seconds and at the end."""
-    say, place = every_few_seconds(), this_place()
-    who = f"process {place.rank} of {place.world_size}: " if place.world_size > 1 else ""
+    say, world = every_few_seconds(), read_world()
+    who = f"process {world.rank} of {world.world_size}: " if world.world_size > 1 else ""
 
     def show(done: int, total: int | None) -> None:
         say(f"{who}photo {done}/{total}", last=done == total)

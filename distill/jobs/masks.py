@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from distill.jobs.eval_models import name_and_model, open_models
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputError
 from encoders.files import atomic_path, check_output_folder
 from encoders.messages.eta import time_left
@@ -76,7 +76,7 @@ def write_masks(
     Raises:
         InputError: no photo, an unusable model, or a file in OUT that was made otherwise.
     """
-    place = this_place()
+    world = read_world()
     predictor, facts = open_maker(model, arch=arch, image_size=image_size)
     generator = MaskGenerator(predictor, settings=settings)
     maker = {
@@ -86,7 +86,7 @@ def write_masks(
         "budget": budget,
         **settings.json(),
     }
-    items = list(photos_of(photos))[place.rank :: place.world_size]
+    items = list(photos_of(photos))[world.rank :: world.world_size]
     for folder in (out, overlays):
         if folder is not None:
             with kept(folder, what=STAYS):

@@ -4,25 +4,25 @@ from pathlib import Path
 
 from distill.config.runs import PrecomputeConfig
 from distill.jobs.sample_data import resolve_data
-from distill.launching.place import Place
+from distill.launching.world import World
 from shards import Listing, Source, ViewSource, open_source
 
 INDEX_FOLDER = "tar_index"  # in the output folder: what is where in each tar
 
 
-def open_photos(job: PrecomputeConfig, *, place: Place | None = None, keep_index: bool = True) -> Source:
+def open_photos(job: PrecomputeConfig, *, world: World | None = None, keep_index: bool = True) -> Source:
     """Open the photo source of a job.
 
     Args:
         job: its `source:` section, its seed (of the views) and its output folder count.
-        place: this process among those that open the same source, so that they share the listing.
+        world: this process among those that open the same source, so that they share the listing.
         keep_index: write what is where in each tar to the output folder, for the other processes and the next call;
             False writes it only where an earlier call did.
 
     Raises:
         InputError: see `shards.open_source`.
     """
-    source, place, folder = job.source, place or Place(), Path(job.out) / INDEX_FOLDER
+    source, world, folder = job.source, world or World(), Path(job.out) / INDEX_FOLDER
     photos = open_source(
         str(resolve_data(source.path)),
         images=Path(source.images) if source.images else None,
@@ -30,7 +30,7 @@ def open_photos(job: PrecomputeConfig, *, place: Place | None = None, keep_index
         subset=source.subset,
         names=source.names,
         listing=Listing(
-            folder=folder if keep_index or folder.is_dir() else None, rank=place.rank, world_size=place.world_size
+            folder=folder if keep_index or folder.is_dir() else None, rank=world.rank, world_size=world.world_size
         ),
     )
     return ViewSource(photos, views=source.views, seed=job.seed) if source.views > 1 else photos

@@ -6,7 +6,7 @@ from pathlib import Path
 import encoders
 from distill.jobs.eval_models import name_and_model
 from distill.jobs.own_photos import Maker
-from distill.launching.place import this_place
+from distill.launching.world import read_world
 from encoders.errors import InputError
 from encoders.weights.checkpoint import tensors_sha256
 from eval_zeroshot.predictors.adapters import is_adapter, open_adapter
@@ -67,7 +67,7 @@ def find_reference(
         name=name,
         identity=f"{sam.arch}, weights {sha256[:16]}{how}",
         image_size=sam.image_size,
-        open=lambda: encoders.Predictor(sam.to(this_place().device)),
+        open=lambda: encoders.Predictor(sam.to(read_world().device)),
     )
 
 
@@ -80,6 +80,6 @@ def _adapted(name: str, model: str, *, maker: Maker | None, data: Path) -> Refer
     """Open another project's model as the reference."""
     if maker is not None and maker.embeddings:
         raise InputError(f"{data} holds embeddings of {maker.model}; {model} has no decoder for them. Leave --reference out")
-    predictor: PredictorLike = open_adapter(model, device=this_place().device)
+    predictor: PredictorLike = open_adapter(model, device=read_world().device)
     size = getattr(predictor, "image_size", None)
     return Reference(name=name, identity=fingerprint(predictor), image_size=size, open=lambda: predictor)

@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from distill.launching.place import cuda_wanted, free_port
 from distill.launching.process_group import run_apart, run_group
+from distill.launching.world import cuda_wanted, free_port
 from encoders.errors import InputError
 
 

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 import encoders
+from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun
-from distill.engine import accumulation, initialize, join_world, micro_batch
+from distill.engine import initialize, join_world, micro_batch
+from distill.launching.world import World
 from distill.step import train_step
 from encoders.errors import NonFiniteLoss
 from shards import ShardLoader
@@ -36,6 +38,10 @@ def config(**changes) -> EmbeddingRun:
     return EmbeddingRun.model_validate(base | {"schedule": {"steps": 3}, "global_batch": 6} | changes)
 
 
+def engine_of(task, run: EmbeddingRun):
+    return initialize(task, run, world=join_world(), settings=read_deepspeed_config(run.deepspeed))
+
+
 def linear() -> nn.Module:
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -57,11 +63,11 @@ def three_micro_batches(tmp_path):
 
 
 def test_three_micro_batches_make_the_update_of_one_batch(three_micro_batches):
-    world = join_world()
-    assert (accumulation(three_micro_batches), micro_batch(three_micro_batches, world=world)) == (3, 2)
+    settings = read_deepspeed_config(three_micro_batches.deepspeed)
+    assert micro_batch(three_micro_batches, world=World(), settings=settings) == 2
     whole, parts = Regression(linear()), Regression(linear())
-    whole_engine = initialize(whole, config(optim={"lr": 0.1}), world=world)
-    parts_engine = initialize(parts, three_micro_batches, world=world)
+    whole_engine = engine_of(whole, config(optim={"lr": 0.1}))
+    parts_engine = engine_of(parts, three_micro_batches)
     for _ in range(2):
         one = train_step(whole_engine, whole, [rows(0, 6)])
         three = train_step(parts_engine, parts, [rows(0, 2), rows(2, 4), rows(4, 6)])
@@ -78,7 +84,7 @@ def test_micro_batches_hold_the_samples_of_the_whole_batch_in_order(tiny_cache):
 
 def test_a_nan_in_the_last_micro_batch_moves_nothing_and_names_its_samples_alone(three_micro_batches):
     task = Regression(linear())
-    engine = initialize(task, three_micro_batches, world=join_world())
+    engine = engine_of(task, three_micro_batches)
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
     bad = rows(4, 6)
     bad.x = bad.x * float("nan")
@@ -92,7 +98,7 @@ def test_bf16_computes_convolutions_in_bfloat16_and_keeps_weights_and_batchnorm_
     torch.manual_seed(0)
     encoder = encoders.build_image_encoder("repvit_m0_6", image_size=64)
     task = Regression(encoder)
-    engine = initialize(task, config(deepspeed="bf16"), world=join_world())
+    engine = engine_of(task, config(deepspeed="bf16"))
     seen: dict[type, set[torch.dtype]] = {nn.Conv2d: set(), nn.BatchNorm2d: set()}
     for module in engine.module.modules():
         if type(module) in seen:

@@ -1,4 +1,4 @@
-"""`precompute` by several processes that share the work, and what a launcher tells a process of its place."""
+"""`precompute` by several processes that share the work, and what a launcher tells a process of its rank."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import yaml
 from distill.cli.app import main
 from distill.cli.precompute import quarantine_list
 from distill.launching.launch import launch, launch_apart
-from distill.launching.place import Place, this_place
+from distill.launching.world import World, read_world
 from encoders.errors import InputError
 from shards import Manifest
 
@@ -152,23 +152,23 @@ def test_an_error_in_the_processes_is_the_commands_own(job, start, tmp_path):
 
 
 def test_a_launcher_says_where_this_process_is():
-    assert this_place({}) == Place(rank=0, world_size=1, local_rank=0)
-    assert this_place({"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1"}) == Place(9, 16, 1)
+    assert read_world({}) == World(rank=0, world_size=1, local_rank=0)
+    assert read_world({"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1"}) == World(9, 16, 1)
 
 
 @pytest.mark.parametrize("environment", [{"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "1"}, {"WORLD_SIZE": "two"}])
 def test_a_place_that_cannot_be_is_refused(environment):
     with pytest.raises(InputError, match="WORLD_SIZE"):
-        this_place(environment)
+        read_world(environment)
 
 
 def test_the_accelerator_can_be_kept_to_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
-    assert Place(local_rank=3).device == torch.device("cpu")
+    assert World(local_rank=3).device == torch.device("cpu")
     monkeypatch.delenv("DS_ACCELERATOR")
-    assert Place(local_rank=3).device == torch.device("cuda", 3)
+    assert World(local_rank=3).device == torch.device("cuda", 3)
 
 
 def test_fewer_than_one_process_is_refused():

@@ -114,9 +114,11 @@ def test_every_shipped_config_is_valid():
 
 
 def test_deepspeed_settings_by_name_by_path_or_an_error(tmp_path):
-    assert read_deepspeed_config("zero0")["zero_optimization"]["stage"] == 0
+    assert read_deepspeed_config("zero0").content["zero_optimization"]["stage"] == 0
+    assert read_deepspeed_config("bf16_accumulate8").gradient_accumulation_steps == 8
     (tmp_path / "own.json").write_text(json.dumps({"zero_optimization": {"stage": 0}, "steps_per_print": 5}))
-    assert read_deepspeed_config(str(tmp_path / "own.json")) == {"zero_optimization": {"stage": 0}, "steps_per_print": 5}
+    own = read_deepspeed_config(str(tmp_path / "own.json"))
+    assert own.content == {"zero_optimization": {"stage": 0}, "steps_per_print": 5} and own.gradient_accumulation_steps == 1
     with pytest.raises(InputError, match="'zero7' is neither a file nor one of bf16, bf16_accumulate8, zero0"):
         read_deepspeed_config("zero7")
 
@@ -134,7 +136,9 @@ def test_zero_above_0_is_refused_with_the_reason(tmp_path, stage):
     [
         (b"[" * 100_000, "nested too deeply"),
         (b"\xff", "not JSON"),
-        (b"[]", "no settings of DeepSpeed"),
+        (b"[]", "is not a DeepSpeed config: the file: .*given: \\[\\]"),
+        (b'{"gradient_accumulation_steps": 0}', "gradient_accumulation_steps: .*greater than or equal to 1 .given: 0"),
+        (b'{"gradient_accumulation_steps": true}', "gradient_accumulation_steps: .*valid integer .given: True"),
         (b'{"bf16": true}', "bf16: Input should be a valid dict"),
         (b'{"zero_optimization": {"stage": "1"}}', "zero_optimization.stage: Input should be a valid integer"),
     ],
