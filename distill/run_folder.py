@@ -1,13 +1,10 @@
 """The run folder: its config and run.json, and checks before a run is started or resumed."""
 
-import fcntl
 import json
-import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from distill.checkpoint import list_checkpoints
 from distill.config.reading import write_config
 from distill.config.runs import Run, RunConfig, other_stage, run_model
-from distill.event_file import Whole
 from distill.monitor import METRICS
 from distill.versions import reported_versions
 from encoders.errors import InputError, InputWarning
-from encoders.files import atomic_path, check_output_folder, sha256_file, write_errors
+from encoders.files import atomic_path, check_output_folder, sha256_file
+from encoders.locks import held
 from encoders.untrusted import read_json, read_yaml
 from encoders.weights.weights_file import RUN_FILES
 
@@ -42,29 +39,13 @@ class RunRecord(BaseModel):
     sha256: dict[str, str] = {}
 
 
-@contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def only_process(folder: Path) -> AbstractContextManager[None]:
     """Lock a run folder for this process; the lock is released when the process ends in any way.
 
     Raises:
-        InputError: another process holds the lock (perhaps one that lost its terminal), or the folder is not writable.
+        InputError: another process holds the lock, or the folder is not writable.
     """
-    check_output_folder(folder)
-    lock = folder / LOCK
-    with ExitStack() as held:
-        with write_errors(lock):
-            file = held.enter_context(lock.open("a+b", buffering=0))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read(100).decode(errors="replace").strip()
-                raise InputError(f"{folder} is in use: process {holder} trains there; wait for it, or end it") from error
-            except OSError:  # a file system without locks
-                pass
-            file.truncate(0)
-            Whole(file).write(f"{os.getpid()} on {platform.node()}\n".encode())
-        yield
+    return held(folder / LOCK, use="trains")
 
 
 def check_run(config: Run) -> dict[str, Any] | None:

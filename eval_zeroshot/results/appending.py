@@ -8,6 +8,7 @@ from typing import Any
 
 from encoders.errors import InputError, InputWarning
 from encoders.files import check_output_folder, write_errors
+from encoders.locks import lock
 from encoders.messages.words import counted
 
 
@@ -102,7 +103,8 @@ def _opened_alone(path: Path) -> Any:
     while True:
         stream = path.open("ab", buffering=0)
         try:
-            _lock(stream, path)
+            if not lock(stream, wait=False, required=False):
+                raise InputError(f"{path} is being written by another process; wait until it ends, or choose another --out")
             if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                 return stream
         except FileNotFoundError:  # its last user has just removed it
@@ -111,14 +113,3 @@ def _opened_alone(path: Path) -> Any:
             stream.close()
             raise
         stream.close()
-
-
-def _lock(stream: Any, path: Path) -> None:
-    try:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"{path} is being written by another process; wait until it ends, or choose another --out") from error
-    except (ImportError, OSError):
-        pass  # Windows, or a file system without locks

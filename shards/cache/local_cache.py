@@ -1,7 +1,6 @@
 """A size-bounded local folder for shards of remote caches, shared by any number of processes on one machine.
 
-Shards are stored under their sha256, so several caches may share a folder. Locks are taken with flock: they work between
-processes of one machine and are released when a process dies.
+Shards are stored under their sha256, so several caches may share a folder. Its locks are those of `encoders.locks`.
 - `SHA256.tar` is a complete shard. Readers hold a shared lock on it; only unlocked shards are evicted, least recently used
   first.
 - `SHA256.BYTES.part` is being fetched by the process that holds its lock. It counts at its final size. A partial file left
@@ -9,7 +8,6 @@ processes of one machine and are released when a process dies.
 - `.lock` is held while deciding what to evict and which downloads to start.
 """
 
-import fcntl
 import os
 import re
 import stat
@@ -22,6 +20,7 @@ from typing import BinaryIO
 
 from encoders.errors import InputError
 from encoders.files import write_errors
+from encoders.locks import lock
 from shards.cache.manifest import ShardEntry
 
 KEPT = re.compile(r"[0-9a-f]{64}\.(tar|(?P<bytes>[0-9]{1,15})\.part)")  # other files are neither counted nor removed
@@ -118,12 +117,12 @@ class LocalCache:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        lock = self._open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
+        descriptor = self._open(self.folder / ".lock", os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock(descriptor)
             yield
         finally:
-            os.close(lock)
+            os.close(descriptor)
 
     def _open_whole(self, entry: ShardEntry) -> int | None:
         """Open and lock the complete shard; None if it is not cached. A file of the wrong size is damaged and gets removed."""
@@ -132,7 +131,7 @@ class LocalCache:
             descriptor = self._open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        lock(descriptor, shared=True)
         facts = os.fstat(descriptor)
         if facts.st_nlink and facts.st_size == entry.bytes:
             os.utime(descriptor)
@@ -148,7 +147,7 @@ class LocalCache:
         if self.whole_path(entry).exists():
             return None
         descriptor = self._open(self._part_path(entry), os.O_RDWR | os.O_CREAT)
-        if _lock(descriptor) and self._part_path(entry).exists():  # otherwise it was completed between opening and locking
+        if lock(descriptor, wait=False) and self._part_path(entry).exists():  # else completed between opening and locking
             return descriptor
         os.close(descriptor)
         return None
@@ -180,7 +179,7 @@ class LocalCache:
                     part.flush()
                     os.fsync(descriptor)
             self._part_path(entry).rename(self.whole_path(entry))
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            lock(descriptor, shared=True)
         except BaseException:
             os.close(descriptor)
             raise
@@ -233,15 +232,6 @@ def _modified(part: Path) -> float:
         return time.time()
 
 
-def _lock(descriptor: int) -> bool:
-    """Try to lock a file exclusively, without waiting; return whether it worked."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _evict(path: Path) -> bool:
     """Remove a shard file unless a process has it locked; anything that is not a regular file stays."""
     try:
@@ -249,7 +239,7 @@ def _evict(path: Path) -> bool:
     except OSError:  # removed in the meantime, a symlink, or not readable
         return False
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not _lock(descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not lock(descriptor, wait=False):
             return False
         path.unlink(missing_ok=True)
         return True
