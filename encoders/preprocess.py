@@ -5,32 +5,46 @@ a padded pixel is exactly 0 (the mean), not black.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from encoders.contract import PIXEL_MEAN, PIXEL_STD, STRIDE
-from encoders.geometry import Shape, embedding_shape
+from encoders.geometry import Shape
 
 
-def normalize_padded(pixels: Tensor, shapes: Sequence[Shape]) -> Tensor:
-    """Normalise a batch whose images lie at the top left of equal frames.
+def normalize_padded(pixels: Tensor, shapes: Sequence[Shape] | Tensor) -> Tensor:
+    """Normalise a batch whose images lie at the top left of equal frames, without waiting for the device.
 
     Args:
         pixels: (B, 3, S, S), or of other sides, uint8 or float RGB, 0-255; what lies outside an image's shape is ignored.
-        shapes: (height, width) of each image inside its frame.
+        shapes: (height, width) of each image inside its frame; or (B, 2) integers on the device of `pixels`.
 
     Returns:
-        As many pixels, float32, exactly 0 outside each image.
+        As many pixels, float32, exactly 0 outside each image; in the memory format of `pixels`.
     """
-    mean = torch.tensor(PIXEL_MEAN, device=pixels.device).view(3, 1, 1)
-    std = torch.tensor(PIXEL_STD, device=pixels.device).view(3, 1, 1)
-    out = (pixels.float() - mean) / std
-    for image, (height, width) in zip(out, shapes, strict=True):
-        image[:, height:] = 0
-        image[:, :, width:] = 0
-    return out
+    sizes = sizes_on(shapes, device=pixels.device)
+    mean, std = _pixel_statistics(pixels.device)
+    rows, columns = (torch.arange(side, device=pixels.device) for side in pixels.shape[2:])
+    outside = (rows >= sizes[:, :1])[:, None, :, None] | (columns >= sizes[:, 1:])[:, None, None, :]
+    return (pixels - mean).div_(std).masked_fill_(outside, 0)
+
+
+def sizes_on(shapes: Sequence[Shape] | Tensor, *, device: torch.device | str) -> Tensor:
+    """Return the (height, width) of B images as (B, 2) int64 on a device; a tensor that is there already, unchanged."""
+    if isinstance(shapes, Tensor):
+        return shapes.to(device, non_blocking=True)
+    return torch.tensor([list(shape) for shape in shapes], dtype=torch.int64).reshape(-1, 2).to(device)
+
+
+@cache
+def _pixel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of RGB values, (3, 1, 1) each, copied to a device once."""
+    with torch.inference_mode(False):  # so that autograd may use them too
+        mean, std = (torch.tensor(values).view(3, 1, 1).to(device) for values in (PIXEL_MEAN, PIXEL_STD))
+    return mean, std
 
 
 def pad_to_square(image: np.ndarray, *, image_size: int) -> Tensor:
@@ -46,11 +60,14 @@ def pad_to(image: np.ndarray, *, shape: Shape) -> Tensor:
     return frame
 
 
-def valid_positions(shapes: Sequence[Shape], *, image_size: int, device: torch.device | str = "cpu") -> Tensor:
-    """(B, 1, S/16, S/16) bool: True where an embedding position sees the image, False on padding."""
-    side = image_size // STRIDE
-    valid = torch.zeros(len(shapes), 1, side, side, dtype=torch.bool, device=device)
-    for mask, shape in zip(valid, shapes, strict=True):
-        rows, columns = embedding_shape(shape)
-        mask[:, :rows, :columns] = True
-    return valid
+def valid_positions(
+    shapes: Sequence[Shape] | Tensor, *, image_size: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """(B, 1, S/16, S/16) bool: True where an embedding position sees the image, False on padding.
+
+    Args:
+        shapes: (height, width) of each image, see `normalize_padded`.
+    """
+    sizes = sizes_on(shapes, device=device)
+    starts = torch.arange(0, image_size, STRIDE, device=device)
+    return (starts < sizes[:, :1])[:, None, :, None] & (starts < sizes[:, 1:])[:, None, None, :]

@@ -15,6 +15,8 @@ Payload: (C, 3) float32 step, r, m; then ceil(C / 2) planes of rows x columns by
 channel p in the low and of channel p + ceil(C / 2) in the high four bits; then one plane of gains, 2^((byte - 32) / 4).
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -65,11 +67,17 @@ class Int4Codec:
         packed, gains = codes[:, :-1], codes[:, -1:]
         numbers = torch.cat([packed & 15, packed >> 4], dim=1)[:, : scales.shape[1]]
         step, prediction, mean = (scales[:, :, number, None, None] for number in range(3))
-        levels = torch.from_numpy(LEVELS).to(codes.device)
-        out = levels[numbers.int()] * (step * torch.exp2((gains.float() - GAIN_ZERO) / GAIN_STEPS))
+        out = _levels_on(codes.device)[numbers.int()] * (step * torch.exp2((gains.float() - GAIN_ZERO) / GAIN_STEPS))
         for axis in (-1, -2):
             _accumulate(out, prediction, axis=axis)
         return out.add_(mean)
+
+
+@cache
+def _levels_on(device: torch.device) -> Tensor:
+    """Return `LEVELS` on a device, copied there once."""
+    with torch.inference_mode(False):  # so that it may be used outside inference mode too
+        return torch.from_numpy(LEVELS).to(device)
 
 
 def _accumulate(values: Tensor, factor: Tensor, *, axis: int) -> None:

@@ -22,7 +22,7 @@ class DeviceBatch:
 
     Attributes:
         keys: of the B samples.
-        image: (B, 3, S, S) float32, normalised, exactly 0 on padding.
+        image: (B, 3, S, S) float32, normalised, exactly 0 on padding; channels last in memory.
         teacher: (B, 256, S/16, S/16) float32, 0 on padding.
         valid: (B, 1, S/16, S/16) bool, False on padding.
         shapes: (height, width) of each photo in the input frame, pixels.
@@ -44,7 +44,7 @@ class Batch:
     Attributes:
         keys: of the B samples.
         pixels: (B, 3, S, S) uint8, the photo at the top left, 0 elsewhere; channels last in memory.
-        shapes: (height, width) of each photo in the input frame, pixels.
+        sizes: (B, 2) int64, (height, width) of each photo in the input frame, pixels.
         codec: registry name.
         codes: (B, planes, S/16, S/16) in the codec's dtype, 0 on padding; see `shards.codec.base.Coded`.
         scales: (B, 256, numbers) float32.
@@ -53,19 +53,26 @@ class Batch:
 
     keys: list[str]
     pixels: Tensor
-    shapes: list[Shape]
+    sizes: Tensor
     codec: str
     codes: Tensor
     scales: Tensor
     records: list[dict[str, Any]] | None = None
 
+    @property
+    def shapes(self) -> list[Shape]:
+        """(height, width) of each photo in the input frame, pixels."""
+        return [(height, width) for height, width in self.sizes.tolist()]
+
     def to_device(self, device: torch.device | str) -> DeviceBatch:
-        """Move the batch to a device, then normalise, pad and dequantise it there."""
-        pixels, codes, scales = (t.to(device, non_blocking=True) for t in (self.pixels, self.codes, self.scales))
-        valid = valid_positions(self.shapes, image_size=pixels.shape[-1], device=device)
+        """Move the batch to a device, then normalise, pad and dequantise it there; from pinned memory without waiting."""
+        pixels, codes, scales, sizes = (
+            tensor.to(device, non_blocking=True) for tensor in (self.pixels, self.codes, self.scales, self.sizes)
+        )
+        valid = valid_positions(sizes, image_size=pixels.shape[-1], device=device)
         return DeviceBatch(
             keys=self.keys,
-            image=normalize_padded(pixels, self.shapes).contiguous(),
+            image=normalize_padded(pixels, sizes),
             teacher=get_codec(self.codec).dequantize(codes, scales) * valid,
             valid=valid,
             shapes=self.shapes,
@@ -79,6 +86,7 @@ class Batch:
             pixels=self.pixels.pin_memory(),
             codes=self.codes.pin_memory(),
             scales=self.scales.pin_memory(),
+            sizes=self.sizes.pin_memory(),
         )
 
 
@@ -113,7 +121,7 @@ def make_batch(samples: Sequence[StoredSample], *, image_size: int, records: boo
     return Batch(
         keys=[sample.key for sample in samples],
         pixels=torch.from_numpy(frames).permute(0, 3, 1, 2),
-        shapes=shapes,
+        sizes=torch.tensor(shapes, dtype=torch.int64),
         codec=codec,
         codes=torch.from_numpy(codes),
         scales=torch.from_numpy(np.stack([one.scales for one in coded])),

@@ -72,3 +72,16 @@ def test_valid_positions_cover_every_position_that_sees_a_pixel():
     assert [mask.sum().item() for mask in valid] == [6 * 8, 8 * 4, 1 * 2]  # 82 rows need 6 positions, 57 columns 4
     assert valid[2, 0, 0, :3].tolist() == [True, True, False]
     assert not valid[2, 0, 1].any()
+
+
+def test_pixels_given_as_floats_stay_as_they_are():
+    pixels = torch.full((1, 3, 4, 4), 255.0)
+    normalize_padded(pixels, [(2, 3)])
+    assert (pixels == 255).all()
+
+
+def test_shapes_may_be_a_tensor_and_channels_last_stays():
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    out = normalize_padded(pixels, torch.tensor([(32, 7), (9, 32)]))
+    assert torch.equal(out, normalize_padded(pixels, [(32, 7), (9, 32)]))
+    assert out.is_contiguous(memory_format=torch.channels_last)
