@@ -95,7 +95,7 @@ class AllAtOnce:
         self.predictor, self.boxes = predictor, boxes
 
     def __call__(self) -> None:
-        answer = self.predictor.predict(boxes=self.boxes, multimask=False)
+        answer = self.predictor.predict(encoders.Prompts(boxes=self.boxes), multimask=False)
         self.masks, self.logits = answer.masks[:, 0], answer.logits[:, 0]
 
 

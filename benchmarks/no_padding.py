@@ -93,8 +93,9 @@ def agreement(text: str, *, margin: int, data: str, photos: int) -> dict[str, fl
         labels = np.ones((len(points), 1), int)
         for predictor in (padded, unpadded):
             predictor.set_image(sample.image)
-        for found, prompts in ((boxes_iou, {"boxes": boxes}), (points_iou, {"points": points, "labels": labels})):
-            one, other = (p.predict(**prompts, multimask=False).masks[:, 0] for p in (padded, unpadded))
+        by_box, by_point = encoders.Prompts(boxes=boxes), encoders.Prompts(points=points, labels=labels)
+        for found, prompts in ((boxes_iou, by_box), (points_iou, by_point)):
+            one, other = (p.predict(prompts, multimask=False).masks[:, 0] for p in (padded, unpadded))
             found.extend(mask_iou(one, other).tolist())
     return {
         "mask_iou_box": float(np.mean(boxes_iou)),

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from encoders.errors import InputError, MissingExtra, NonFiniteLoss
     from encoders.fusion import fuse
     from encoders.predictor import Prediction, Predictor
+    from encoders.prompts import Prompts
     from encoders.registry import build_image_encoder, list_models
     from encoders.sam import Sam
     from encoders.sam_predictor import SamPredictor
@@ -29,6 +30,7 @@ __all__ = [
     "NonFiniteLoss",
     "Prediction",
     "Predictor",
+    "Prompts",
     "Sam",
     "SamPredictor",
     "Sample",
@@ -62,6 +64,7 @@ if not TYPE_CHECKING:
             "errors": ("InputError", "MissingExtra", "NonFiniteLoss"),
             "fusion": ("fuse",),
             "predictor": ("Prediction", "Predictor"),
+            "prompts": ("Prompts",),
             "registry": ("build_image_encoder", "list_models"),
             "sam": ("Sam",),
             "sam_predictor": ("SamPredictor",),

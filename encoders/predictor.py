@@ -1,7 +1,7 @@
 """The predictor: masks from prompts, both in pixels of the original photo. Suites take a predictor, never a model."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from encoders.given_embedding import check_embedding, check_shape
 from encoders.given_image import check_image, check_images
 from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 from encoders.preprocess import normalize_padded, pad_to, pad_to_square
-from encoders.prompts import check_kinds, prompts_to_frame
+from encoders.prompts import Prompts, check_prompts
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
 
@@ -154,60 +154,35 @@ class Predictor:
         embedding, shape = check_embedding(embedding, image_size=self.image_size), check_shape(shape)
         self._embeddings, self._shapes = embedding.to(self.sam.device, torch.float32), [shape]
 
-    def predict(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-        multimask: bool = True,
-    ) -> Prediction:
-        """Masks for P prompts on the image that is set.
-
-        Args:
-            points: (P, N, 2) float xy, pixels of the original image.
-            labels: (P, N) int, 1 foreground, 0 background, -1 padding.
-            boxes: (P, 4) float xyxy, pixels of the original image.
-            masks: (P, 1, S/4, S/4) float logits of an earlier round.
-            multimask: three masks a prompt, else one.
+    def predict(self, prompts: Prompts, *, multimask: bool = True) -> Prediction:
+        """Masks for P prompts on the image that is set, three a prompt with `multimask`, else one.
 
         Raises:
-            InputError: a prompt is no such array, not finite, has an unknown label, or lies more than the image's long side
-                outside it; see `encoders.prompts`.
+            InputError: `prompts` is no `Prompts`, or holds what `Prompts.to_frame` refuses.
         """
         self._check_one()
-        prompts = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
-        return self._predict([prompts], multimask=multimask)[0]
+        return self._predict([check_prompts(prompts)], multimask=multimask)[0]
 
-    def predict_tokens(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-    ) -> Prediction:
+    def predict_tokens(self, prompts: Prompts) -> Prediction:
         """As `predict`, but M = 4: mask 0 is what `multimask=False` gives, masks 1 to 3 are those of `multimask=True`."""
         self._check_one()
-        prompts = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
-        return self._predict([prompts], multimask=None)[0]
+        return self._predict([check_prompts(prompts)], multimask=None)[0]
 
-    def predict_images(
-        self, prompts: Sequence[Mapping[str, np.ndarray | None]], *, multimask: bool = True
-    ) -> list[Prediction]:
+    def predict_images(self, prompts: Sequence[Prompts], *, multimask: bool = True) -> list[Prediction]:
         """As `predict`, for the prompts of each image that `set_images` was given, decoded together.
 
         Args:
-            prompts: for each image its `points` and `labels`, `boxes`, `masks`, in pixels of that image; all images with the
-                same kinds and number of points a prompt, each with its own number of prompts.
+            prompts: of each image, in pixels of that image; all images with the same kinds and number of points a prompt, each
+                with its own number of prompts.
 
         Raises:
-            InputError: as `predict`; an unknown kind of prompt, or prompts for another number of images.
+            InputError: as `predict`; or prompts for another number of images.
         """
         if not self._shapes:
             raise InputError("no image is set; call set_images first")
         if len(prompts) != len(self._shapes):
             raise InputError(f"{len(self._shapes)} images are set, prompts are given for {len(prompts)}")
-        checked = [check_kinds(given, number=number) for number, given in enumerate(prompts)]
+        checked = [check_prompts(given, of=f" of image {number}") for number, given in enumerate(prompts)]
         return self._predict(checked, multimask=multimask)
 
     @torch.inference_mode()
@@ -221,15 +196,13 @@ class Predictor:
         return self.sam.to_masks(logits, shape=self.shape), scores, logits
 
     @torch.inference_mode()
-    def _predict(
-        self, prompts: Sequence[Mapping[str, np.ndarray | None]], *, multimask: bool | None
-    ) -> list[Prediction]:
+    def _predict(self, prompts: Sequence[Prompts], *, multimask: bool | None) -> list[Prediction]:
         """Predict for each image; with `multimask` None all four mask tokens are returned."""
         embeddings = self._embeddings
         if embeddings is None:
             raise InputError("no image is set; call set_image first")
         framed = [
-            prompts_to_frame(shape=shape, image_size=self.image_size, **given)
+            given.to_frame(shape=shape, image_size=self.image_size)
             for shape, given in zip(self._shapes, prompts, strict=True)
         ]
         joined = {name: torch.from_numpy(value).to(self.sam.device) for name, value in _join(framed).items()}

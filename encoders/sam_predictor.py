@@ -1,8 +1,5 @@
 """A drop-in replacement for segment-anything's `SamPredictor` that uses our models; only the import has to change."""
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,10 +12,17 @@ from encoders.errors import InputError
 from encoders.geometry import Shape, resized_shape
 from encoders.given_image import check_image
 from encoders.predictor import Predictor, PromptableModel
-from encoders.prompts import as_array
+from encoders.prompts import Prompts, as_array
 
 IMAGE_FORMATS = ("RGB", "BGR")
 KEYWORDS = {"points": "point_coords", "labels": "point_labels", "boxes": "box", "masks": "mask_input"}  # of Predictor, of ours
+
+
+class _OnePrompt(Prompts):
+    """P = 1; messages have segment-anything's keywords, and indices of the prompt alone: `point_coords[3, 1] is nan`."""
+
+    def called(self, kind: str, *index: int) -> str:
+        return super().called(KEYWORDS[kind], *index[1:])
 
 
 class SamPredictor:
@@ -117,15 +121,13 @@ class SamPredictor:
         side = self.model.image_size // MASK_STRIDE
         points = _shaped(point_coords, "point_coords", (None, 2))
         corners = None if box is None else as_array(box, "box")
-        prompt = {
-            "points": points,
-            "labels": _shaped(point_labels, "point_labels", (None if points is None else points.shape[1],)),
-            "boxes": _shaped(corners[0] if corners is not None and corners.shape == (1, 4) else corners, "box", (4,)),
-            "masks": _shaped(mask_input, "mask_input", (1, side, side)),
-        }
-        with _errors_in_our_keywords():
-            answer = self._predictor.predict(**prompt, multimask=multimask_output)
-        masks, scores, logits = (part[0] for part in answer)
+        prompt = _OnePrompt(
+            points=points,
+            labels=_shaped(point_labels, "point_labels", (None if points is None else points.shape[1],)),
+            boxes=_shaped(corners[0] if corners is not None and corners.shape == (1, 4) else corners, "box", (4,)),
+            masks=_shaped(mask_input, "mask_input", (1, side, side)),
+        )
+        masks, scores, logits = (part[0] for part in self._predictor.predict(prompt, multimask=multimask_output))
         if return_logits:
             low = torch.from_numpy(logits)[None]
             masks = upscale_logits(low, shape=self.original_size, image_size=self.model.image_size)[0].numpy()
@@ -145,14 +147,3 @@ def _shaped(values: Any, name: str, expected: tuple[int | None, ...]) -> np.ndar
         wanted = ", ".join("N" if side is None else str(side) for side in expected) + ("," if len(expected) == 1 else "")
         raise InputError(f"{name} must be ({wanted}), got {array.shape}; for several prompts at a time see encoders.Predictor")
     return array[None]
-
-
-@contextmanager
-def _errors_in_our_keywords() -> Iterator[None]:
-    """Rewrite errors on a batch of one prompt, `points[0, 3, 1] is nan`, for the prompt alone: `point_coords[3, 1] is nan`."""
-    try:
-        yield
-    except InputError as error:
-        text = re.sub(r"^(points|labels|boxes|masks)\[0(?:, )?", lambda found: f"{KEYWORDS[found[1]]}[", str(error))
-        text = re.sub(r"^(points|labels|boxes|masks)\b", lambda found: KEYWORDS[found[1]], text)
-        raise InputError(text.replace("[] ", " ").replace("`boxes`", "`box`")) from error

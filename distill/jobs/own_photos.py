@@ -14,7 +14,7 @@ from encoders.geometry import resize_image
 from encoders.samples.sample import image_sha256
 from encoders.untrusted import read_json
 from eval_zeroshot.predictors.reference import OwnPhoto, OwnPhotos
-from eval_zeroshot.predictors.reference_masks import Prompts
+from eval_zeroshot.predictors.reference_masks import PointsAndBoxes
 from shards import Item, Manifest, ShardReader, Source, open_source
 from shards.cache.identity import CACHE_FILE
 from shards.sources.base import MAX_JSON_BYTES
@@ -139,7 +139,8 @@ class MaskedPhotos:
         boxes = np.asarray([mask.bbox for mask in made.annotations], np.float64).reshape(-1, 4)
         # SA-1B's boxes end with the last pixel, ours behind it
         corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:] + 1])
-        return OwnPhoto(key=item.key, image=small, prompts=Prompts(points=points * scale, boxes=corners * np.tile(scale, 2)))
+        prompts = PointsAndBoxes(points=points * scale, boxes=corners * np.tile(scale, 2))
+        return OwnPhoto(key=item.key, image=small, prompts=prompts)
 
 
 def open_own_photos(data: Path, *, images: Path | None = None) -> tuple[OwnPhotos, Maker | None]:

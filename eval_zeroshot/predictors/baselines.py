@@ -7,6 +7,7 @@ import encoders
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.predictor import Prediction, Predictor
+from encoders.prompts import Prompts
 from encoders.sam import Sam
 from eval_zeroshot.results.result import Role
 
@@ -51,18 +52,11 @@ class Disc:
         """Remember the size of an (H, W, 3) image; its pixels are not looked at."""
         self._shape = int(image.shape[0]), int(image.shape[1])
 
-    def predict(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-        multimask: bool = True,
-    ) -> Prediction:
+    def predict(self, prompts: Prompts, *, multimask: bool = True) -> Prediction:
         """See `encoders.Predictor.predict`."""
         if self._shape is None:
             raise InputError("no image is set; call set_image first")
-        found = self._masks(points, labels, boxes, self._shape)
+        found = self._masks(prompts, self._shape)
         channels = 3 if multimask else 1
         return Prediction(
             masks=np.broadcast_to(found[:, None], (len(found), channels, *self._shape)),
@@ -70,9 +64,8 @@ class Disc:
             logits=np.zeros((len(found), channels, 1, 1), np.float32),
         )
 
-    def _masks(
-        self, points: np.ndarray | None, labels: np.ndarray | None, boxes: np.ndarray | None, shape: Shape
-    ) -> np.ndarray:
+    def _masks(self, prompts: Prompts, shape: Shape) -> np.ndarray:
+        points, labels = prompts.points, prompts.labels
         if points is None or labels is None:
             raise InputError("a disc needs points and labels; use FillBox for boxes")
         found = np.zeros((len(points), *shape), bool)
@@ -87,11 +80,10 @@ class Disc:
 class FillBox(Disc):
     """Answers a box with the whole box, and clicks as `Disc` does."""
 
-    def _masks(
-        self, points: np.ndarray | None, labels: np.ndarray | None, boxes: np.ndarray | None, shape: Shape
-    ) -> np.ndarray:
+    def _masks(self, prompts: Prompts, shape: Shape) -> np.ndarray:
+        boxes = prompts.boxes
         if boxes is None:
-            return super()._masks(points, labels, boxes, shape)
+            return super()._masks(prompts, shape)
         return np.stack([fill_box(box, shape=shape) for box in boxes]) if len(boxes) else np.zeros((0, *shape), bool)
 
 

@@ -7,36 +7,24 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.predictor import Prediction
+from encoders.prompts import Prompts, check_prompts
 
 MASK_PIXELS_PER_CALL = 2**24  # bounds memory: a photo's prompts are asked in groups whose masks have this many pixels
 
 
 class PredictorLike(Protocol):
-    """See `encoders.Predictor`: points (P, N, 2) xy, labels (P, N), boxes (P, 4) xyxy, masks (P, 1, S/4, S/4) logits."""
+    """An image that is set, and answers to prompts on it; see `encoders.Predictor` and `encoders.Prompts`."""
 
     def set_image(self, image: np.ndarray, /) -> None: ...
 
-    def predict(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-        multimask: bool = True,
-    ) -> Prediction: ...
+    def predict(self, prompts: Prompts, *, multimask: bool = True) -> Prediction: ...
 
 
 @runtime_checkable
 class AnswersAllTokens(Protocol):
     """A predictor that gives the single mask and the three of multimask by one decode, as `encoders.Predictor`."""
 
-    def predict_tokens(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-    ) -> Prediction: ...
+    def predict_tokens(self, prompts: Prompts) -> Prediction: ...
 
 
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks (P, M, H, W) bool, scores (P, M), logits (P, M, S/4, S/4)
@@ -47,49 +35,24 @@ def prompts_per_call(shape: Shape) -> int:
     return max(1, MASK_PIXELS_PER_CALL // (3 * shape[0] * shape[1]))
 
 
-def ask(
-    predictor: PredictorLike,
-    *,
-    shape: Shape,
-    points: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    boxes: np.ndarray | None = None,
-    masks: np.ndarray | None = None,
-    multimask: bool,
-) -> Answer:
+def ask(predictor: PredictorLike, prompts: Prompts, *, shape: Shape, multimask: bool) -> Answer:
     """`predictor.predict`, its answer checked: masks (P, M, H, W) bool of the photo's own size, scores (P, M), logits.
 
     Raises:
-        InputError: the answer has another shape, e.g. height and width swapped.
+        InputError: `prompts` is no `Prompts`; or the answer has another shape, e.g. height and width swapped.
     """
-    answer = predictor.predict(points=points, labels=labels, boxes=boxes, masks=masks, multimask=multimask)
-    return _checked(predictor, answer, count=_count(points, boxes), channels=3 if multimask else 1, shape=shape)
+    answer = predictor.predict(check_prompts(prompts), multimask=multimask)
+    return _checked(predictor, answer, count=len(prompts), channels=3 if multimask else 1, shape=shape)
 
 
-def ask_single_and_three(
-    predictor: PredictorLike,
-    *,
-    shape: Shape,
-    points: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    boxes: np.ndarray | None = None,
-    masks: np.ndarray | None = None,
-) -> tuple[Answer, Answer]:
+def ask_single_and_three(predictor: PredictorLike, prompts: Prompts, *, shape: Shape) -> tuple[Answer, Answer]:
     """What `ask` answers without and with `multimask`, by one decode where the predictor can, else by two calls."""
     if not isinstance(predictor, AnswersAllTokens):
-        single, three = (
-            ask(predictor, shape=shape, points=points, labels=labels, boxes=boxes, masks=masks, multimask=multimask)
-            for multimask in (False, True)
-        )
+        single, three = (ask(predictor, prompts, shape=shape, multimask=multimask) for multimask in (False, True))
         return single, three
-    answer = predictor.predict_tokens(points=points, labels=labels, boxes=boxes, masks=masks)
-    every = _checked(predictor, answer, count=_count(points, boxes), channels=4, shape=shape)
-    found, scores, logits = every
+    answer = predictor.predict_tokens(check_prompts(prompts))
+    found, scores, logits = _checked(predictor, answer, count=len(prompts), channels=4, shape=shape)
     return (found[:, :1], scores[:, :1], logits[:, :1]), (found[:, 1:], scores[:, 1:], logits[:, 1:])
-
-
-def _count(points: np.ndarray | None, boxes: np.ndarray | None) -> int:
-    return len(boxes) if boxes is not None else len(points) if points is not None else 0
 
 
 def _checked(predictor: object, answer: Prediction, *, count: int, channels: int, shape: Shape) -> Answer:

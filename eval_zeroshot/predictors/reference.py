@@ -23,7 +23,7 @@ from encoders.geometry import embedding_shape, mask_box
 from encoders.samples.rle import decode_segmentation
 from encoders.samples.sample import Sample, image_sha256
 from eval_zeroshot.predictors.protocol import PredictorLike
-from eval_zeroshot.predictors.reference_masks import FILE_IN_WORDS, GRID_IN_WORDS, Answered, Prompts, answer
+from eval_zeroshot.predictors.reference_masks import FILE_IN_WORDS, GRID_IN_WORDS, Answered, PointsAndBoxes, answer
 from eval_zeroshot.results.observations import Observation, ObservationStore
 
 POINT, BOX = 1, 2  # category of an object: what its mask is the answer to
@@ -44,7 +44,7 @@ class OwnPhoto:
 
     key: str
     image: np.ndarray
-    prompts: Prompts | None = None
+    prompts: PointsAndBoxes | None = None
     embedding: np.ndarray | None = None
 
 
@@ -219,7 +219,7 @@ class _Asker:
         return whole
 
 
-def _prompts_sha256(prompts: Prompts | None) -> str:
+def _prompts_sha256(prompts: PointsAndBoxes | None) -> str:
     """Tells given prompts from others; empty for the grid, which a store's identity names."""
     if prompts is None:
         return ""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.geometry import Shape
+from encoders.prompts import Prompts
 from encoders.samples.rle import Rle, encode_mask
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
+from eval_zeroshot.prompting.clicks import point_prompts
 from eval_zeroshot.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
 
 POINTS_PER_SIDE = 8  # of the grid on a photo: a student of 256 px and a teacher of 768 px take 4 s a photo on one core
@@ -20,7 +22,7 @@ FILE_IN_WORDS = "points and boxes: those of masks that `repvit-sam masks` has wr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompts:
+class PointsAndBoxes:
     """P objects to ask for, each by a point and by a box.
 
     Attributes:
@@ -34,14 +36,14 @@ class Prompts:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """Prompts with a model's masks: (P,) for the points, the most confident of three; (P,) for the boxes, the single mask."""
+    """Objects with a model's masks: (P,) for the points, the most confident of three; (P,) for the boxes, the single mask."""
 
-    prompts: Prompts
+    prompts: PointsAndBoxes
     of_points: list[Rle]
     of_boxes: list[Rle]
 
 
-def answer(predictor: PredictorLike, *, shape: Shape, prompts: Prompts | None = None) -> Answered:
+def answer(predictor: PredictorLike, *, shape: Shape, prompts: PointsAndBoxes | None = None) -> Answered:
     """A model's masks for prompts on the photo that it has set.
 
     Args:
@@ -56,7 +58,7 @@ def answer(predictor: PredictorLike, *, shape: Shape, prompts: Prompts | None = 
         # In the grid's order, so that the prompts do not depend on how nearly equal scores are rounded
         kept = np.sort(distinct_boxes(found, scores[there], iou=DUPLICATE_IOU))
         masks = [masks[index] for index in there[kept]]
-        prompts = Prompts(points=points[there[kept]], boxes=found[kept] + np.asarray([0, 0, 1, 1], np.float32))
+        prompts = PointsAndBoxes(points=points[there[kept]], boxes=found[kept] + np.asarray([0, 0, 1, 1], np.float32))
     return Answered(prompts=prompts, of_points=masks, of_boxes=_ask_boxes(predictor, prompts.boxes, shape=shape))
 
 
@@ -68,8 +70,7 @@ def _ask_points(
     boxes: list[np.ndarray | None] = []
     scores: list[float] = []
     for part in _parts(points, shape=shape):
-        labels = np.ones((len(part), 1), np.int64)
-        three, predicted, _ = ask(predictor, shape=shape, points=part[:, None], labels=labels, multimask=True)
+        three, predicted, _ = ask(predictor, point_prompts(part), shape=shape, multimask=True)
         for found, its in zip(three, predicted, strict=True):
             best = int(its.argmax())
             masks.append(encode_mask(found[best]))
@@ -82,12 +83,12 @@ def _ask_boxes(predictor: PredictorLike, boxes: np.ndarray, *, shape: Shape) -> 
     """The single mask of each of (P, 4) boxes."""
     found: list[Rle] = []
     for part in _parts(boxes, shape=shape):
-        masks, _, _ = ask(predictor, shape=shape, boxes=part, multimask=False)
+        masks, _, _ = ask(predictor, Prompts(boxes=part), shape=shape, multimask=False)
         found += [encode_mask(mask) for mask in masks[:, 0]]
     return found
 
 
 def _parts(prompts: np.ndarray, *, shape: Shape) -> Sequence[np.ndarray]:
-    """Prompts in groups whose masks fit into memory."""
+    """PointsAndBoxes in groups whose masks fit into memory."""
     step = prompts_per_call(shape)
     return [prompts[start : start + step] for start in range(0, len(prompts), step)]

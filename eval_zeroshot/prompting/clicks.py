@@ -11,8 +11,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from encoders.geometry import mask_box
+from encoders.prompts import BACKGROUND, FOREGROUND, PADDING, Prompts
 
-FOREGROUND, BACKGROUND, NO_CLICK = 1, 0, -1
+NO_CLICK = PADDING  # the label of a point that says nothing
 
 
 class Click(NamedTuple):
@@ -87,7 +88,12 @@ def next_click(truth: np.ndarray, prediction: np.ndarray, *, avoid: Iterable[Cli
     return Click(float(surplus[1]), float(surplus[2]), BACKGROUND)
 
 
-def click_prompts(history: Sequence[Sequence[Click]]) -> tuple[np.ndarray, np.ndarray]:
-    """P click sequences of equal length N -> points (P, N, 2) float32 xy and labels (P, N) int64."""
+def click_prompts(history: Sequence[Sequence[Click]]) -> Prompts:
+    """P click sequences of equal length N as prompts, float32 and int64."""
     clicks = np.asarray(history, np.float32)
-    return clicks[..., :2], clicks[..., 2].astype(np.int64)
+    return Prompts(points=clicks[..., :2], labels=clicks[..., 2].astype(np.int64))
+
+
+def point_prompts(points: np.ndarray) -> Prompts:
+    """(P, 2) xy in pixels of the photo as P prompts, one foreground click each."""
+    return Prompts(points=points[:, None], labels=np.full((len(points), 1), FOREGROUND, np.int64))

@@ -11,10 +11,11 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from encoders.errors import InputError
 from encoders.files import atomic_path
 from encoders.messages.shown import shown
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
-from eval_zeroshot.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point, click_prompts
 
 COLORS = ((255, 159, 28), (45, 196, 182), (231, 29, 91), (131, 106, 255), (144, 190, 39), (0, 150, 255))
 BACKGROUND, INK, SOFT = (250, 250, 248), (28, 28, 30), (110, 110, 115)
@@ -80,14 +81,13 @@ def contact_sheet(
 
 
 def _by_box(predictor: PredictorLike, sample: Sample, chosen: Sequence[int]) -> np.ndarray:
-    masks, _, _ = ask(predictor, shape=sample.shape, boxes=sample.boxes[list(chosen)], multimask=False)
+    masks, _, _ = ask(predictor, Prompts(boxes=sample.boxes[list(chosen)]), shape=sample.shape, multimask=False)
     return masks[:, 0]
 
 
 def _by_point(predictor: PredictorLike, sample: Sample, chosen: Sequence[int]) -> np.ndarray:
-    clicks = np.asarray([centre_point(sample.masks[index])[:2] for index in chosen], np.float32)
-    labels = np.ones((len(clicks), 1), np.int64)
-    masks, scores, _ = ask(predictor, shape=sample.shape, points=clicks[:, None], labels=labels, multimask=True)
+    prompts = click_prompts([[centre_point(sample.masks[index])] for index in chosen])
+    masks, scores, _ = ask(predictor, prompts, shape=sample.shape, multimask=True)
     return np.asarray(masks[np.arange(len(masks)), scores.argmax(axis=1)])
 
 

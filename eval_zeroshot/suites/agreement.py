@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.errors import InputError
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.predictors.reference import BOX, POINT, ReferencedPhotos
+from eval_zeroshot.prompting.clicks import point_prompts
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Result
 from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects, most_confident_iou
@@ -58,10 +60,10 @@ class Agreement(InstanceIou):
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         if self.kind == BOX:
-            masks, scores, logits = ask(predictor, shape=objects.shape, boxes=objects.boxes, multimask=False)
+            masks, scores, logits = ask(predictor, Prompts(boxes=objects.boxes), shape=objects.shape, multimask=False)
         else:
-            points, labels = objects.boxes[:, None, :2], np.ones((len(objects.boxes), 1), np.int64)
-            masks, scores, logits = ask(predictor, shape=objects.shape, points=points, labels=labels, multimask=True)
+            prompts = point_prompts(objects.boxes[:, :2])
+            masks, scores, logits = ask(predictor, prompts, shape=objects.shape, multimask=True)
         ious = mask_iou(masks, objects.truths[:, None])
         each, best = np.arange(len(ious)), scores.argmax(axis=1)
         values = {"iou": most_confident_iou(ious, scores)}

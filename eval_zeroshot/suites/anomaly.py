@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.errors import InputError
+from encoders.prompts import Prompts
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.mvtec import HOW_TO_GET, category_of
@@ -136,7 +137,7 @@ def _masks_of(predictor: PredictorLike, sample: Sample, counted: list[int]) -> t
     step = prompts_per_call(sample.shape)
     for start in range(0, len(counted), step):
         boxes = sample.boxes[counted[start : start + step]]
-        found, ious, _ = ask(predictor, shape=sample.shape, boxes=boxes, multimask=False)
+        found, ious, _ = ask(predictor, Prompts(boxes=boxes), shape=sample.shape, multimask=False)
         masks += list(found[:, 0])
         scores += [float(iou) for iou in ious[:, 0]]
     return masks, scores

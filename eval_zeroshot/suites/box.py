@@ -1,5 +1,6 @@
 """The box suite: ground-truth boxes."""
 
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask_single_and_three
@@ -24,7 +25,7 @@ class BoxIou(InstanceIou):
     )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        single, three = ask_single_and_three(predictor, shape=objects.shape, boxes=objects.boxes)
+        single, three = ask_single_and_three(predictor, Prompts(boxes=objects.boxes), shape=objects.shape)
         (masks, predicted, logits), (candidates, scores, _) = single, three
         ious = mask_iou(candidates, objects.truths[:, None])
         return Answers(

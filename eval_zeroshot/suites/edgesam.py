@@ -1,10 +1,11 @@
 """Boxes and points as EdgeSAM's evaluation asks them, so that its published mIoU has a column to be held against."""
 
 from abc import abstractmethod
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
@@ -59,15 +60,14 @@ class _EdgeSamRule(InstanceIou):
         values: dict[str, np.ndarray] = {}
         first = objects.truths[:0]
         for count in range(REFINEMENTS + 1):
-            points, labels = click_prompts(history) if history[0] else (None, None)
-            prompt: dict[str, Any] = {"shape": objects.shape, "points": points, "labels": labels, "boxes": boxes}
-            masks, scores, logits = ask(predictor, **prompt, multimask=False)
+            prompts = replace(click_prompts(history) if history[0] else Prompts(), boxes=boxes)
+            masks, scores, logits = ask(predictor, prompts, shape=objects.shape, multimask=False)
             ious = mask_iou(masks[:, 0], objects.truths)
             if count == 0:
                 first, values["first"] = masks[:, 0], ious
                 resampled = np.stack(list(resampled_truths(objects.truths)))
                 values["resampled_truth"] = mask_iou(first, resampled)
-                three, three_scores, _ = ask(predictor, **prompt, multimask=True)
+                three, three_scores, _ = ask(predictor, prompts, shape=objects.shape, multimask=True)
                 three_ious = mask_iou(three, objects.truths[:, None])
                 values["most_confident"] = most_confident_iou(three_ious, three_scores)
                 values["oracle"] = three_ious.max(axis=1)

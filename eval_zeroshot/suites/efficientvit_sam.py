@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from encoders.prompts import Prompts
 from encoders.samples.sample import Sample
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.metrics.masks import Size, sizes_with_both_ends
@@ -50,7 +51,7 @@ class EfficientVitSamBox(_EfficientVitSamRule):
     protocol = f"stated: ground-truth box, of three masks the one with the highest predicted IoU; {COMMON}; done here: {HERE}"
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        masks, ious, scores, logits, oracle = _argmax(predictor, objects, boxes=objects.boxes)
+        masks, ious, scores, logits, oracle = _argmax(predictor, objects, Prompts(boxes=objects.boxes))
         words = own_words(scores, logits, shape=objects.shape)
         return Answers(values={"most_confident": ious, "oracle": oracle, **words}, masks=masks)
 
@@ -78,8 +79,7 @@ class EfficientVitSamPoint(_EfficientVitSamRule):
         for count in range(1, max(CLICKS) + 1):
             for clicks, truth, mask in zip(history, objects.truths, masks, strict=True):
                 clicks.append(next_click(truth, mask, avoid=clicks) or Click(0.0, 0.0, BACKGROUND))
-            points, labels = click_prompts(history)
-            masks, ious, scores, logits, oracle = _argmax(predictor, objects, points=points, labels=labels)
+            masks, ious, scores, logits, oracle = _argmax(predictor, objects, click_prompts(history))
             if count == 1:
                 first, values["oracle"] = masks, oracle
                 values |= own_words(scores, logits, shape=objects.shape)
@@ -89,10 +89,10 @@ class EfficientVitSamPoint(_EfficientVitSamRule):
 
 
 def _argmax(
-    predictor: PredictorLike, objects: Objects, **prompts: np.ndarray
+    predictor: PredictorLike, objects: Objects, prompts: Prompts
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The most confident of three masks (P, H, W), its IoU, score (P,) and logits (P, s, s); the best IoU of the three."""
-    three, scores, logits = ask(predictor, shape=objects.shape, **prompts, multimask=True)
+    three, scores, logits = ask(predictor, prompts, shape=objects.shape, multimask=True)
     truths = objects.truths[:, None]
     overlap = (three & truths).sum(axis=(-2, -1), dtype=np.int64)
     ious = overlap / ((three | truths).sum(axis=(-2, -1), dtype=np.int64) + EPSILON)

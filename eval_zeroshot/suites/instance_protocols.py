@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.geometry import Shape
+from encoders.prompts import Prompts
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 
 
@@ -50,22 +51,22 @@ class InstanceProtocol:
 
 def single_mask(predictor: PredictorLike, shape: Shape, boxes: np.ndarray) -> BoxAnswers:
     """The single mask output, SAM's mask token 0."""
-    masks, ious, _ = ask(predictor, shape=shape, boxes=boxes, multimask=False)
+    masks, ious, _ = ask(predictor, Prompts(boxes=boxes), shape=shape, multimask=False)
     return BoxAnswers(masks=masks[:, 0], predicted_ious=ious[:, 0])
 
 
 def most_confident(predictor: PredictorLike, shape: Shape, boxes: np.ndarray) -> BoxAnswers:
     """Of three masks the one with the highest predicted IoU."""
-    masks, ious, _ = ask(predictor, shape=shape, boxes=boxes, multimask=True)
+    masks, ious, _ = ask(predictor, Prompts(boxes=boxes), shape=shape, multimask=True)
     every, best = np.arange(len(ious)), ious.argmax(axis=1)
     return BoxAnswers(masks=masks[every, best], predicted_ious=ious[every, best])
 
 
 def refined_once(predictor: PredictorLike, shape: Shape, boxes: np.ndarray) -> BoxAnswers:
     """The box again, with the logits of the most confident of three masks; the single mask output of that."""
-    _, ious, logits = ask(predictor, shape=shape, boxes=boxes, multimask=True)
+    _, ious, logits = ask(predictor, Prompts(boxes=boxes), shape=shape, multimask=True)
     best = logits[np.arange(len(ious)), ious.argmax(axis=1)][:, None]
-    masks, ious, _ = ask(predictor, shape=shape, boxes=boxes, masks=best, multimask=False)
+    masks, ious, _ = ask(predictor, Prompts(boxes=boxes, masks=best), shape=shape, multimask=False)
     return BoxAnswers(masks=masks[:, 0], predicted_ious=ious[:, 0])
 
 

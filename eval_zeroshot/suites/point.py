@@ -1,6 +1,7 @@
 """The point suite: clicks of a simulated user, by the rule of SAM's paper (arXiv:2304.02643, section 7.1 and D.1)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,8 +41,7 @@ class PointIou(InstanceIou):
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         history = [[centre_point(truth)] for truth in objects.truths]
-        points, labels = click_prompts(history)
-        three, scores, logits = ask(predictor, shape=objects.shape, points=points, labels=labels, multimask=True)
+        three, scores, logits = ask(predictor, click_prompts(history), shape=objects.shape, multimask=True)
         best = scores.argmax(axis=1)
         every = np.arange(len(best))
         first = three[every, best]
@@ -74,9 +74,7 @@ class PointIou(InstanceIou):
         if not wrong:
             return
         # An object that is perfect once stays so, hence those still wrong have the same number of clicks.
-        points, labels = click_prompts([history[index] for index in wrong])
-        found, _, feedback = ask(
-            predictor, shape=objects.shape, points=points, labels=labels, masks=logits[wrong], multimask=False
-        )
+        prompts = replace(click_prompts([history[index] for index in wrong]), masks=logits[wrong])
+        found, _, feedback = ask(predictor, prompts, shape=objects.shape, multimask=False)
         masks[wrong], logits[wrong] = found[:, 0], feedback
 

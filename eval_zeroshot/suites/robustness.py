@@ -5,6 +5,7 @@ from abc import abstractmethod
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
@@ -68,7 +69,7 @@ class BoxJitter(_Noisy):
             randoms = [object_random("box_jitter", objects.key, int(id_), seed=self.seed) for id_ in objects.ids]
             parts = level / 100 * np.stack([random.uniform(-1, 1, 4) for random in randoms])
             boxes = jittered(boxes, parts=parts, shape=objects.shape)
-        masks, scores, logits = ask(predictor, shape=objects.shape, boxes=boxes, multimask=False)
+        masks, scores, logits = ask(predictor, Prompts(boxes=boxes), shape=objects.shape, multimask=False)
         return masks[:, 0], scores[:, 0], logits[:, 0]
 
 
@@ -94,8 +95,7 @@ class PointShift(_Noisy):
         for truth, id_ in zip(objects.truths, objects.ids, strict=True):
             random = object_random("point_shift", objects.key, int(id_), level, seed=self.seed)
             clicks.append([shifted_click(truth, shift=level / 100, random=random) if level else centre_point(truth)])
-        points, labels = click_prompts(clicks)
-        three, scores, logits = ask(predictor, shape=objects.shape, points=points, labels=labels, multimask=True)
+        three, scores, logits = ask(predictor, click_prompts(clicks), shape=objects.shape, multimask=True)
         every, best = np.arange(len(three)), scores.argmax(axis=1)
         return three[every, best], scores[every, best], logits[every, best]
 

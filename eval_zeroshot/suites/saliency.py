@@ -4,12 +4,13 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.geometry import mask_box
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.duts import HOW_TO_GET
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
-from eval_zeroshot.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point, click_prompts
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.results.result import Direction
@@ -54,15 +55,8 @@ class Saliency(MeanSuite):
         if not ids:
             return Observation(key=sample.key, skipped={"photo where nothing stands out": 1})
         truth = sample.masks[0]
-        boxed, _, _ = ask(predictor, shape=sample.shape, boxes=mask_box(truth)[None], multimask=False)
-        x, y, kind = centre_point(truth)
-        three, scores, _ = ask(
-            predictor,
-            shape=sample.shape,
-            points=np.asarray([[[x, y]]], np.float32),
-            labels=np.asarray([[kind]], np.int64),
-            multimask=True,
-        )
+        boxed, _, _ = ask(predictor, Prompts(boxes=mask_box(truth)[None]), shape=sample.shape, multimask=False)
+        three, scores, _ = ask(predictor, click_prompts([[centre_point(truth)]]), shape=sample.shape, multimask=True)
         mask, clicked = boxed[0, 0], three[0, int(scores[0].argmax())]
         return Observation(
             key=sample.key,

@@ -1,20 +1,22 @@
 """From an object's mask in one frame to its prompts in the next."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from encoders.contract import MASK_STRIDE
 from encoders.geometry import mask_box, resize_image, resized_shape
+from encoders.prompts import Prompts
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
-from eval_zeroshot.prompting.clicks import centre_point
+from eval_zeroshot.prompting.clicks import centre_point, click_prompts
 
 BOX_MARGIN = 0.1  # of the box's width and height on each side: room to move and grow; SAM was trained on boxes off by as much
 LOGIT = 10.0  # of a mask fed back as a prompt, minus that outside: as sure as a model is of a clear mask
 
 
-def next_prompts(masks: np.ndarray, *, image_size: int | None) -> dict[str, np.ndarray]:
-    """Prompts for P objects by their masks in the frame before, as `PredictorLike.predict` takes them.
+def next_prompts(masks: np.ndarray, *, image_size: int | None) -> Prompts:
+    """Prompts for P objects by their masks in the frame before.
 
     Args:
         masks: (P, H, W) bool, none empty.
@@ -28,15 +30,9 @@ def next_prompts(masks: np.ndarray, *, image_size: int | None) -> dict[str, np.n
     boxes = np.stack([mask_box(mask) for mask in masks])
     sides = boxes[:, 2:] - boxes[:, :2]
     boxes += BOX_MARGIN * np.concatenate([-sides, sides], axis=1)
-    clicks = [centre_point(mask) for mask in masks]
-    prompts: dict[str, np.ndarray] = {
-        "boxes": boxes.clip(0, [width, height, width, height]).astype(np.float32),
-        "points": np.asarray([[click[:2]] for click in clicks], np.float32),
-        "labels": np.asarray([[click.label] for click in clicks], np.int64),
-    }
-    if image_size is not None:
-        prompts["masks"] = np.stack([mask_logits(mask, image_size=image_size) for mask in masks])[:, None]
-    return prompts
+    logits = None if image_size is None else np.stack([mask_logits(mask, image_size=image_size) for mask in masks])[:, None]
+    within = boxes.clip(0, [width, height, width, height]).astype(np.float32)
+    return replace(click_prompts([[centre_point(mask)] for mask in masks]), boxes=within, masks=logits)
 
 
 def mask_logits(mask: np.ndarray, *, image_size: int) -> np.ndarray:
@@ -64,7 +60,7 @@ def follow(predictor: PredictorLike, masks: np.ndarray) -> tuple[np.ndarray, np.
     size: Any = getattr(predictor, "image_size", None)
     for start in range(0, len(seen), step := prompts_per_call(shape)):
         chosen = seen[start : start + step]
-        answers, ious, _ = ask(predictor, shape=shape, **next_prompts(masks[chosen], image_size=size), multimask=False)
+        answers, ious, _ = ask(predictor, next_prompts(masks[chosen], image_size=size), shape=shape, multimask=False)
         found[chosen], scores[chosen] = answers[:, 0], ious[:, 0]
     taken = np.zeros(shape, bool)
     for place in np.argsort(-scores, kind="stable"):

@@ -9,6 +9,7 @@ import torch
 
 from encoders.geometry import Shape, embedding_shape, scale_boxes
 from encoders.predictor import Predictor
+from encoders.prompts import Prompts
 from encoders.sam import Sam
 from encoders.samples.overlap import mask_iou
 
@@ -105,20 +106,20 @@ def _compare_masks(predictor: Predictor, comparison: EmbeddingPair) -> tuple[np.
     answers = []
     for embedding in (comparison.raw, coded):
         predictor.set_embedding(torch.from_numpy(embedding)[None], shape=comparison.shape)
-        answers.append(predictor.predict(**prompts))
+        answers.append(predictor.predict(prompts, multimask=prompts.boxes is None))
     raw, other = answers
     each, best = np.arange(len(raw.scores)), raw.scores.argmax(axis=1)
     ious = mask_iou(raw.masks[each, best], other.masks[each, best])
     return ious, np.abs(raw.scores[each, best] - other.scores[each, best])
 
 
-def _prompts(comparison: EmbeddingPair) -> dict[str, Any]:
+def _prompts(comparison: EmbeddingPair) -> Prompts:
     if len(comparison.boxes):
-        return {"boxes": comparison.boxes, "multimask": False}
+        return Prompts(boxes=comparison.boxes)
     height, width = comparison.shape
     centres = (np.arange(GRID) + 0.5) / GRID
     points = np.stack(np.meshgrid(centres * width, centres * height), axis=-1).reshape(-1, 1, 2)
-    return {"points": points.astype(np.float32), "labels": np.ones(points.shape[:2], np.int64)}
+    return Prompts(points=points.astype(np.float32), labels=np.ones(points.shape[:2], np.int64))
 
 
 def _share(part: float, whole: float) -> float:

@@ -10,6 +10,7 @@ from PIL import Image
 
 import encoders
 from encoders.given_image import check_image
+from encoders.prompts import Prompts
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,6 @@ def test_how_an_image_lies_in_memory_does_not_matter(sam, photo, view, size):
 def test_a_strip_of_one_pixel_is_an_image(sam, shape):
     predictor = encoders.Predictor(sam)
     predictor.set_image(np.full(shape, 9, np.uint8))
-    answer = predictor.predict(boxes=[[0, 0, shape[1], shape[0]]])
+    answer = predictor.predict(Prompts(boxes=[[0, 0, shape[1], shape[0]]]))
     assert answer.masks.shape == (1, 3, *shape[:2])
     assert np.isfinite(answer.scores).all()

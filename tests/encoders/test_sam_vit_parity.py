@@ -9,6 +9,7 @@ from segment_anything.modeling import Sam as OriginalSam
 from torch import nn
 
 import encoders
+from encoders.prompts import Prompts
 from encoders.sam import build_mask_decoder, build_prompt_encoder
 
 SIZE = 256
@@ -63,7 +64,7 @@ def test_predictions_equal_segment_anything(predictors, kind, multimask, refined
         mask_input=low, multimask_output=multimask,
     )  # fmt: skip
     batched = {name: value[None] for name, value in prompt.items()}
-    answer = ours.predict(**batched, masks=None if low is None else low[None], multimask=multimask)
+    answer = ours.predict(Prompts(**batched, masks=None if low is None else low[None]), multimask=multimask)
     assert np.abs(answer.logits[0] - logits).max() <= 1e-4
     assert np.abs(answer.scores[0] - scores).max() <= 1e-4
     assert answer.masks.shape == (1, 3 if multimask else 1, 90, 140)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import encoders
+from encoders.prompts import Prompts
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def boxes(count, seed):
     return np.concatenate([corners, corners + (25, 60)], axis=1)
 
 
-PROMPTS = [{"boxes": boxes(4, 0)}, {"boxes": boxes(1, 1)}, {"boxes": boxes(0, 2)}]
+PROMPTS = [Prompts(boxes=boxes(4, 0)), Prompts(boxes=boxes(1, 1)), Prompts(boxes=boxes(0, 2))]
 
 
 @pytest.mark.parametrize("multimask", [True, False])
@@ -31,8 +32,8 @@ def test_each_photo_answers_as_if_alone(sam, photos, multimask):
     answers = together.predict_images(PROMPTS, multimask=multimask)
     for photo, prompts, answer in zip(photos, PROMPTS, answers, strict=True):
         alone.set_image(photo)
-        expected = alone.predict(**prompts, multimask=multimask)
-        assert answer.masks.shape == (len(prompts["boxes"]), 3 if multimask else 1, *photo.shape[:2])
+        expected = alone.predict(prompts, multimask=multimask)
+        assert answer.masks.shape == (len(prompts), 3 if multimask else 1, *photo.shape[:2])
         assert np.array_equal(answer.masks, expected.masks)
         assert np.allclose(answer.logits, expected.logits, atol=1e-4)
         assert np.allclose(answer.scores, expected.scores, atol=1e-4)
@@ -49,14 +50,14 @@ def test_photos_prompted_in_different_ways(sam, photos):
     predictor = encoders.Predictor(sam)
     predictor.set_images(photos[:2])
     with pytest.raises(encoders.InputError, match="in the same way"):
-        predictor.predict_images([PROMPTS[0], {"points": np.ones((1, 1, 2)), "labels": np.ones((1, 1))}])
+        predictor.predict_images([PROMPTS[0], Prompts(points=np.ones((1, 1, 2)), labels=np.ones((1, 1)))])
 
 
 def test_one_question_for_several_photos_is_ambiguous(sam, photos):
     predictor = encoders.Predictor(sam)
     predictor.set_images(photos)
     with pytest.raises(encoders.InputError, match="predict_images"):
-        predictor.predict(**PROMPTS[0])
+        predictor.predict(PROMPTS[0])
 
 
 def test_no_photo(sam):
@@ -66,12 +67,12 @@ def test_no_photo(sam):
         encoders.Predictor(sam).predict_images([])
 
 
-def test_a_kind_of_prompt_that_does_not_exist(sam, photos):
+def test_what_is_no_prompts_is_numbered(sam, photos):
     predictor = encoders.Predictor(sam)
     predictor.set_images(photos[:2])
-    with pytest.raises(encoders.InputError, match="image 1 have an unknown kind 'box'; did you mean boxes"):
-        predictor.predict_images([PROMPTS[0], {"box": boxes(1, 0)}])
-    with pytest.raises(encoders.InputError, match="image 1 are a ndarray; expected a dict"):
+    with pytest.raises(encoders.InputError, match="prompts of image 1 are a dict; expected encoders.Prompts: pass"):
+        predictor.predict_images([PROMPTS[0], {"boxes": boxes(1, 0)}])
+    with pytest.raises(encoders.InputError, match="prompts of image 1 are a ndarray; expected encoders.Prompts: pass"):
         predictor.predict_images([PROMPTS[0], boxes(1, 0)])
 
 
@@ -81,7 +82,7 @@ def test_a_prompt_that_is_wrong_in_one_photo_only(sam, photos):
     predictor.set_images(photos[:2])
     far = np.array([[139.0, 5.0, 141.0, 30.0]])
     with pytest.raises(encoders.InputError, match="far outside the photo of 50 x 90"):
-        predictor.predict_images([{"boxes": far}, {"boxes": far}])
+        predictor.predict_images([Prompts(boxes=far)] * 2)
 
 
 def test_the_photo_that_is_none_is_numbered(sam, photos):

@@ -28,8 +28,8 @@ class Oracle:
         self.masks = self.answers[int(image[0, 0, 0])]
         self.next = 0
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):  # type: ignore[no-untyped-def]
-        self.asked.append({"points": points, "labels": labels, "boxes": boxes, "masks": masks, "multimask": multimask})
+    def predict(self, prompts, *, multimask=True):  # type: ignore[no-untyped-def]
+        self.asked.append(vars(prompts) | {"multimask": multimask})
         found, channels = self.masks, 3 if multimask else 1
         return Prediction(
             masks=np.repeat(found[:, None], channels, axis=1),

@@ -21,8 +21,8 @@ class Shifted(FillBox):
         super().set_image(image)
         self.images += 1
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        found = super().predict(points, labels, boxes, masks, multimask)
+    def predict(self, prompts, *, multimask=True):
+        found = super().predict(prompts, multimask=multimask)
         return Prediction(np.roll(found.masks, 2, axis=-1), found.scores, found.logits)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from encoders.contract import MASK_STRIDE
 from encoders.export.modules.prompt_decoder import BACKGROUND, FOREGROUND
 from encoders.geometry import Shape
+from encoders.prompts import Prompts
 from encoders.samples.sample import Sample
 
 Kind = Literal["box", "click", "mask"]
@@ -51,22 +52,17 @@ def boxes_of(sample: Sample) -> np.ndarray:
     return (shares * [width, height, width, height]).astype(np.float32)
 
 
-def prompts_of(question: Question, boxes: np.ndarray, *, shape: Shape, image_size: int) -> dict[str, np.ndarray]:
-    """The arguments of `Predictor.predict` for a question.
+def prompts_of(question: Question, boxes: np.ndarray, *, shape: Shape, image_size: int) -> Prompts:
+    """The prompts of a question.
 
     Args:
         boxes: (P, 4) xyxy in pixels of the photo.
         shape: (height, width) of the photo; image_size: S of the model.
     """
-    found: dict[str, np.ndarray] = {}
     extra = question.points - (1 if question.kind == "click" else 2)
-    if question.kind != "click":
-        found["boxes"] = boxes
-    if extra:
-        found["points"], found["labels"] = points_in(boxes, count=extra)
-    if question.kind == "mask":
-        found["masks"] = filled(boxes * (image_size / max(shape)), image_size=image_size)
-    return found
+    points, labels = points_in(boxes, count=extra) if extra else (None, None)
+    masks = filled(boxes * (image_size / max(shape)), image_size=image_size) if question.kind == "mask" else None
+    return Prompts(points=points, labels=labels, boxes=None if question.kind == "click" else boxes, masks=masks)
 
 
 def points_in(boxes: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:

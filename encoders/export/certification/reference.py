@@ -17,6 +17,7 @@ from encoders.export.certification.certificate import Finite, Sha256
 from encoders.export.certification.questions import Kind, Question, boxes_of, prompts_of
 from encoders.files import atomic_path, read_bounded
 from encoders.predictor import Prediction
+from encoders.prompts import Prompts
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample, image_sha256
 
@@ -97,7 +98,7 @@ class Asked(Protocol):
 
     def set_image(self, image: np.ndarray) -> None: ...
 
-    def predict_tokens(self, points: Any = None, labels: Any = None, boxes: Any = None, masks: Any = None) -> Prediction: ...
+    def predict_tokens(self, prompts: Prompts) -> Prediction: ...
 
 
 def make_reference(
@@ -185,7 +186,7 @@ def ask(predictor: Asked, question: Question, boxes: np.ndarray, *, shape: tuple
     Raises:
         InputError: logits or scores are not finite.
     """
-    found = predictor.predict_tokens(**prompts_of(question, boxes, shape=shape, image_size=predictor.image_size))
+    found = predictor.predict_tokens(prompts_of(question, boxes, shape=shape, image_size=predictor.image_size))
     if not (np.isfinite(found.logits).all() and np.isfinite(found.scores).all()):
         raise InputError(f"{of} gives values that are not finite on photo {key}; give a model that computes on it")
     return found

@@ -16,6 +16,7 @@ from encoders.contract import MASK_THRESHOLD
 from encoders.errors import InputError
 from encoders.geometry import Shape, resized_shape
 from encoders.predictor import Prediction
+from encoders.prompts import Prompts
 from eval_zeroshot.results.result import Role
 
 BOX_LABELS = (2, 3)  # upper left and lower right corner
@@ -56,14 +57,7 @@ class EfficientSamAdapter:
         self._shape = int(image.shape[0]), int(image.shape[1])
 
     @torch.inference_mode()
-    def predict(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-        multimask: bool = True,
-    ) -> Prediction:
+    def predict(self, prompts: Prompts, *, multimask: bool = True) -> Prediction:
         """See `encoders.Predictor.predict`.
 
         Raises:
@@ -71,12 +65,12 @@ class EfficientSamAdapter:
         """
         if self._embedding is None:
             raise InputError("no image is set; call set_image first")
-        if masks is not None:
+        if prompts.masks is not None:
             raise InputError(
                 "EfficientSAM takes no mask of an earlier round; use suites that feed none back, e.g. box, point_edgesam or "
                 "point_efficientvit_sam"
             )
-        coordinates, kinds = self._as_points(points, labels, boxes)
+        coordinates, kinds = self._as_points(prompts)
         if coordinates.shape[1] > self.most_points:
             raise InputError(
                 f"EfficientSAM takes up to {self.most_points} points, two of them for a box, got {coordinates.shape[1]}; "
@@ -108,10 +102,9 @@ class EfficientSamAdapter:
         placed = F.pad(placed, (0, side - columns, 0, side - rows), value=float(logits.min()) if logits.numel() else 0.0)
         return found.cpu().numpy(), scores.float().cpu().numpy(), placed.float().cpu().numpy()
 
-    def _as_points(
-        self, points: np.ndarray | None, labels: np.ndarray | None, boxes: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _as_points(self, prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
         """Points (P, N, 2) xy and labels (P, N), a box's corners first."""
+        points, labels, boxes = prompts.points, prompts.labels, prompts.boxes
         coordinates, kinds = [], []
         if boxes is not None:
             coordinates.append(np.asarray(boxes, np.float32).reshape(-1, 2, 2))

@@ -10,6 +10,7 @@ from torch import Tensor
 from encoders.errors import InputError
 from encoders.geometry import Shape
 from encoders.predictor import Prediction
+from encoders.prompts import Prompts
 from eval_zeroshot.results.result import Role
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
@@ -44,14 +45,7 @@ class SamPredictorAdapter:
         self.predictor.set_image(image)
         self._shape = int(image.shape[0]), int(image.shape[1])
 
-    def predict(
-        self,
-        points: np.ndarray | None = None,
-        labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        masks: np.ndarray | None = None,
-        multimask: bool = True,
-    ) -> Prediction:
+    def predict(self, prompts: Prompts, *, multimask: bool = True) -> Prediction:
         """See `encoders.Predictor.predict`.
 
         Raises:
@@ -60,20 +54,18 @@ class SamPredictorAdapter:
         """
         if self._shape is None:
             raise InputError("no image is set; call set_image first")
-        if (points is None) != (labels is None) or (points is None and boxes is None):
+        if (prompts.points is None) != (prompts.labels is None) or (prompts.points is None and prompts.boxes is None):
             raise InputError("no prompt given, or points without labels; pass points with labels, or boxes")
-        if masks is not None and "mask_input" not in self._accepted and not self._takes_any:
+        if prompts.masks is not None and "mask_input" not in self._accepted and not self._takes_any:
             raise InputError(
                 f"{type(self.predictor).__name__} takes no mask of an earlier round (mask_input); use suites that feed none "
                 "back, e.g. box, point_edgesam or point_efficientvit_sam"
             )
-        count = len(boxes) if boxes is not None else len(points) if points is not None else 0
-        channels = 3 if multimask else 1
-        given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
+        count, channels = len(prompts), 3 if multimask else 1
         step = PROMPT_CHUNK if self._batched else 1
         parts: list[tuple[np.ndarray, ...]] = []
         for start in range(0, count, step):
-            chunk = {name: None if array is None else np.asarray(array)[start : start + step] for name, array in given.items()}
+            chunk = prompts[start : start + step]
             if self._batched:
                 parts.append(self._checked(self._ask_batch(chunk, channels), (min(step, count - start), channels)))
             else:
@@ -83,9 +75,9 @@ class SamPredictorAdapter:
             return Prediction(np.zeros((0, channels, *self._shape), bool), np.zeros((0, channels), np.float32), empty)
         return Prediction(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-    def _ask_batch(self, prompts: dict[str, np.ndarray | None], channels: int) -> Any:
+    def _ask_batch(self, prompts: Prompts, channels: int) -> Any:
         transform, device = self.predictor.transform, self.predictor.device
-        points, labels, boxes, masks = prompts["points"], prompts["labels"], prompts["boxes"], prompts["masks"]
+        points, labels, boxes, masks = prompts.points, prompts.labels, prompts.boxes, prompts.masks
 
         def tensor(array: np.ndarray, kind: torch.dtype = torch.float32) -> Tensor:
             return torch.as_tensor(array, dtype=kind, device=device)
@@ -99,13 +91,13 @@ class SamPredictorAdapter:
             **({"features": self.predictor.features} if "features" in self._accepted else {}),
         )
 
-    def _ask_one(self, prompts: dict[str, np.ndarray | None], channels: int) -> Any:
-        first = {name: None if array is None else array[0] for name, array in prompts.items()}
-        fed_back = {"mask_input": first["masks"]} if "mask_input" in self._accepted or self._takes_any else {}
+    def _ask_one(self, prompts: Prompts, channels: int) -> Any:
+        first = {kind: array[0] for kind, array in prompts.given.items()}
+        fed_back = {"mask_input": first.get("masks")} if "mask_input" in self._accepted or self._takes_any else {}
         return self.predictor.predict(
-            point_coords=first["points"],
-            point_labels=first["labels"],
-            box=first["boxes"],
+            point_coords=first.get("points"),
+            point_labels=first.get("labels"),
+            box=first.get("boxes"),
             **fed_back,
             **self._options(channels),
         )

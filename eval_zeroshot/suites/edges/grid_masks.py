@@ -6,6 +6,7 @@ import numpy as np
 
 from encoders.geometry import Shape
 from eval_zeroshot.predictors.protocol import PredictorLike, ask, prompts_per_call
+from eval_zeroshot.prompting.clicks import point_prompts
 from eval_zeroshot.prompting.point_grid import distinct_boxes, mask_boxes, point_grid
 
 POINTS_PER_SIDE = 16
@@ -35,9 +36,8 @@ def grid_masks(predictor: PredictorLike, *, shape: Shape, per_side: int = POINTS
     points, step = point_grid(shape, per_side=per_side), prompts_per_call(shape)
     parts = []
     for start in range(0, len(points), step):
-        chunk = points[start : start + step, None]
-        labels = np.ones(chunk.shape[:2], np.int64)
-        masks, scores, logits = ask(predictor, shape=shape, points=chunk, labels=labels, multimask=True)
+        prompts = point_prompts(points[start : start + step])
+        masks, scores, logits = ask(predictor, prompts, shape=shape, multimask=True)
         seen = np.asarray(masks.any(axis=(2, 3)))
         parts.append((logits[seen].astype(np.float32), scores[seen].astype(np.float32), mask_boxes(masks[seen])))
     logits, scores, boxes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))

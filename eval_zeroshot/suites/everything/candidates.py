@@ -11,6 +11,7 @@ from encoders.sam import upscale_logits
 from encoders.samples.rle import Rle, encode_mask
 from eval_zeroshot.metrics.stability import stability_scores
 from eval_zeroshot.predictors.protocol import MASK_PIXELS_PER_CALL, PredictorLike, ask, prompts_per_call
+from eval_zeroshot.prompting.clicks import point_prompts
 from eval_zeroshot.prompting.point_grid import mask_boxes
 from eval_zeroshot.suites.everything.settings import MaskSettings
 
@@ -56,8 +57,7 @@ def ask_points(
     step, found = prompts_per_call(shape), []
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
-        clicks, labels = points[part, None], np.ones((len(part), 1), np.int64)
-        masks, scores, logits = ask(predictor, shape=shape, points=clicks, labels=labels, multimask=True)
+        masks, scores, logits = ask(predictor, point_prompts(points[part]), shape=shape, multimask=True)
         good = np.asarray(masks.any(axis=(2, 3)))
         if settings.pred_iou_thresh > 0:
             good &= scores > settings.pred_iou_thresh

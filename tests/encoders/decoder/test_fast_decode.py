@@ -14,6 +14,7 @@ from encoders.decoder import batched as decoder
 from encoders.decoder.batched import MAX_TOKENS
 from encoders.decoder.masks import logits_to_masks, upscale_logits
 from encoders.geometry import resized_shape
+from encoders.prompts import Prompts
 from encoders.sam import Sam
 
 SIZE = 128
@@ -221,7 +222,7 @@ def prompts_on(shape, count):
 def test_masks_are_those_of_sam_predictor(pair, kinds, multimask):
     ours, theirs = pair
     prompts = {name: value for name, value in prompts_on(ours.shape, 5).items() if name in kinds}
-    answer = ours.predict(**prompts, multimask=multimask)
+    answer = ours.predict(Prompts(**prompts), multimask=multimask)
     names = {"boxes": "box", "points": "point_coords", "labels": "point_labels", "masks": "mask_input"}
     for row in range(5):
         own = {names[name]: value[row] for name, value in prompts.items()}
@@ -235,9 +236,9 @@ def test_masks_are_those_of_sam_predictor(pair, kinds, multimask):
 def test_all_four_tokens_are_the_single_mask_and_the_three(pair):
     ours, _ = pair
     boxes = prompts_on(ours.shape, 5)["boxes"]
-    every = ours.predict_tokens(boxes=boxes)
-    single, three = (ours.predict(boxes=boxes, multimask=multimask) for multimask in (False, True))
+    every = ours.predict_tokens(Prompts(boxes=boxes))
+    single, three = (ours.predict(Prompts(boxes=boxes), multimask=multimask) for multimask in (False, True))
     for name in ("masks", "scores", "logits"):
         joined = np.concatenate([getattr(single, name), getattr(three, name)], axis=1)
         assert np.array_equal(getattr(every, name), joined)
-    assert ours.predict_tokens(boxes=boxes[:0]).masks.shape == (0, 4, *ours.shape)
+    assert ours.predict_tokens(Prompts(boxes=boxes[:0])).masks.shape == (0, 4, *ours.shape)

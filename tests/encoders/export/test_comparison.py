@@ -34,8 +34,8 @@ class Scripted:
     def set_image(self, image):
         assert image.shape[:2] == SHAPE
 
-    def predict_tokens(self, points=None, labels=None, boxes=None, masks=None):
-        count = len(boxes if boxes is not None else points)
+    def predict_tokens(self, prompts):
+        count = len(prompts.boxes if prompts.boxes is not None else prompts.points)
         found = np.zeros((count, 4, *SHAPE), bool)
         found[:, :, 5:15, 10 : 10 + self.width] = True
         logits = np.broadcast_to(self.logit[None, :, None, None], (count, 4, self.side, self.side)).copy()
@@ -70,8 +70,8 @@ def test_differences_are_what_they_are_by_hand():
 
 def test_a_click_is_compared_by_the_mask_that_the_reference_chose_not_the_one_that_the_model_would():
     class OneDiffers(Scripted):
-        def predict_tokens(self, **prompts):
-            found = super().predict_tokens(**prompts)
+        def predict_tokens(self, prompts):
+            found = super().predict_tokens(prompts)
             found.masks[:, 2] = False  # the reference's best of the three
             return found
 

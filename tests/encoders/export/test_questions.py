@@ -13,7 +13,7 @@ def test_a_certificate_asks_for_boxes_clicks_and_masks_of_the_lengths_that_a_dec
 def test_prompts_have_the_number_of_points_that_was_asked_for():
     boxes = torch.tensor([[10.0, 20, 50, 100], [0, 0, 8, 4]]).numpy()
     given = {
-        (kind, points): prompts_of(Question(kind=kind, points=points), boxes, shape=(200, 100), image_size=64)
+        (kind, points): prompts_of(Question(kind=kind, points=points), boxes, shape=(200, 100), image_size=64).given
         for kind, points in (("box", 2), ("box", 4), ("click", 2), ("click", 4), ("mask", 2))
     }
     assert set(given["box", 2]) == {"boxes"} and set(given["mask", 2]) == {"boxes", "masks"}

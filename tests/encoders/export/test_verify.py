@@ -11,6 +11,7 @@ from encoders.errors import InputError, MissingExtra
 from encoders.export import ExportRequest, export_model, open_export, verify_export
 from encoders.export.folder import file_records
 from encoders.predictor import Predictor
+from encoders.prompts import Prompts
 from encoders.samples.sample import Sample
 from tests.encoders.export.conftest import PlainFormat
 
@@ -130,17 +131,17 @@ def test_an_opened_export_answers_as_the_model_does(exported, live_sam, export_p
     points = np.asarray([[[10, 50], [30, 100]], [[40, 20], [12, 80]]])
     labels = np.asarray([[1, 0], [1, 1]])
     for given in ({"boxes": boxes}, {"points": points, "labels": labels}, {"boxes": boxes, "points": points, "labels": labels}):
-        expected, found = ours.predict(**given), exported_.predict(**given)
+        expected, found = ours.predict(Prompts(**given)), exported_.predict(Prompts(**given))
         assert found.logits.shape == expected.logits.shape == (2, 3, 16, 16)
         np.testing.assert_allclose(found.logits, expected.logits, atol=2e-3)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
-    single = exported_.predict(boxes=boxes, multimask=False)
-    np.testing.assert_array_equal(single.logits, exported_.predict_tokens(boxes=boxes).logits[:, :1])
+    single = exported_.predict(Prompts(boxes=boxes), multimask=False)
+    np.testing.assert_array_equal(single.logits, exported_.predict_tokens(Prompts(boxes=boxes)).logits[:, :1])
 
 
 def test_several_images_keep_their_own_prompts(exported, live_sam, export_photos):
     images = [sample.image for sample in export_photos[:2]]
-    prompts = [{"boxes": np.asarray([[5, 9, 44, 50.0]])}, {"boxes": np.asarray([[9, 3, 30, 66.0], [1, 2, 40, 90]])}]
+    prompts = [Prompts(boxes=np.asarray(boxes)) for boxes in ([[5, 9, 44, 50.0]], [[9, 3, 30, 66.0], [1, 2, 40, 90]])]
     answers = []
     for model in (live_sam, open_export(exported)):
         predictor = Predictor(model)

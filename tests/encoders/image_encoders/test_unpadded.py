@@ -11,6 +11,7 @@ import encoders
 from encoders.errors import InputError
 from encoders.image_encoders.padding_row import Frame, _convolved_row, act
 from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
+from encoders.prompts import Prompts
 
 SIZE = 256
 WIDE, TALL = (100, 256), (256, 84)  # (height, width) of the resized photo
@@ -129,7 +130,7 @@ def test_a_predictor_without_padding_works_at_other_sizes(randomise, size):
     photo_rows = (90 * size // 140) // 16
     given, expected = (predictor.embedding[:, :, :photo_rows] for predictor in (unpadded, padded))
     assert 0 < relative(given, expected) < 0.2
-    assert unpadded.predict(boxes=np.array([[10.0, 20, 60, 70]])).masks.shape == (1, 3, 90, 140)
+    assert unpadded.predict(Prompts(boxes=np.array([[10.0, 20, 60, 70]]))).masks.shape == (1, 3, 90, 140)
 
 
 def test_images_of_several_aspects_get_what_each_gets_alone(sam):

@@ -60,8 +60,8 @@ def test_a_predictor_without_logits_has_nothing_to_say():
 class Boastful(FillBox):
     """Says 0.95 of every single mask and 0.1, 0.7, 0.2 of three; its logits are 5 in the upper left quarter of the frame."""
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        found = super().predict(points, labels, boxes, masks, multimask)
+    def predict(self, prompts, *, multimask=True):
+        found = super().predict(prompts, multimask=multimask)
         scores = np.tile([0.1, 0.7, 0.2] if multimask else [0.95], (len(found.masks), 1))
         logits = np.full((*scores.shape, 8, 8), -5.0, np.float32)
         logits[..., :4, :4] = 5

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from encoders.errors import InputError
 from encoders.predictor import Predictor
+from encoders.prompts import Prompts
 from encoders.sam import Sam
 from eval_zeroshot import box_iou, evaluate, point_iou
 from eval_zeroshot.predictors.adapters import SamPredictorAdapter, is_adapter, open_adapter
@@ -71,15 +73,15 @@ def test_segment_anythings_predictor_answers_as_ours_does(sam, photo, wrap):
     ours.set_image(photo)
     other.set_image(photo)
     first = None
-    for prompts in (
-        {"boxes": BOXES, "multimask": False},
-        {"points": POINTS, "labels": LABELS, "multimask": True},
-        {"points": POINTS, "labels": LABELS, "boxes": BOXES, "multimask": False},
-        {"points": POINTS, "labels": LABELS, "masks": "fed back", "multimask": False},
+    for prompts, multimask in (
+        (Prompts(boxes=BOXES), False),
+        (Prompts(points=POINTS, labels=LABELS), True),
+        (Prompts(points=POINTS, labels=LABELS, boxes=BOXES), False),
+        (Prompts(points=POINTS, labels=LABELS, masks="fed back"), False),
     ):
-        if "masks" in prompts:
-            prompts = prompts | {"masks": first}
-        expected, answer = ours.predict(**prompts), other.predict(**prompts)
+        if prompts.masks is not None:
+            prompts = replace(prompts, masks=first)
+        expected, answer = (each.predict(prompts, multimask=multimask) for each in (ours, other))
         assert (answer.masks != expected.masks).mean() < 1e-4
         np.testing.assert_allclose(answer.scores, expected.scores, atol=1e-4)
         np.testing.assert_allclose(answer.logits, expected.logits, atol=1e-3)
@@ -95,7 +97,7 @@ def test_mobile_sams_predictor_too(sam, photo):
     ours = Predictor(sam)
     ours.set_image(photo)
     adapter.set_image(photo)
-    expected, answer = (each.predict(boxes=BOXES, multimask=True) for each in (ours, adapter))
+    expected, answer = (each.predict(Prompts(boxes=BOXES), multimask=True) for each in (ours, adapter))
     assert (answer.masks != expected.masks).mean() < 1e-4
     np.testing.assert_allclose(answer.logits, expected.logits, atol=1e-3)
     assert adapter.image_size == 256
@@ -114,11 +116,11 @@ def test_suites_give_an_adapted_model_the_numbers_of_the_same_model_of_ours(sam,
 def test_wrong_calls_are_said(sam, photo):
     adapter = SamPredictorAdapter(SamPredictor(theirs(sam)), identity="x")
     with pytest.raises(InputError, match="set_image first"):
-        adapter.predict(boxes=BOXES)
+        adapter.predict(Prompts(boxes=BOXES))
     adapter.set_image(photo)
     with pytest.raises(InputError, match="points without labels"):
-        adapter.predict(points=POINTS)
-    assert adapter.predict(boxes=BOXES[:0], multimask=True).masks.shape == (0, 3, 90, 150)
+        adapter.predict(Prompts(points=POINTS))
+    assert adapter.predict(Prompts(boxes=BOXES[:0]), multimask=True).masks.shape == (0, 3, 90, 150)
 
 
 class EdgeSamPredictor(SamPredictor):
@@ -151,7 +153,7 @@ def test_edge_sam_by_family(sam, photo, tmp_path, monkeypatch):
     for each in (adapter, ours):
         each.set_image(photo)
     for multimask in (True, False):
-        expected, answer = (each.predict(boxes=BOXES, multimask=multimask) for each in (ours, adapter))
+        expected, answer = (each.predict(Prompts(boxes=BOXES), multimask=multimask) for each in (ours, adapter))
         np.testing.assert_allclose(answer.logits, expected.logits, atol=1e-3)
     assert adapter.identity.startswith("edge_sam:") and len(adapter.identity) == len("edge_sam:") + 64
 
@@ -224,7 +226,7 @@ def efficient_sam(tmp_path, monkeypatch):
 
 def test_efficient_sam_sees_a_stretched_photo_and_answers_in_ours(efficient_sam):
     efficient_sam.set_image(np.full((32, 64, 3), 255, np.uint8))  # 16 cells of 2 px down, of 4 px across
-    answer = efficient_sam.predict(boxes=np.asarray([[16, 4, 48, 20]], np.float32), multimask=False)
+    answer = efficient_sam.predict(Prompts(boxes=np.asarray([[16, 4, 48, 20]], np.float32)), multimask=False)
     inside = answer.masks[0, 0]
     assert inside[6:18, 20:44].all() and inside.sum() <= 18 * 36
     # in SAM's layout the photo covers the upper 8 of 16 rows: columns 4-11, rows 1-4
@@ -236,9 +238,9 @@ def test_what_efficient_sam_cannot_take_is_said(efficient_sam):
     efficient_sam.set_image(np.zeros((32, 64, 3), np.uint8))
     box = np.asarray([[16, 4, 48, 20]], np.float32)
     with pytest.raises(InputError, match="takes no mask"):
-        efficient_sam.predict(boxes=box, masks=np.zeros((1, 1, 16, 16)))
+        efficient_sam.predict(Prompts(boxes=box, masks=np.zeros((1, 1, 16, 16))))
     with pytest.raises(InputError, match="up to 6 points, two of them for a box, got 7"):
-        efficient_sam.predict(boxes=box, points=np.zeros((1, 5, 2)), labels=np.ones((1, 5)))
+        efficient_sam.predict(Prompts(boxes=box, points=np.zeros((1, 5, 2)), labels=np.ones((1, 5))))
 
 
 def test_a_package_that_is_not_installed_says_how_to_get_it(tmp_path, monkeypatch):
@@ -271,9 +273,9 @@ def test_the_pypi_package_of_efficientvit_sam(tmp_path, photo):
     torch.save(model.state_dict(), tmp_path / "l0.pt")
     adapter = open_adapter(f"efficientvit_sam:l0:{tmp_path / 'l0.pt'}")
     adapter.set_image(photo)
-    answer = adapter.predict(boxes=BOXES, multimask=True)
+    answer = adapter.predict(Prompts(boxes=BOXES), multimask=True)
     one = adapter.predictor.predict(box=BOXES[1], multimask_output=True)
     assert answer.masks.shape == (3, 3, 90, 150) and adapter.image_size == 512
     np.testing.assert_allclose(answer.logits[1], one[2], atol=1e-3)
-    fed = adapter.predict(boxes=BOXES, masks=answer.logits[:, :1], multimask=False)
+    fed = adapter.predict(Prompts(boxes=BOXES, masks=answer.logits[:, :1]), multimask=False)
     assert fed.logits.shape == (3, 1, 256, 256)

@@ -6,6 +6,7 @@ import pytest
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
+from encoders.prompts import Prompts
 from eval_zeroshot import BoxIou, FillBox
 from eval_zeroshot.predictors.protocol import ask, ask_single_and_three
 
@@ -25,9 +26,9 @@ def photo():
 def test_one_decode_answers_as_two_calls_do(sam):
     predictor = encoders.Predictor(sam)
     predictor.set_image(photo())
-    together = ask_single_and_three(predictor, shape=SHAPE, boxes=BOXES)
+    together = ask_single_and_three(predictor, Prompts(boxes=BOXES), shape=SHAPE)
     for answer, multimask in zip(together, (False, True), strict=True):
-        expected = ask(predictor, shape=SHAPE, boxes=BOXES, multimask=multimask)
+        expected = ask(predictor, Prompts(boxes=BOXES), shape=SHAPE, multimask=multimask)
         assert [part.shape for part in answer] == [(2, 3 if multimask else 1, *end) for end in (SHAPE, (), (16, 16))]
         assert all(np.array_equal(part, other) for part, other in zip(answer, expected, strict=True))
 
@@ -35,7 +36,7 @@ def test_one_decode_answers_as_two_calls_do(sam):
 def test_a_predictor_of_single_questions_is_asked_twice():
     predictor = FillBox()
     predictor.set_image(photo())
-    (single, _, _), (three, _, _) = ask_single_and_three(predictor, shape=SHAPE, boxes=BOXES)
+    (single, _, _), (three, _, _) = ask_single_and_three(predictor, Prompts(boxes=BOXES), shape=SHAPE)
     assert (single.shape, three.shape) == ((2, 1, *SHAPE), (2, 3, *SHAPE))
 
 
@@ -57,8 +58,8 @@ class Twice:
 
 def test_all_tokens_of_a_turned_photo_are_an_error_that_says_so():
     class Turned(FillBox):
-        def predict_tokens(self, points=None, labels=None, boxes=None, masks=None):
+        def predict_tokens(self, prompts):
             return Prediction(np.zeros((2, 4, 30, 20), bool), np.zeros((2, 4)), np.zeros((2, 4, 1, 1)))
 
     with pytest.raises(InputError, match=r"\(2, 4, 30, 20\).*expected \(2, 4, 20, 30\)"):
-        ask_single_and_three(Turned(), shape=SHAPE, boxes=BOXES)
+        ask_single_and_three(Turned(), Prompts(boxes=BOXES), shape=SHAPE)

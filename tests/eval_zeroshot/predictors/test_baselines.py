@@ -4,6 +4,7 @@ import torch
 
 import encoders
 from encoders.errors import InputError
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot import Disc, FillBox, PointIou, box_iou, open_dataset, untrained
 from eval_zeroshot.predictors.baselines import fill_box
@@ -17,14 +18,15 @@ def set_up(predictor):
 
 
 def test_a_filled_box_has_the_pixels_whose_centres_it_covers():
-    masks, scores, _ = set_up(FillBox()).predict(boxes=np.asarray([[2.4, 1, 6.6, 3], [-5, -5, 50, 50]]))
+    masks, scores, _ = set_up(FillBox()).predict(Prompts(boxes=np.asarray([[2.4, 1, 6.6, 3], [-5, -5, 50, 50]])))
     assert masks.shape == (2, 3, 20, 40) and scores.shape == (2, 3)
     assert masks[0, 0].sum() == 5 * 2 and masks[0, 0, 1:3, 2:7].all()  # x 2.5 .. 6.5, y 1.5 .. 2.5
     assert masks[1, 2].all()
 
 
 def test_a_disc_has_its_radius_from_the_long_side():
-    masks, _, _ = set_up(Disc(0.1)).predict(points=np.asarray([[[10.0, 8.0]]]), labels=np.ones((1, 1)), multimask=False)
+    click = Prompts(points=np.asarray([[[10.0, 8.0]]]), labels=np.ones((1, 1)))
+    masks, _, _ = set_up(Disc(0.1)).predict(click, multimask=False)
     assert masks.shape == (1, 1, 20, 40)
     rows, columns = np.nonzero(masks[0, 0])
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (6, 14, 4, 12)  # 4 px each way
@@ -33,18 +35,18 @@ def test_a_disc_has_its_radius_from_the_long_side():
 
 def test_background_clicks_take_away_and_foreground_clicks_add():
     points, labels = np.asarray([[[10.0, 8.0], [30.0, 8.0], [12.0, 8.0]]]), np.asarray([[1, 1, 0]])
-    mask = set_up(Disc(0.1)).predict(points=points, labels=labels, multimask=False).masks[0, 0]
+    mask = set_up(Disc(0.1)).predict(Prompts(points=points, labels=labels), multimask=False).masks[0, 0]
     assert mask[8, 7] and mask[8, 30] and not mask[8, 9] and not mask[8, 12]
 
 
 def test_a_disc_refuses_boxes():
     with pytest.raises(InputError, match="FillBox"):
-        set_up(Disc()).predict(boxes=np.zeros((1, 4)))
+        set_up(Disc()).predict(Prompts(boxes=np.zeros((1, 4))))
 
 
 def test_no_image_is_an_input_error():
     with pytest.raises(InputError, match="set_image"):
-        FillBox().predict(boxes=np.zeros((1, 4)))
+        FillBox().predict(Prompts(boxes=np.zeros((1, 4))))
 
 
 @pytest.mark.skipif(not hasattr(encoders, "build_sam"), reason="the model registry is not importable")

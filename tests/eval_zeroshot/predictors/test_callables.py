@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from encoders.errors import InputError, InputWarning
+from encoders.prompts import Prompts
 from eval_zeroshot.predictors.adapters import SamPredictorAdapter, is_adapter, is_callable, open_adapter
 
 GOOD = """
@@ -52,10 +53,10 @@ def test_a_module_of_the_working_directory_answers(folder):
     adapter = open_adapter("own_model:build")
     assert adapter.identity == "own_model:build:" + "a" * 64
     adapter.set_image(np.zeros((6, 9, 3), np.uint8))
-    answer = adapter.predict(boxes=np.asarray([[1, 1, 4, 4], [0, 0, 2, 2.0]]), multimask=True)
+    answer = adapter.predict(Prompts(boxes=np.asarray([[1, 1, 4, 4], [0, 0, 2, 2.0]])), multimask=True)
     assert answer.masks.shape == (2, 3, 6, 9) and answer.scores.shape == (2, 3)
     with pytest.raises(InputError, match="Good takes no mask of an earlier round"):
-        adapter.predict(boxes=np.zeros((1, 4)), masks=np.zeros((1, 1, 4, 4)))
+        adapter.predict(Prompts(boxes=np.zeros((1, 4)), masks=np.zeros((1, 1, 4, 4))))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ class AnswersMany(Answers):
 def asked(*answer, kind=Answers):
     adapter = SamPredictorAdapter(kind(*answer), identity="x")
     adapter.set_image(np.zeros((6, 9, 3), np.uint8))
-    return adapter.predict(boxes=np.asarray([[1, 1, 4, 4.0]]), multimask=False)
+    return adapter.predict(Prompts(boxes=np.asarray([[1, 1, 4, 4.0]])), multimask=False)
 
 
 def test_tensors_and_masks_of_zeros_and_ones_are_understood():

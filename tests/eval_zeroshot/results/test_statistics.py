@@ -75,8 +75,8 @@ class Shifted(FillBox):
         super().__init__()
         self.pixels = pixels
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        found = super().predict(points, labels, boxes, masks, multimask)
+    def predict(self, prompts, *, multimask=True):
+        found = super().predict(prompts, multimask=multimask)
         return Prediction(np.roll(found.masks, self.pixels, axis=-1), found.scores, found.logits)
 
 

@@ -10,7 +10,7 @@ from encoders.samples.rle import encode_mask
 from eval_zeroshot import FillBox, compare, evaluate
 from eval_zeroshot.datasets.opening import EvalDataset
 from eval_zeroshot.predictors.reference import OwnPhoto, Reference, ReferencedPhotos, sample_of
-from eval_zeroshot.predictors.reference_masks import Prompts, answer
+from eval_zeroshot.predictors.reference_masks import PointsAndBoxes, answer
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.suites.agreement import agreement_suites
 
@@ -26,16 +26,16 @@ class Halves:
     def set_image(self, image):
         self.images = getattr(self, "images", 0) + 1
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        count = len(points if boxes is None else boxes)
+    def predict(self, prompts, *, multimask=True):
+        count = len(prompts.points if prompts.boxes is None else prompts.boxes)
         found = np.ones((count, 3 if multimask else 1, *SHAPE), bool)
         wanted = found[:, 1] if multimask else found[:, 0]
         wanted[:] = False
         for row in range(count):
-            if boxes is not None:
-                x0, y0, x1, y1 = (int(value) for value in boxes[row])
+            if prompts.boxes is not None:
+                x0, y0, x1, y1 = (int(value) for value in prompts.boxes[row])
                 wanted[row, y0:y1, x0 : (x0 + x1) // 2] = True
-            elif points[row, 0, 0] < 50:
+            elif prompts.points[row, 0, 0] < 50:
                 wanted[row, 10:30, 10:40] = True
         scores = np.tile(np.asarray([0.2, 0.9, 0.3] if multimask else [0.5], np.float32), (count, 1))
         return Prediction(found, scores, np.zeros((count, found.shape[1], 1, 1), np.float32))
@@ -86,7 +86,8 @@ def test_the_reference_agrees_with_itself_wholly():
 
 
 def test_prompts_whose_reference_mask_is_empty_are_counted_and_left_out():
-    given = Prompts(points=np.asarray([[20.0, 20.0], [80.0, 20.0]]), boxes=np.asarray([[10.0, 10, 40, 30], [60, 10, 90, 30]]))
+    boxes = np.asarray([[10.0, 10, 40, 30], [60, 10, 90, 30]])
+    given = PointsAndBoxes(points=np.asarray([[20.0, 20.0], [80.0, 20.0]]), boxes=boxes)
     photos = referenced(photo(prompts=given))
     results = run(photos, {"same": Halves()})
     assert (results["agreement_point"].n, results["agreement_point"].skipped) == (1, {"empty": 1})

@@ -42,10 +42,10 @@ class Script:
     def set_image(self, image, /):
         pass
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        assert boxes is None and masks is None and multimask
-        self.asked += [(point.tolist(), label.tolist()) for point, label in zip(points, labels, strict=True)]
-        count = len(points)
+    def predict(self, prompts, *, multimask=True):
+        assert prompts.boxes is None and prompts.masks is None and multimask
+        self.asked += [(point.tolist(), label.tolist()) for point, label in zip(prompts.points, prompts.labels, strict=True)]
+        count = len(prompts.points)
         scores = np.tile(np.float32([0.9, 0.5, 0.7]), (count, 1))
         logits = np.tile(np.stack([SURE, LIKE_IT, OTHER]), (count, 1, 1, 1))
         return Prediction(np.tile(MASKS, (count, 1, 1, 1)), scores, logits)
@@ -85,12 +85,12 @@ def test_edges_are_thinned_to_their_crest_before_they_are_counted():
     """Masks on both sides of a line: their outer boundaries lie two pixels apart, and the stronger one is the edge."""
 
     class BothSides(Script):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+        def predict(self, prompts, *, multimask=True):
             left, right = -logits_of(33, steep=0.2), logits_of(32)
             found = np.stack([~mask_right_of(33), mask_right_of(32), mask_right_of(32)])
             logits = np.stack([left, right, right])
-            masks, all_logits = (np.tile(one, (len(points), 1, 1, 1)) for one in (found, logits))
-            return Prediction(masks, np.ones((len(points), 3), np.float32), all_logits)
+            masks, all_logits = (np.tile(one, (len(prompts.points), 1, 1, 1)) for one in (found, logits))
+            return Prediction(masks, np.ones((len(prompts.points), 3), np.float32), all_logits)
 
     raw = mask_edges(np.stack([-logits_of(33, steep=0.2), logits_of(32)]), shape=SHAPE)
     assert np.flatnonzero(raw[20]).tolist() == [31, 33]

@@ -46,11 +46,11 @@ class KnowsRegions:
         self.images += 1
         self.here = self.labels[int(image[0, 0, 0] > 128)]  # the photo's brightness says which one it is
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        self.asked += len(points)
+    def predict(self, prompts, *, multimask=True):
+        self.asked += len(prompts.points)
         height, width = resized_shape(SHAPE, image_size=IMAGE_SIZE)
         logits = []
-        for x, y in points[:, 0].astype(int):
+        for x, y in prompts.points[:, 0].astype(int):
             inside = self.here == self.here[y, x]
             signed = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
             frame = torch.full((1, 1, IMAGE_SIZE, IMAGE_SIZE), -9.0)
@@ -59,7 +59,7 @@ class KnowsRegions:
             logits.append(torch.nn.functional.avg_pool2d(frame, 4)[0])
         three = torch.stack(logits).expand(-1, 3, -1, -1)
         full = upscale_logits(three, shape=SHAPE, image_size=IMAGE_SIZE)
-        scores = np.full((len(points), 3), 0.8, np.float32)
+        scores = np.full((len(prompts.points), 3), 0.8, np.float32)
         return Prediction((full > 0).numpy(), scores, three.numpy())
 
 

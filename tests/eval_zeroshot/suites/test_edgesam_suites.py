@@ -109,9 +109,9 @@ class Recorder(FillBox):
         super().__init__()
         self.asked = []
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        self.asked.append((points, labels, boxes, masks, multimask))
-        count = len(boxes) if boxes is not None else len(points)
+    def predict(self, prompts, *, multimask=True):
+        self.asked.append((prompts.points, prompts.labels, prompts.boxes, prompts.masks, multimask))
+        count = len(prompts.boxes) if prompts.boxes is not None else len(prompts.points)
         found = np.zeros((count, 3 if multimask else 1, *self._shape), bool)
         found[..., :15] = True
         return Prediction(found, np.ones(found.shape[:2]), np.zeros((*found.shape[:2], 1, 1)))

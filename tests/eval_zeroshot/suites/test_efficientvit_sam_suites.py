@@ -23,10 +23,10 @@ class Script(FillBox):
         self.answers = list(answers)
         self.asked = []
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        assert multimask and masks is None
+    def predict(self, prompts, *, multimask=True):
+        assert multimask and prompts.masks is None
         found, scores = self.answers[min(len(self.asked), len(self.answers) - 1)]
-        self.asked.append((points, labels))
+        self.asked.append((prompts.points, prompts.labels))
         return Prediction(np.stack(found)[None], np.asarray([scores]), np.zeros((1, 3, 1, 1)))
 
 

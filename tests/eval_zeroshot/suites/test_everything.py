@@ -34,15 +34,15 @@ class KnowsBlocks:
     def set_image(self, image, /):
         pass
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        assert multimask and points.shape[1] == 1 and (labels == 1).all()
-        self.clicks += points[:, 0].tolist()
-        found = np.zeros((len(points), 3, *self.masks[0].shape), bool)
-        for answer, (x, y) in zip(found, points[:, 0].astype(int), strict=True):
+    def predict(self, prompts, *, multimask=True):
+        assert multimask and prompts.points.shape[1] == 1 and (prompts.labels == 1).all()
+        self.clicks += prompts.points[:, 0].tolist()
+        found = np.zeros((len(prompts.points), 3, *self.masks[0].shape), bool)
+        for answer, (x, y) in zip(found, prompts.points[:, 0].astype(int), strict=True):
             for mask in self.masks:
                 if mask[y, x]:
                     answer[:] = mask
-        return Prediction(found, np.tile(self.scores, (len(points), 1)), np.zeros((len(points), 3, 1, 1), np.float32))
+        return Prediction(found, np.tile(self.scores, (len(prompts), 1)), np.zeros((len(prompts), 3, 1, 1), np.float32))
 
 
 def block(shape, x0, y0, x1, y1):
@@ -159,8 +159,8 @@ def test_only_the_thousand_best_masks_count(make_sample):
 
 def test_masks_of_another_size_than_the_photo_are_told(make_sample):
     class Turned(FillBox):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            found = np.ones((len(points), 3, 30, 20), bool)
+        def predict(self, prompts, *, multimask=True):
+            found = np.ones((len(prompts.points), 3, 30, 20), bool)
             return Prediction(found, np.ones(found.shape[:2]), np.zeros((*found.shape[:2], 1, 1)))
 
     with pytest.raises(InputError, match="30, 20"):

@@ -1,11 +1,14 @@
 """The instance suites: what each protocol asks, and AP worked out by hand. Photos are 30 x 20, objects off the diagonal."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import encoders
 from encoders.errors import InputError
 from encoders.predictor import Prediction
+from encoders.prompts import Prompts
 from encoders.samples.rle import encode_mask, rle_iou
 from eval_zeroshot import average_precision, choose_suites, evaluate, open_dataset
 from eval_zeroshot.ap.annotations import Annotations, read_annotations
@@ -30,12 +33,12 @@ class Shrinking:
         self.images += 1
         self.shape = image.shape[:2]
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        self.asked.append({"boxes": boxes, "masks": masks, "multimask": multimask})
+    def predict(self, prompts, *, multimask=True):
+        self.asked.append({"boxes": prompts.boxes, "masks": prompts.masks, "multimask": multimask})
         cuts = (0, 1, 2) if multimask else (0,)
-        found = [[fill_box(box - np.asarray([0, 0, cut, 0]), shape=self.shape) for cut in cuts] for box in boxes]
-        scores = np.asarray([[0.5, 0.9, 0.7][: len(cuts)]] * len(boxes), np.float32)
-        logits = np.arange(len(boxes) * len(cuts), dtype=np.float32).reshape(len(boxes), len(cuts), 1, 1)
+        found = [[fill_box(box - np.asarray([0, 0, cut, 0]), shape=self.shape) for cut in cuts] for box in prompts.boxes]
+        scores = np.asarray([[0.5, 0.9, 0.7][: len(cuts)]] * len(prompts.boxes), np.float32)
+        logits = np.arange(len(prompts.boxes) * len(cuts), dtype=np.float32).reshape(len(prompts.boxes), len(cuts), 1, 1)
         return Prediction(np.asarray(found), scores, logits)
 
 
@@ -211,9 +214,9 @@ def test_the_same_call_continues_and_another_detector_starts_afresh(photos, trut
 
 def test_agreement_is_measured_between_the_masks_for_the_same_box(photos, truth):
     class Half(Shrinking):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            left = boxes - (boxes[:, 2:3] - boxes[:, :1]) / 2 * np.asarray([[0, 0, 1, 0]])
-            return super().predict(points, labels, left, masks, multimask)
+        def predict(self, prompts, *, multimask=True):
+            left = prompts.boxes - (prompts.boxes[:, 2:3] - prompts.boxes[:, :1]) / 2 * np.asarray([[0, 0, 1, 0]])
+            return super().predict(replace(prompts, boxes=left), multimask=multimask)
 
     suite = suite_of("edgesam", truth, record((4, 2, 10, 12), 0.9))
     results = evaluate({"half": Half(), "whole": Shrinking()}, suites=[suite], samples=photos[:1], reference="whole")
@@ -256,7 +259,7 @@ def test_a_real_model_makes_the_same_masks_as_its_predictor_asked_box_by_box(coc
     assert seen.ids == list(range(12))
     for place in (0, 5, 11):
         x, y, width, height = records[place]["bbox"]
-        masks, ious, _ = predictor.predict(boxes=np.asarray([[x, y, x + width, y + height]]), multimask=False)
+        masks, ious, _ = predictor.predict(Prompts(boxes=np.asarray([[x, y, x + width, y + height]])), multimask=False)
         assert rle_iou(seen.masks[place], encode_mask(masks[0, 0])) > 0.97  # a pixel may turn with the number of prompts
         assert seen.values["score"][place] == pytest.approx(records[place]["score"] * float(ious[0, 0]), rel=1e-4)
 
@@ -265,10 +268,10 @@ def test_ap_has_an_interval_and_a_paired_difference(photos, truth):
     class Wider(FillBox):
         """Boxes three times as wide, as far as the photo goes: no mask reaches an IoU of 0.5."""
 
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            width = boxes[:, 2:3] - boxes[:, :1]
-            wide = np.concatenate([boxes[:, :1] - width, boxes[:, 1:2], boxes[:, 2:3] + width, boxes[:, 3:]], axis=1)
-            return super().predict(boxes=wide, multimask=multimask)
+        def predict(self, prompts, *, multimask=True):
+            width = prompts.boxes[:, 2] - prompts.boxes[:, 0]
+            wide = prompts.boxes + width[:, None] * np.asarray([-1, 0, 1, 0])
+            return super().predict(Prompts(boxes=wide), multimask=multimask)
 
     suite = suite_of("edgesam", truth, record(FIRST, 0.9), record(SECOND, 0.8), record(FIRST, 0.7, image=2))
     right, wrong = evaluate({"right": FillBox(), "wrong": Wider()}, suites=[suite], samples=photos, against="right")
@@ -315,8 +318,8 @@ def test_boxes_off_the_photo_say_nothing_of_agreement(photos, truth):
     class Narrower(Shrinking):
         identity = "narrower"
 
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            return super().predict(points, labels, boxes - [0, 0, 1, 0], masks, multimask)
+        def predict(self, prompts, *, multimask=True):
+            return super().predict(replace(prompts, boxes=prompts.boxes - [0, 0, 1, 0]), multimask=multimask)
 
     far = record((500, 500, 510, 510), 1.0, image=2)
     suite = suite_of("edgesam", truth, far, record(FIRST, 0.5, image=2))

@@ -110,8 +110,8 @@ def test_a_video_is_drawn_as_a_whole(tmp_path, monkeypatch):
 class AlwaysBar(FillBox):
     """Answers every click with the bar."""
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        found = super().predict(points, labels, boxes, masks, multimask)
+    def predict(self, prompts, *, multimask=True):
+        found = super().predict(prompts, multimask=multimask)
         return Prediction(np.broadcast_to(BAR, found.masks.shape), found.scores, found.logits)
 
 

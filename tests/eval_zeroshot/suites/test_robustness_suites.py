@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from encoders.prompts import Prompts
 from eval_zeroshot import FillBox, get_suite
 from eval_zeroshot.prompting.clicks import centre_point
 from eval_zeroshot.suites.robustness import jittered, shifted_click
@@ -19,9 +20,9 @@ def test_a_filled_box_loses_what_the_jitter_takes(make_sample):
     class Keeps(FillBox):
         asked = []
 
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            self.asked.append(boxes)
-            return super().predict(boxes=boxes, multimask=multimask)
+        def predict(self, prompts, *, multimask=True):
+            self.asked.append(prompts.boxes)
+            return super().predict(Prompts(boxes=prompts.boxes), multimask=multimask)
 
     model = Keeps()
     result = JITTER.run(model, [make_sample((10, 5, 20, 15), annotation_ids=[3])])

@@ -1,5 +1,7 @@
 """The saliency and anomaly suites: numbers worked out by hand on photos of 20 x 30, objects off the diagonal."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,9 +21,9 @@ SALIENCY, ANOMALY = get_suite("saliency"), get_suite("anomaly")
 class Sure(FillBox):
     """Fills boxes, the surer the farther left they begin: predicted IoU 1 - x0 / 100."""
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        found = np.stack([fill_box(box, shape=self._shape) for box in boxes])[:, None]
-        return Prediction(found, 1 - boxes[:, :1] / 100, np.zeros((len(boxes), 1, 1, 1), np.float32))
+    def predict(self, prompts, *, multimask=True):
+        found = np.stack([fill_box(box, shape=self._shape) for box in prompts.boxes])[:, None]
+        return Prediction(found, 1 - prompts.boxes[:, :1] / 100, np.zeros((len(prompts.boxes), 1, 1, 1), np.float32))
 
 
 def test_mean_absolute_error_by_hand():
@@ -132,10 +134,11 @@ def test_agreement_of_both_suites_is_measured_on_their_masks(tmp_path):
     class Half(FillBox):
         identity = "half"
 
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            if boxes is not None:
-                boxes = boxes - (boxes[:, 2:3] - boxes[:, :1]) / 2 * np.asarray([[0, 0, 1, 0]])
-            return super().predict(points, labels, boxes, masks, multimask)
+        def predict(self, prompts, *, multimask=True):
+            if prompts.boxes is not None:
+                left = prompts.boxes - (prompts.boxes[:, 2:3] - prompts.boxes[:, :1]) / 2 * np.asarray([[0, 0, 1, 0]])
+                prompts = replace(prompts, boxes=left)
+            return super().predict(prompts, multimask=multimask)
 
     for suite, samples in (
         (SALIENCY, open_dataset(make_duts(tmp_path, {"a": rectangle((2, 12, 6, 15))}))),
@@ -156,15 +159,15 @@ class Unequal(Sure):
 
     iou = 0.8
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        if boxes is None:
-            return FillBox.predict(self, points, labels, boxes, masks, multimask)
-        found = super().predict(points, labels, boxes, masks, multimask)
+    def predict(self, prompts, *, multimask=True):
+        if prompts.boxes is None:
+            return FillBox.predict(self, prompts, multimask=multimask)
+        found = super().predict(prompts, multimask=multimask)
         if not multimask:
             return Prediction(found.masks, np.full_like(found.scores, self.iou), found.logits)
         three = np.repeat(found.masks, 3, axis=1)
         three[:, 0] = False
-        return Prediction(three, np.tile([0.9, 0.1, 0.1], (len(boxes), 1)), np.zeros((len(boxes), 3, 1, 1), np.float32))
+        return Prediction(three, np.tile([0.9, 0.1, 0.1], (len(prompts), 1)), np.zeros((len(prompts), 3, 1, 1), np.float32))
 
 
 def test_a_box_is_asked_for_the_single_mask(tmp_path):
@@ -198,8 +201,8 @@ def test_photos_that_mark_nothing_at_all_and_turned_answers_are_refused(make_sam
         SALIENCY.run(FillBox(), [make_sample()])
 
     class Turned(Sure):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            found = super().predict(points, labels, boxes, masks, multimask)
+        def predict(self, prompts, *, multimask=True):
+            found = super().predict(prompts, multimask=multimask)
             return Prediction(found.masks.transpose(0, 1, 3, 2), found.scores, found.logits)
 
     data = open_dataset(make_mvtec(tmp_path, {"pill/cut/0": rectangle((2, 12, 6, 15))}))

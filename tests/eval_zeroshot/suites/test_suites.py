@@ -5,6 +5,7 @@ from torch import nn
 
 from encoders.errors import InputError
 from encoders.predictor import Prediction, Predictor
+from encoders.prompts import Prompts
 from encoders.sam import Sam
 from encoders.samples.sample import Sample
 from eval_zeroshot import BoxIou, FillBox, PointIou, box_iou, get_suite, point_iou
@@ -28,9 +29,9 @@ class Script:
     def set_image(self, image, /):
         self.shape = image.shape[:2]
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+    def predict(self, prompts, *, multimask=True):
         mask = self.answers[len(self.asked)]
-        self.asked.append({"points": points, "labels": labels, "boxes": boxes, "masks": masks, "multimask": multimask})
+        self.asked.append(vars(prompts) | {"multimask": multimask})
         channels = 3 if multimask else 1
         found = np.zeros((1, channels, *self.shape), bool)
         found[0, channels // 2] = mask
@@ -50,8 +51,8 @@ def test_a_box_filler_scores_the_share_of_the_box_that_is_object():
 
 def test_a_model_that_swaps_x_with_y_misses(make_sample):
     class Swapped(FillBox):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            return super().predict(boxes=boxes[:, [1, 0, 3, 2]], multimask=multimask)
+        def predict(self, prompts, *, multimask=True):
+            return super().predict(Prompts(boxes=prompts.boxes[:, [1, 0, 3, 2]]), multimask=multimask)
 
     sample = make_sample((12, 3, 18, 7))
     assert box_iou.run(FillBox(), [sample]).value == 1.0
@@ -83,7 +84,7 @@ def test_box_says_what_the_best_scored_and_the_best_of_three_are_worth(make_samp
     right, half = rectangle(2, 2, 6, 6), rectangle(2, 2, 6, 4)
 
     class Three(FillBox):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
+        def predict(self, prompts, *, multimask=True):
             if not multimask:
                 return Prediction(half[None, None] & False, np.zeros((1, 1)), np.zeros((1, 1, 4, 4)))
             found = np.stack([right, half, right & False])[None]

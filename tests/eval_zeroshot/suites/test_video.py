@@ -1,5 +1,7 @@
 """J, F and following: numbers by hand, an independent F, the rules of DAVIS, resuming. Frames are 20 high and 30 wide."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,8 +35,8 @@ class Blind(FillBox):
         super().__init__()
         self.left = after
 
-    def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-        answer = super().predict(points, labels, boxes, masks, multimask)
+    def predict(self, prompts, *, multimask=True):
+        answer = super().predict(prompts, multimask=multimask)
         self.left -= 1
         return answer if self.left >= 0 else Prediction(np.zeros_like(answer.masks), answer.scores, answer.logits)
 
@@ -111,10 +113,10 @@ def test_f_is_that_of_the_definition(shape):
 def test_prompts_of_the_next_frame_by_hand(monkeypatch):
     monkeypatch.setattr(tracking, "BOX_MARGIN", 0.1)
     prompts = next_prompts(np.stack([rectangle((10, 4, 20, 8)), rectangle((0, 12, 4, 20))]), image_size=64)
-    assert prompts["boxes"].tolist() == [pytest.approx([9, 3.6, 21, 8.4]), pytest.approx([0, 11.2, 4.4, 20])]
-    assert prompts["points"].tolist() == [[[11, 5]], [[1, 13]]] and prompts["labels"].tolist() == [[1], [1]]
-    assert prompts["masks"].shape == (2, 1, 16, 16)
-    assert set(next_prompts(rectangle((1, 1, 5, 3))[None], image_size=None)) == {"boxes", "points", "labels"}
+    assert prompts.boxes.tolist() == [pytest.approx([9, 3.6, 21, 8.4]), pytest.approx([0, 11.2, 4.4, 20])]
+    assert prompts.points.tolist() == [[[11, 5]], [[1, 13]]] and prompts.labels.tolist() == [[1], [1]]
+    assert prompts.masks.shape == (2, 1, 16, 16)
+    assert set(next_prompts(rectangle((1, 1, 5, 3))[None], image_size=None).given) == {"boxes", "points", "labels"}
 
 
 def test_a_mask_as_logits_lies_where_the_photo_lies_in_the_frame():
@@ -125,8 +127,8 @@ def test_a_mask_as_logits_lies_where_the_photo_lies_in_the_frame():
 
 def test_where_two_objects_overlap_the_surer_one_wins_and_an_empty_one_stays_empty():
     class Unequal(FillBox):
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            answer = super().predict(points, labels, boxes, masks, multimask)
+        def predict(self, prompts, *, multimask=True):
+            answer = super().predict(prompts, multimask=multimask)
             return Prediction(answer.masks, np.asarray([[0.3], [0.6]], np.float32), answer.logits)
 
     predictor = Unequal()
@@ -201,8 +203,8 @@ def test_a_stopped_evaluation_continues_in_the_middle_of_a_sequence(tmp_path):
     class Grows(FillBox):
         identity = "grows"
 
-        def predict(self, points=None, labels=None, boxes=None, masks=None, multimask=True):
-            return super().predict(points, labels, boxes + np.asarray([[0, 0, 1, 0]]), masks, multimask)
+        def predict(self, prompts, *, multimask=True):
+            return super().predict(replace(prompts, boxes=prompts.boxes + np.asarray([[0, 0, 1, 0]])), multimask=multimask)
 
     class Counts(Grows):
         images = 0

@@ -7,6 +7,7 @@ import torch
 import encoders
 import shards
 from encoders.errors import InputError
+from encoders.prompts import Prompts
 from shards.codec.base import Gate
 from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.pipeline.codec_check import missed_gate
@@ -50,7 +51,7 @@ def test_masks_of_a_box_and_their_scores_are_the_predictors_own(teacher):
     predictor, answers = encoders.Predictor(teacher), []
     for embedding in (one.raw, np.concatenate([one.coded[:, :3], one.raw[:, 3:]], axis=1)):
         predictor.set_embedding(torch.from_numpy(embedding)[None], shape=SHAPE)
-        answers.append(predictor.predict(boxes=one.boxes, multimask=False))
+        answers.append(predictor.predict(Prompts(boxes=one.boxes), multimask=False))
     (raw, raw_scores, _), (coded, scores, _) = answers
     ious = [(a & b).sum() / (a | b).sum() for a, b in zip(raw[:, 0], coded[:, 0], strict=True)]
     got = measure_fidelity([one], teacher=teacher)

@@ -9,6 +9,7 @@ import pytest
 import encoders
 from encoders.export.targets import find_target
 from encoders.predictor import Predictor
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
 
@@ -136,7 +137,7 @@ def ours():
         given = {"points": prompt.points[None], "labels": prompt.labels[None]} if len(prompt.points) else {}
         if prompt.box is not None:
             given["boxes"] = prompt.box[None]
-        return made[key].predict_tokens(**given).masks[0]
+        return made[key].predict_tokens(Prompts(**given)).masks[0]
 
     return ask
 

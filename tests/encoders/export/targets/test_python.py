@@ -15,6 +15,7 @@ from PIL import Image
 from encoders.errors import InputError
 from encoders.export.targets import find_target
 from encoders.export.targets.python import REQUIREMENTS, SEGMENT_FILE
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 
 SESSIONS = "encoders.export.formats.onnx.open_session"
@@ -172,4 +173,4 @@ def our_box_mask(sam, sample):
 
     predictor = Predictor(sam)
     predictor.set_image(sample.image)
-    return predictor.predict(boxes=np.asarray(sample.boxes[:1], float), multimask=False).masks[0, 0]
+    return predictor.predict(Prompts(boxes=np.asarray(sample.boxes[:1], float)), multimask=False).masks[0, 0]

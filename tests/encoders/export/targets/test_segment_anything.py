@@ -7,6 +7,7 @@ from segment_anything.utils.onnx import SamOnnxModel
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
+from encoders.prompts import Prompts
 
 pytestmark = pytest.mark.slow  # writes the model: about 10 s of one core
 
@@ -74,8 +75,8 @@ def test_the_mask_of_an_earlier_round_counts(notebook, demo, photos, ours):
     predictor = Predictor(demo)
     predictor.set_image(sample.image)
     box = np.asarray(sample.boxes[:1], float)
-    first = predictor.predict(boxes=box, multimask=False)
-    expected = predictor.predict(boxes=box, masks=first.logits, multimask=False).logits[0, 0]
+    first = predictor.predict(Prompts(boxes=box), multimask=False)
+    expected = predictor.predict(Prompts(boxes=box, masks=first.logits), multimask=False).logits[0, 0]
 
     class Box:
         coords, kinds = box.reshape(2, 2), np.array([2, 3])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from encoders.export.targets.transformers_js import PromptEncoderMaskDecoder, model_config, processor_config
 from encoders.predictor import Predictor
+from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 
 SCRIPT = Path(__file__).with_name("sam_in_node.mjs")
@@ -148,13 +149,13 @@ def test_the_real_package_gives_pytorchs_masks_of_the_pixels_that_it_makes(folde
     predictor = Predictor(demo)
     with torch.inference_mode():
         predictor.set_embedding(demo.image_encoder(torch.from_numpy(pixels)), shape=sample.shape)
-    by_point = predictor.predict_tokens(points=middle[None, None], labels=np.ones((1, 1), int)).masks[0]
-    by_box = predictor.predict_tokens(boxes=box[None]).masks[0]
+    by_point = predictor.predict_tokens(Prompts(points=middle[None, None], labels=np.ones((1, 1), int))).masks[0]
+    by_box = predictor.predict_tokens(Prompts(boxes=box[None])).masks[0]
     for index, expected in enumerate((by_point, by_box)):
         three = np.fromfile(tmp_path / "out" / f"masks{index}.bin", bool).reshape(3, *sample.shape)
         assert all(np.mean(one == other) >= 0.999 for one, other in zip(three, expected[1:], strict=True))
         single = np.fromfile(tmp_path / "out" / f"single{index}.bin", bool).reshape(sample.shape)
         assert expected[0].sum() > 100 and mask_iou(single, expected[0]) >= 0.999
     predictor.set_image(sample.image)
-    ours_by_box = predictor.predict_tokens(boxes=box[None]).masks[0, 0]
+    ours_by_box = predictor.predict_tokens(Prompts(boxes=box[None])).masks[0, 0]
     assert mask_iou(single, ours_by_box) >= 0.85  # 0.945 and 0.921 were seen, at 256 px

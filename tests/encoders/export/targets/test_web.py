@@ -19,7 +19,7 @@ from encoders.export.targets.onnxruntime_web import FILES, FOLDER_VARIABLE, VERS
 from encoders.export.targets.web import MODEL, ORT, PAGE, PAGE_FILES, check_pattern
 from encoders.geometry import resized_shape
 from encoders.predictor import Predictor
-from encoders.prompts import prompts_to_frame
+from encoders.prompts import Prompts
 
 SIZE = 64
 SHAPES = [(45, 70), (187, 97), (64, 40), (30, 64), (9, 400), (64, 64), (5, 3)]  # height, width: both ways, and as it is
@@ -56,6 +56,7 @@ def test_the_page_resizes_exactly_as_pil_does(run_js):
     script = """
 import { resampleColumns, resampleRows } from "./resample.js";
 import { resizedShape } from "./geometry.js";
+from encoders.prompts import Prompts
 print(given.map(({ rgba, width, height }) => {
   const frame = resizedShape({ width, height }, 64);
   const half = new Uint8Array(height * frame.width * 3);
@@ -124,7 +125,7 @@ print({ coords: Array.from(coords), labels: Array.from(labels) });
     points, labels = [[10.5, 200.0], [90.0, 3.0]], [1, 0]
     found = run_js(script, {"points": points, "labels": labels, "box": box})
     given = {"points": np.asarray([points]), "labels": np.asarray([labels])} | ({"boxes": np.asarray([box])} if box else {})
-    framed = {k: torch.from_numpy(v) for k, v in prompts_to_frame(shape=(211, 97), image_size=SIZE, **given).items()}
+    framed = {k: torch.from_numpy(v) for k, v in Prompts(**given).to_frame(shape=(211, 97), image_size=SIZE).items()}
     coords, kinds = point_prompts(points=framed["points"], labels=framed["labels"], boxes=framed.get("boxes"), count=1)
     np.testing.assert_array_equal(np.asarray(found["coords"], np.float32), coords.ravel())
     assert found["labels"] == kinds.ravel().tolist()
@@ -277,11 +278,11 @@ def test_the_pages_models_give_what_pytorch_gives(page, live_sam, export_photos)
         {"points": np.asarray([[[12.0, 90.0], [40.0, 20.0]]]), "labels": np.asarray([[1, 0]]), "boxes": tall.boxes[:1]},
     ]
     for prompt in prompts:
-        found, expected = exported.predict_tokens(**prompt), model.predict_tokens(**prompt)
+        found, expected = exported.predict_tokens(Prompts(**prompt)), model.predict_tokens(Prompts(**prompt))
         np.testing.assert_allclose(found.logits, expected.logits, atol=2e-3)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     with pytest.raises(InputError, match="takes no masks of an earlier round"):
-        exported.predict(boxes=tall.boxes[:1], masks=expected.logits[:, :1])
+        exported.predict(Prompts(boxes=tall.boxes[:1], masks=expected.logits[:, :1]))
 
 
 def test_the_page_names_no_file_that_is_not_written_and_no_other_host():

@@ -25,6 +25,7 @@ from encoders.export.targets import find_target
 from encoders.export.targets.onnxruntime_web import find_onnxruntime_web
 from encoders.fusion import fuse
 from encoders.predictor import Predictor
+from encoders.prompts import Prompts
 from encoders.samples.image import decode_image, read_image
 from encoders.samples.overlap import mask_iou
 
@@ -124,7 +125,7 @@ def agreement(sam: encoders.Sam, image: np.ndarray, step: dict, saved: Path) -> 
     predictor = Predictor(sam)
     predictor.set_image(image)
     prompt = {name: np.asarray(value, np.float64) for name, value in step["prompt"].items()}
-    found = predictor.predict_tokens(**prompt)
+    found = predictor.predict_tokens(Prompts(**prompt))
     expected = found.masks[0, step["chosen"]]
     with Image.open(saved) as opened:
         assert opened.mode == "L"

@@ -22,6 +22,7 @@ from encoders.export.targets.anylabeling import AnyLabelingTarget
 from encoders.geometry import resized_shape
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded
+from encoders.prompts import Prompts
 
 cv2 = pytest.importorskip("cv2")
 HEIGHT, WIDTH, SIZE = 684, 1024, 256
@@ -105,7 +106,7 @@ def pytorch_mask(sam, tool, photo, prompt):
     given = {"points": prompt.points[None] * matrix[0, 0], "labels": prompt.labels[None]} if len(prompt.points) else {}
     if prompt.box is not None:
         given["boxes"] = prompt.box[None] * matrix[0, 0]
-    logits = torch.from_numpy(predictor.predict_tokens(**given).logits)
+    logits = torch.from_numpy(predictor.predict_tokens(Prompts(**given)).logits)
     frame = upscale_logits(logits, shape=(HEIGHT, WIDTH), image_size=sam.image_size)[0, 0].numpy()
     height, width = photo.shape[:2]
     return cv2.warpAffine(frame, np.linalg.inv(matrix)[:2], (width, height), flags=cv2.INTER_LINEAR) > 0

@@ -11,6 +11,7 @@ import yaml
 
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded, pad_to_square
+from encoders.prompts import Prompts
 
 cv2 = pytest.importorskip("cv2")
 
@@ -74,7 +75,7 @@ def pytorch_mask(sam, tool, photo, prompt):
     given = {"points": prompt.points[None], "labels": prompt.labels[None]} if len(prompt.points) else {}
     if prompt.box is not None:
         given["boxes"] = prompt.box[None]
-    logits = predictor.predict_tokens(**given).logits[0]
+    logits = predictor.predict_tokens(Prompts(**given)).logits[0]
     best = int(np.argmax(stability(logits)))
     return tool.upscale(logits[best], photo), best
 
