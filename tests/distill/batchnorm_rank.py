@@ -1,17 +1,21 @@
-"""One of two processes with half of each batch through BatchNorm over ranks: RANK MEETING_FILE BATCHES OUT."""
+"""Two processes with half of each batch through BatchNorm over ranks: MEETING_FILE BATCHES OUT0 OUT1.
+
+They are forked from one that has imported everything: importing takes longer than the rest.
+"""
 
 import sys
 from pathlib import Path
 
 import torch
 from timm.layers import BatchNormAct2d
-from torch import nn
+from torch import multiprocessing, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from distill.sync_batchnorm import synchronize_batchnorm  # noqa: E402
 
-if __name__ == "__main__":
-    rank, meeting, batches, out = int(sys.argv[1]), *sys.argv[2:]
+
+def run(rank: int, meeting: str, batches: str, *outs: str) -> None:
+    """Write what this rank made of its half of each batch."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     found = []
@@ -25,6 +29,10 @@ if __name__ == "__main__":
         weights = torch.stack([norm.weight.grad, norm.bias.grad])
         torch.distributed.all_reduce(weights)
         found.append({"y": y.detach(), "x_grad": x.grad, "weights": weights, "state": norm.state_dict()})
-    torch.save(found, out)
+    torch.save(found, outs[rank])
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()  # else gloo's threads may abort the process while it exits
+
+
+if __name__ == "__main__":
+    multiprocessing.start_processes(run, args=tuple(sys.argv[1:]), nprocs=2, start_method="fork")

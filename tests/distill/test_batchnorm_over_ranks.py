@@ -24,11 +24,8 @@ def both_ranks(tmp_path_factory):
     folder, batches = tmp_path_factory.mktemp("ranks"), [make_batch(activation=activation) for activation in (False, True)]
     torch.save(batches, folder / "batches.pt")
     files = [str(folder / f"out{rank}.pt") for rank in (0, 1)]
-    ranks = [
-        subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(folder / "meet"), str(folder / "batches.pt"), file])
-        for rank, file in enumerate(files)
-    ]
-    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    words = [sys.executable, str(SCRIPT), str(folder / "meet"), str(folder / "batches.pt"), *files]
+    assert subprocess.run(words, timeout=120, check=False).returncode == 0
     seen = [torch.load(file, weights_only=True) for file in files]
     return {batch["activation"]: (batch, ours) for batch, *ours in zip(batches, *seen, strict=True)}
 
