@@ -81,7 +81,7 @@ def read_lines(path: Path, *, start: int = 0) -> tuple[list[dict[str, Any]], int
     A last line without a newline is incomplete (still being written, or cut off by a kill) and is left for the next call.
 
     Raises:
-        InputError: a line is no JSON object.
+        InputError: a line is not a JSON object.
     """
     lines, end = new_lines(path, start=start)
     return [parse_object(line, name=f"a line of {path}") for line in lines], end
@@ -151,7 +151,7 @@ def _our_errors(path: Path) -> Iterator[None]:
 
 
 def _ends_whole(file: IO[bytes]) -> bool:
-    """Whether the last byte is a newline; leaves the file at its start."""
+    """Return whether the last byte is a newline; leaves the file at its start."""
     size = file.seek(0, os.SEEK_END)
     whole = True
     if size:

@@ -57,7 +57,7 @@ class CacheIdentity:
         """Read the identity of the cache in `folder`; None if there is no cache.
 
         Raises:
-            InputError: the folder or `cache.json` cannot be read, or a field is missing, unknown or holds what it may not.
+            InputError: the folder or `cache.json` cannot be read, or a field is missing, unknown or invalid.
         """
         path = folder / CACHE_FILE
         if not os.path.lexists(path):

@@ -203,7 +203,7 @@ def manifest_lines(folder: Path) -> Iterable[bytes]:
     """Read the raw lines of a manifest, newlines included; an incomplete last line has none. Empty without a manifest.
 
     Raises:
-        InputError: it is no regular file, too large, or cannot be read.
+        InputError: it is not a regular file, is too large, or cannot be read.
     """
     path = folder / MANIFEST_FILE
     if not os.path.lexists(path):

@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def ordered_map(function: Callable[[T], R], values: Iterable[T], *, threads: int, ahead: int) -> Iterator[R]:
-    """`map` in threads, with up to `ahead` results pending; an exception is raised in the place of its result."""
+    """Like `map`, in threads, with up to `ahead` results pending; an exception is raised in place of its result."""
     if threads < 1:
         yield from map(function, values)
         return

@@ -13,8 +13,8 @@ class TooSlow(OSError):
 class Pace:
     """Tracks how many seconds a download lags behind the slowest allowed rate.
 
-    The lag grows with the clock and shrinks, for each byte, by the time that the byte takes at the slowest rate. It is never
-    below 0, so a quick start is no credit for a later stall.
+    The lag grows with the clock, and each byte reduces it by the time that the byte takes at the slowest rate. It is never
+    below 0, so a fast start does not offset a later stall.
 
     Args:
         slowest: slowest allowed rate, bytes per second.

@@ -37,7 +37,7 @@ class FolderStore:
     """Shards in a folder, local or shared.
 
     Args:
-        folder: the cache.
+        folder: the cache's folder.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Four-bit predictive codec: stores the difference of each value from a prediction by its upper and left neighbours.
 
-Embeddings vary smoothly over the image, so the differences are several times smaller than the values, and 4 bits hold
-them that much more exactly (docs/log.md has the figures, and what else was tried). For a channel with mean m, value x at
-row i and column j, and y = x - m:
+Embeddings vary smoothly over the image, so the differences are several times smaller than the values, and 4 bits
+represent them more exactly by the same factor (docs/log.md has the figures, and what else was tried). For a channel with
+mean m, value x at row i and column j, and y = x - m:
 
     y[i, j] = r y[i-1, j] + r y[i, j-1] - r^2 y[i-1, j-1] + d[i, j]        with y = 0 outside
     d[i, j] = LEVELS[code] * step * gain[i, j]
@@ -24,15 +24,15 @@ from torch import Tensor
 from shards.codec.base import Coded, Gate, Payload, array_from
 
 # The 16 levels with the least squared error for a normal distribution of variance 1. Source: Max, "Quantizing for minimum
-# distortion", IRE Transactions on Information Theory 6, 1960, table I; computed anew to float32.
+# distortion", IRE Transactions on Information Theory 6, 1960, table I; recomputed to float32.
 HALF_LEVELS = (0.128395, 0.388048, 0.656759, 0.942340, 1.256231, 1.618046, 2.069017, 2.732590)
 LEVELS = np.asarray([*(-level for level in reversed(HALF_LEVELS)), *HALF_LEVELS], np.float32)
-EDGES = (LEVELS[1:] + LEVELS[:-1]) / 2  # between two edges the level of the same number is the nearest
+EDGES = (LEVELS[1:] + LEVELS[:-1]) / 2  # level k is the nearest one between edges k - 1 and k
 CELLS, REACH = 256, 3  # lookup table of the nearest level, in cells of 1 / 256 between -3 and 3: 14 times faster
 NEAREST = np.searchsorted(EDGES, (np.arange(2 * REACH * CELLS) + 0.5) / CELLS - REACH).astype(np.uint8)
 PREDICTIONS = (0.0, 0.5, 0.7, 0.8, 0.9)  # candidate values of r, chosen per channel
-SPREAD = 0.9  # of the differences before the closed loop, as a share of which the levels are spaced; measured
-GAIN_STEPS, GAIN_ZERO, GAIN_MAX = 4, 32, 127  # gains a factor of two, the byte of gain 1, the largest byte
+SPREAD = 0.9  # step by the standard deviation of the differences before the closed loop; measured
+GAIN_STEPS, GAIN_ZERO, GAIN_MAX = 4, 32, 127  # gains per factor of two, the byte of gain 1, the largest byte
 
 
 class Int4Codec:
@@ -81,7 +81,7 @@ def _levels_on(device: torch.device) -> Tensor:
 
 
 def _accumulate(values: Tensor, factor: Tensor, *, axis: int) -> None:
-    """In place y[j] = x[j] + factor * y[j-1] along an axis, in log2(length) steps."""
+    """Compute y[j] = x[j] + factor * y[j-1] along an axis, in place, in log2(length) steps."""
     length, reach = values.shape[axis], 1
     while reach < length:
         ahead = values.narrow(axis, reach, length - reach)

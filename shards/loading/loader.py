@@ -35,17 +35,17 @@ class ShardLoader:
 
     Args:
         cache: folder that `precompute` wrote, or its URL: http, https or whatever fsspec opens.
-        batch_size: samples of this rank in a batch.
-        rank, world_size: this process, and how many there are.
-        seed: of the order.
-        num_workers: processes that read and decode; 0 does it here.
+        batch_size: number of samples per batch for this rank.
+        rank, world_size: rank of this process, and number of processes.
+        seed: seed of the order.
+        num_workers: processes that read and decode; 0 reads and decodes in this process.
         records: batches also carry each sample's json: original size, meta, annotations as RLE.
         local_cache: folder for the shards of a URL, on a disk of this machine; processes and caches may share it.
-        local_cache_bytes: what that folder may hold.
+        local_cache_bytes: maximum total size of that folder.
 
     Raises:
-        InputError: no complete cache, a URL without a local cache or with one too small, a shard of another size than
-            the manifest says, or fewer samples than one global batch.
+        InputError: there is no complete cache, a URL is given without a local cache or with one that is too small, the size
+            of a shard differs from the manifest, or there are fewer samples than one global batch.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ sample exactly once, every rank has the same number of steps, and a batch may en
 then hold a sample twice).
 
 Rank r of R holds the places p of each batch with p % R == r. Neither ranks nor workers change the order, and the global
-step is all there is to remember. As R divides G, a rank keeps to the same LANES / gcd(R, LANES) lanes through an epoch,
+step is the only state. As R divides G, a rank keeps to the same LANES / gcd(R, LANES) lanes through an epoch,
 whatever G is: where R divides LANES, each shard is read by one rank.
 """
 
@@ -48,8 +48,8 @@ class SampleOrder:
 
     Args:
         counts: samples of each shard, in manifest order.
-        seed: of the shuffles, 0 <= seed < 2**32.
-        lanes: how many shards are read side by side; another number is another order.
+        seed: seed of the shuffles, 0 <= seed < 2**32.
+        lanes: number of shards read side by side; the order depends on it.
 
     Raises:
         InputError: there is no sample, or the seed is out of range.
@@ -120,14 +120,14 @@ class SampleOrder:
 
 
 def run_length(counts: np.ndarray, *, lanes: int) -> int:
-    """Samples of a run: of the longest shard where each lane gets a shard, else so that it gets RUNS_PER_LANE runs."""
+    """Return the length of a run: that of the longest shard if every lane gets one, else for RUNS_PER_LANE runs per lane."""
     if np.count_nonzero(counts) >= lanes:
         return int(counts.max())
     return max(1, int(counts.sum()) // (lanes * RUNS_PER_LANE))
 
 
 def cut_runs(counts: np.ndarray, *, length: int) -> np.ndarray:
-    """(R, 2) int64, first sample and number of samples of each run, `length` at most, none across two shards."""
+    """Return the runs, (R, 2) int64: first sample and length, at most `length`; no run spans two shards."""
     runs = []
     start = 0
     for count in counts.tolist():

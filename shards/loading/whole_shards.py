@@ -29,8 +29,8 @@ class WholeShards:
         self.folder = folder
         self.read = 0  # shards that this process has verified
         self._whole = torch.zeros(shards, dtype=torch.uint8).share_memory_()
-        # Locks of this machine, by a file that forked workers inherit: those of a shared file system may be none, and NFS gives
-        # none for a shard that is open for reading only. A lock ends with the process that holds it.
+        # Locks of this machine, on a file that forked workers inherit: a shared file system may have no locks, and NFS refuses
+        # them on a shard that is open for reading only. A lock ends with the process that holds it.
         self._locks = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
 
     def __getstate__(self) -> dict[str, Any]:

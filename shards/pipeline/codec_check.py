@@ -19,9 +19,9 @@ TRIED = 64  # source items searched for usable photos
 def check_codec(source: Source, *, teacher: Sam, codec: str) -> None:
     """Measure the codec on the source's first usable photos; nothing is written.
 
-    Every process and every call uses the same photos and prompts, so all get the same result. So few prompts cannot tell
-    0.969 from 0.971, so a codec is refused only if its mask IoU is below the gate by more than DOUBT standard errors. Use
-    `cache stats` on a finished cache to measure it on any number of records.
+    Every process and every call uses the same photos and prompts, so all get the same result. Few prompts cannot
+    distinguish 0.969 from 0.971, so a codec is refused only if its mask IoU is below the gate by more than DOUBT standard
+    errors. Use `cache stats` on a finished cache to measure it on any number of records.
 
     Raises:
         InputError: the codec misses its gate; gives the figures and what to use instead.

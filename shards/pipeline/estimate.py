@@ -25,14 +25,14 @@ class PrecomputePlan:
     """The work, size and time of a planned precompute call.
 
     Attributes:
-        photos, photos_done: of the source, good and bad, and those of them in finished shards.
-        shards, shards_done: likewise.
+        photos, photos_done: number of photos in the source, good and bad, and of those in finished shards.
+        shards, shards_done: number of shards of the complete cache, and of finished ones.
         bytes, bytes_done: of the shards when complete (an estimate), and of the finished ones.
-        bytes_free: on the file system of the cache.
-        bytes_per_photo, bytes_from: what the estimate rests on, and where that comes from.
-        photos_per_second, rate_from: of one process, likewise.
-        processes: how many are to share the work.
-        hours: for what is left; an estimate.
+        bytes_free: free space on the file system of the cache.
+        bytes_per_photo, bytes_from: the size per photo used for the estimate, and its origin.
+        photos_per_second, rate_from: the rate of one process used for the estimate, and its origin.
+        processes: number of processes that share the work.
+        hours: estimated time for the remaining work.
     """
 
     photos: int

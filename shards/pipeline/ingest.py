@@ -31,10 +31,10 @@ class IngestPlan:
 
     Attributes:
         source, source_sha256: its name, and the checksum of its listing.
-        photos: all of it, good and bad.
+        photos: number of photos, good and bad.
         bad, bad_allowed: unusable photos found, and how many are allowed.
         decoded: whether every photo was decoded and every mask checked, or only the listing was read.
-        bytes: of the photos and, in tars, their annotations.
+        bytes: total size of the photos and, in tars, of their annotations.
         damaged_tars: tars that cannot be read to their end; the number of photos after that point is unknown.
         samples_per_shard, shards: of the cache that a precompute would make.
     """
@@ -65,15 +65,15 @@ def ingest(
 
     Args:
         source: where the photos come from.
-        decode: decode every photo and check every mask, as a precompute would; goes on where a killed call was.
-        processes: that decode.
+        decode: decode every photo and check every mask, as a precompute would; a killed call is resumed.
+        processes: number of processes that decode.
         samples_per_shard: of the precompute; the quarantine list names the shards that it will make.
         max_bad_fraction: see `shards.precompute`.
         progress: called with the number of photos decoded and of all photos.
 
     Raises:
         InputError: `out` is a URL, cannot be written to (what was checked is kept) or holds a cache; too many photos are bad
-            (the first few are named; plan and list are written); or a photo brought down a decoder.
+            (the first few are named; plan and list are written); or decoding a photo crashed a process.
     """
     out = check_local_folder(out, name="out")
     if min(samples_per_shard, processes) < 1:

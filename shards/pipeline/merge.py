@@ -40,7 +40,7 @@ def merge(folder: Path, *, identity: CacheIdentity, quarantine: Quarantine) -> s
     manifest.check()
     manifest.check_keys()
     write_manifest(folder, entries)
-    clear_leftovers(folder, before=float("inf"))  # before the others go on, who may be writing config.yaml then
+    clear_leftovers(folder, before=float("inf"))  # before the other processes go on, as they may then write config.yaml
     _remove_work(folder)
     return set()
 

@@ -86,9 +86,9 @@ def precompute(
 
     A shard is `samples_per_shard` consecutive photos of the source, without the bad ones among them. Finished shards
     are kept, so the same call resumes. Any number of processes on machines that share `out` may call it, also later:
-    each makes the shards that nobody else has or makes, takes over those of processes that ended or hang, and returns
-    when all are there. The result is byte-identical to that of one undisturbed process on the same kind of machine
-    with the same batch size.
+    each makes shards that no other process has made or is making, takes over those of processes that have ended or hang,
+    and returns when all shards are finished. The result is byte-identical to that of one undisturbed process on the
+    same kind of machine with the same batch size.
 
     Args:
         source: where the photos come from.
@@ -99,15 +99,15 @@ def precompute(
         max_bad_fraction: share of the source's photos that may be bad; one photo is always allowed unless it is 0.
         progress: called after every batch.
         rank, world_size: this process begins with the shards whose number is `rank` modulo `world_size`, so that
-            processes started together do not ask for the same ones. They need not be right.
-        lease_seconds: a process that shows no sign of life for so long is taken for dead, and its shard is made by
-            another; longer than a batch takes.
-        codec_gate: before a cache is begun, see on its first photos that the codec keeps enough (`pipeline.codec_check`).
+            processes started together do not ask for the same ones. Wrong values only cost time.
+        lease_seconds: a process that has shown no sign of life for this long is presumed dead, and another process
+            makes its shard; must be longer than a batch takes.
+        codec_gate: before a cache is begun, check the codec's accuracy on its first photos (`pipeline.codec_check`).
 
     Raises:
         InputError: the codec misses its gate; or `out` holds a cache of another teacher, preprocessing, codec, image
-            size, source or shard size; or is a URL, or cannot be written to (finished shards stay); or too many photos are
-            bad (the first few are named, finished shards stay); or no photo is good.
+            size, source or shard size; or is a URL, or cannot be written to (finished shards are kept); or too many photos
+            are bad (the first few are named, finished shards are kept); or no photo can be used.
     """
     folder = check_local_folder(out, name="out")
     if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size or lease_seconds <= 0:

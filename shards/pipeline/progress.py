@@ -56,7 +56,7 @@ def progress_text(now: PrecomputeProgress, *, since: PrecomputeProgress) -> str:
 
 
 def samples_text(samples: int, *, views: int) -> str:
-    """72 and 3 -> "72 samples (24 photos x 3 views)"; "72 photos" where there is one view of each."""
+    """Format a count: 72 and 3 -> "72 samples (24 photos x 3 views)"; "72 photos" with a single view of each photo."""
     if views == 1:
         return counted(samples, "photo")
     return f"{counted(samples, 'sample')} ({counted(samples // views, 'photo')} x {views} views)"

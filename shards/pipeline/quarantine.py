@@ -19,7 +19,7 @@ class Quarantine:
         folder: the cache.
         total: photos of the source, good and bad.
         max_bad_fraction: share of them that may be bad; one photo is always allowed unless it is 0.
-        noun: what to call them in an error: "samples" where there are several views of a photo.
+        noun: word for them in errors: "samples" if there are several views of a photo.
     """
 
     def __init__(self, folder: Path, *, total: int, max_bad_fraction: float, noun: str = "photos") -> None:
@@ -36,7 +36,7 @@ class Quarantine:
 
     @property
     def count(self) -> int:
-        """Bad photos known so far."""
+        """Number of bad photos known so far."""
         shard, bad = self._here
         return self._count + (len(bad) if shard not in self._finished else 0)
 

@@ -22,12 +22,12 @@ OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantin
 
 
 def shard_count(source: Source, samples_per_shard: int) -> int:
-    """Number of shards of a source."""
+    """Return the number of shards of a source."""
     return -(-len(source.items()) // samples_per_shard)
 
 
 def shard_items(source: Source, samples_per_shard: int, index: int) -> Sequence[Item]:
-    """The items of shard `index`, in order."""
+    """Return the items of shard `index`, in order."""
     return source.items()[index * samples_per_shard : (index + 1) * samples_per_shard]
 
 
@@ -38,10 +38,10 @@ def photos_in(shards: Collection[int], *, total: int, identity: CacheIdentity) -
 
 
 def begin(folder: Path, wanted: CacheIdentity) -> CacheIdentity:
-    """Begin the cache in `folder`, or go on with the one begun there.
+    """Begin the cache in `folder`, or continue the one that was begun there.
 
     Returns:
-        The identity to write into the manifest: that of the first call, including its name of the teacher.
+        The identity to write into the manifest: that of the first call, including the name it gave the teacher.
 
     Raises:
         InputError: the folder holds a cache with another identity, or other files.

@@ -20,10 +20,10 @@ class CocoSource(Source):
     Args:
         annotations: the json.
         images: folder of the photos; `images/` beside the json when None.
-        masks: False leaves annotations out.
+        masks: if False, annotations are not read.
 
     Raises:
-        InputError: no such file or folder, no COCO format, or no image in it.
+        InputError: the file or folder does not exist, the json is not in COCO format, or it lists no image.
     """
 
     def __init__(self, annotations: Path | str, *, images: Path | str | None = None, masks: bool = True) -> None:

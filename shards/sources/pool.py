@@ -11,13 +11,13 @@ R = TypeVar("R")
 
 
 class Pool(Protocol):
-    """Anything that maps a function over values in order."""
+    """The interface of a pool: maps a function over values, in order."""
 
     def map(self, function: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]: ...
 
 
 class _Here:
-    """Does the work in this process, without a pool."""
+    """A pool that does the work in this process."""
 
     map = staticmethod(map)
 

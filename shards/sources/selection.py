@@ -23,13 +23,13 @@ NAMED = 3  # unknown names listed in an error
 class Subset:
     """A share of photos, chosen by hashing each key with a seed: `1%@seed=0`.
 
-    A photo is in it where the first 8 bytes of sha256("SEED:KEY"), as a big-endian number, are below share * 2^64. So
-    the choice stays when photos are added or come in another order, and with one seed 1 % is a part of 2 %.
+    A photo is in it if the first 8 bytes of sha256("SEED:KEY"), as a big-endian number, are below share * 2^64. The
+    choice therefore stays the same when photos are added or reordered, and the 1 % of a seed are part of its 2 %.
 
     Attributes:
-        percent: as it was written, e.g. "0.5".
-        seed: another seed chooses other photos.
-        kind: "sa1b", "folder" or "coco" if the text began with it, else None.
+        percent: the share as the user wrote it, e.g. "0.5".
+        seed: a different seed selects different photos.
+        kind: "sa1b", "folder" or "coco" if the specification began with it, else None.
     """
 
     percent: str
@@ -38,7 +38,7 @@ class Subset:
 
     @classmethod
     def parse(cls, text: str) -> "Subset":
-        """`1%@seed=0`, `0.5%` (seed 0), or `sa1b:1%@seed=0`. Raises InputError for anything else."""
+        """Parse `1%@seed=0`, `0.5%` (seed 0) or `sa1b:1%@seed=0`. Raises InputError for anything else."""
         match = re.fullmatch(r"(?:(sa1b|folder|coco):)?(\d+(?:\.\d+)?)%(?:@seed=(\d+))?", text.strip())
         if match is None or not 0 < float(match[2]) <= 100:
             raise InputError(f"subset {text!r} is invalid; expected a share of more than 0 % with a seed, e.g. 1%@seed=0")
@@ -58,7 +58,7 @@ class Selection(Source):
     Args:
         source: where the photos come from.
         subset: the share to take; all when None.
-        names: keys or file names to take; all when None. Of a file name the suffix may be left out.
+        names: keys or file names to take, with or without suffix; all when None.
         label: how the list of names appears in the source's name.
 
     Raises:
@@ -84,7 +84,7 @@ class Selection(Source):
         return self.list_items()
 
     def list_items(self) -> Sequence[Item]:
-        """The chosen items, as the source lists them."""
+        """Return the selected items in the order of the source."""
         items = self.source.items()
         numbers: Sequence[int] = range(len(items)) if self.names is None else _find(self.source, self.names)
         if self.subset is not None:
@@ -93,11 +93,11 @@ class Selection(Source):
         return _Chosen(items, np.asarray(numbers, np.int64))
 
     def item_bytes(self, item: Item) -> int:
-        """As the source says."""
+        """See `Source.item_bytes`; the source answers."""
         return self.source.item_bytes(item)
 
     def key_of(self, name: str) -> str:
-        """As the source says."""
+        """See `Source.key_of`; the source answers."""
         return self.source.key_of(name)
 
     def read_photo(self, item: Item) -> Photo:

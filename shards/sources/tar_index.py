@@ -56,8 +56,8 @@ class TarIndex:
     """The pairs of a tar in order of offset.
 
     Attributes:
-        names: member names without suffix; bytes that are no UTF-8 are surrogates, as in tarfile.
-        spans: offset and size of the photo's data, then of the json's, in bytes, four a pair; -1 where there is none.
+        names: member names without suffix; bytes that are not UTF-8 become surrogates, as in tarfile.
+        spans: offset and size of the photo's data, then of the json's, in bytes, four numbers per pair; -1 if absent.
         problems: why a pair cannot be used, by pair index.
         ending: why the tar cannot be read to its end; None if it can.
         others: number of members that are neither photo nor json.

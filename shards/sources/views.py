@@ -1,4 +1,4 @@
-"""Augmented views of photos, so that a cache of a few hundred photos is worth training on for more than one epoch."""
+"""Augmented views of photos, so that a few hundred photos are enough to train on for many epochs."""
 
 import numpy as np
 
@@ -12,13 +12,13 @@ class ViewSource(Source):
     """A source whose photos appear whole and as random crops, half of them mirrored.
 
     View 0 is the photo itself with its annotations. View k is a crop of 40 % to 100 % of each side, a function of
-    (seed, key, k) alone; it has no annotations. The teacher sees each view as a photo of its own, so its embedding is
-    exact, where augmenting a cached embedding is not.
+    (seed, key, k) alone; it has no annotations. The teacher sees each view as a separate photo, so its embedding is
+    exact; augmenting a cached embedding would not be.
 
     Args:
         source: where the photos come from.
-        views: views of each photo, the photo itself included; at least 1.
-        seed: another seed gives other crops.
+        views: number of views of each photo, including the photo itself; at least 1.
+        seed: a different seed gives different crops.
     """
 
     def __init__(self, source: Source, *, views: int, seed: int = 0) -> None:

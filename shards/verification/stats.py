@@ -25,12 +25,12 @@ class CacheStats:
     """Counts and sizes of a cache.
 
     Attributes:
-        photos, quarantined: in the cache, and left out of its finished shards.
-        shards, shards_total: finished, and when complete.
-        bytes: of the finished shards.
-        samples: records that were drawn and measured.
+        photos, quarantined: number of photos in the cache, and of those left out of its finished shards.
+        shards, shards_total: number of finished shards, and of all shards of the complete cache.
+        bytes: total size of the finished shards.
+        samples: number of records that were drawn and measured.
         bytes_per_sample: mean size of those without their JPEG: `KEY.emb` and `KEY.json`, each with its tar header and
-            filled up to whole blocks of 512 bytes.
+            padded to whole blocks of 512 bytes.
         embedding_bytes, json_bytes: mean size of the two files alone.
     """
 
