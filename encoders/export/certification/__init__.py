@@ -1,1 +1,1 @@
-"""The certificate of an export: what is asked, compared and allowed."""
+"""The certificate of an export: the prompts, the comparison with PyTorch, and the limits."""

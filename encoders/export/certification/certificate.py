@@ -25,16 +25,16 @@ class ModelRecord(_Record):
     Attributes:
         arch: registry name of the image encoder.
         image_size: S in pixels.
-        trained: True where a checkpoint was given of which hardly any weight lies in a tensor of zeros; whether it was trained
-            well only an evaluation shows. False for random weights (`--untrained`).
+        trained: True if a checkpoint was given and hardly any of its weights lie in all-zero tensors; only an evaluation shows
+            whether it was trained well. False for random weights (`--untrained`).
         weights: name of the file, run or model that was given.
-        weights_sha256: of that file, or None where there is none.
-        tensors_sha256: of the unfused model's tensors as they were exported, see `certification.tensors`; other than those of
-            the file where BatchNorm statistics were taken again.
-        zero_weight_share: share of the fused encoder's weights that lie in tensors of zeros alone.
-        parameters: of the fused encoder.
-        layers: convolutions and linear layers of the fused encoder; 0 in certificates of earlier versions.
-        licence: of the weights, as far as they say.
+        weights_sha256: checksum of that file; None if there is no file.
+        tensors_sha256: checksum of the unfused model's tensors as they were exported, see `certification.tensors`; differs from
+            that of the file's tensors if BatchNorm statistics were estimated again.
+        zero_weight_share: share of the fused encoder's weights that lie in all-zero tensors.
+        parameters: number of parameters of the fused encoder.
+        layers: number of its convolutions and linear layers; 0 in certificates of earlier versions.
+        licence: licence of the weights, if they state one.
     """
 
     arch: str
@@ -53,9 +53,9 @@ class FusionRecord(_Record):
     """Deviation of the fused encoder from the unfused one: largest difference divided by largest value, in float32.
 
     Attributes:
-        photos: on the first photos of the certificate.
-        random_batchnorm: on them, with random statistics and weights in every BatchNorm, as fresh ones hide errors; None where
-            the encoder has no BatchNorm, as SAM's ViTs, or was fused before.
+        photos: measured on the first photos of the certificate.
+        random_batchnorm: the same with random statistics and weights in every BatchNorm, because fresh ones hide errors; None
+            if the encoder has no BatchNorm, like SAM's ViTs, or was already fused.
     """
 
     photos: Finite
@@ -67,14 +67,14 @@ class Measures(_Record):
 
     Attributes:
         embedding_relative_error: largest over photos of |difference| / |embedding|, Euclidean, in float64.
-        embedding_max_difference: largest over all values.
-        embedding_cosine: smallest over photos, in float64.
-        logits_relative_error: |difference| / |logits| over all photos, the largest of the kinds of prompts and mask
+        embedding_max_difference: largest absolute difference over all values.
+        embedding_cosine: smallest cosine similarity over photos, in float64.
+        logits_relative_error: |difference| / |logits| over all photos; the largest over kinds of prompts and mask
             tokens.
-        iou_mean, iou_min: of the masks of plain boxes and clicks, over prompts.
-        iou_photo_min: smallest over photos of the mean over its prompts.
+        iou_mean, iou_min: mean and smallest IoU over the masks of plain boxes and clicks.
+        iou_photo_min: smallest over photos of the mean IoU over the photo's prompts.
         score_max_difference: largest difference of predicted IoU, over all prompts and mask tokens.
-        prompts: number of prompts that the IoUs are of.
+        prompts: number of prompts behind the IoUs.
     """
 
     embedding_relative_error: Finite
@@ -118,8 +118,8 @@ class RuntimeRecord(_Record):
     Attributes:
         name: runtime and version.
         how: "executed" by the runtime itself; "interpreted" from the saved program by this project; "not run here".
-        precision: what it computed in; None where it did not run.
-        measures: None where it did not run.
+        precision: the precision it computed in; None if it did not run.
+        measures: None if it did not run.
     """
 
     name: str
@@ -139,14 +139,14 @@ class Certificate(_Record):
     """The content of `certificate.json`; see the classes of the attributes.
 
     Attributes:
-        format: as in `--format`; target: the tool that it is for, or None.
-        precision: of the artefact, e.g. "fp32", "fp16", "int8".
+        format: as in `--format`; target: the tool that the export is for, or None.
+        precision: precision of the artefact, e.g. "fp32", "fp16", "int8".
         padding: how the caller pads, in words.
-        frame: (height, width) of what an encoder without padding takes; None where it takes the padded square.
-        no_padding: how far PyTorch in that frame, which the artefact is compared with, lies from PyTorch on the padded square.
-        photos: key -> sha256 of the pixels of the photos that were measured.
+        frame: input (height, width) of an encoder without padding; None if it takes the padded square.
+        no_padding: deviation of PyTorch in that frame, with which the artefact is compared, from PyTorch on the padded square.
+        photos: key -> sha256 of the pixels, for each photo measured.
         files: path inside the folder -> its size and checksum; all files but the certificate.
-        versions: of the packages involved; host: the machine.
+        versions: versions of the packages involved; host: facts about the machine.
     """
 
     version: Literal[1] = 1
@@ -181,7 +181,7 @@ def read_certificate(folder: Path) -> Certificate:
     """Read the certificate of an exported folder.
 
     Raises:
-        InputError: there is none, so that the folder is no finished export, or it is damaged.
+        InputError: there is none, so the folder is not a finished export, or it is damaged.
     """
     path = folder / CERTIFICATE
     if not is_export(folder):

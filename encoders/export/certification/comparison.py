@@ -34,9 +34,9 @@ def compare(
     """Give a model the reference's prompts and measure the differences.
 
     Args:
-        predictor: of the model in question.
-        images: key -> (H, W, 3) uint8 of every photo of the reference.
-        embeddings: the reference's by key; without them the kept sample of each is compared.
+        predictor: predictor of the model to be measured.
+        images: key -> (H, W, 3) uint8 pixels, for every photo of the reference.
+        embeddings: the reference's embeddings by key; without them only the stored samples of their values are compared.
 
     Raises:
         InputError: a photo's pixels are not those of the reference, the reference is damaged, or the model gives values that
@@ -119,6 +119,6 @@ class _Masks:
         squares += [((found - expected) ** 2).sum(axis=(0, 2)), (expected**2).sum(axis=(0, 2))]
 
     def logits_relative_error(self) -> float:
-        """|difference| / |logits|, Euclidean over all photos, the largest of the kinds of prompts and mask tokens."""
+        """|difference| / |logits|, Euclidean over all photos; the largest over kinds of prompts and mask tokens."""
         shares = [difference / np.maximum(expected, 1e-12) for difference, expected in self._squares.values()]
         return float(np.sqrt(np.max(shares)))

@@ -1,7 +1,7 @@
 """Comparison of a fused encoder with the unfused one, including whether the comparison is meaningful.
 
-A fresh RepViT is a vacuous subject: its residual branches end in BatchNorms of weight 0, so that 40 to 45 % of its fused
-weights lie in tensors of zeros alone and half the network could be wrong unseen.
+A comparison on a fresh RepViT would mean little: its residual branches end in BatchNorms of weight 0, so 40 to 45 % of its
+fused weights lie in all-zero tensors, and errors in half of the network would go unnoticed.
 """
 
 import copy
@@ -29,7 +29,7 @@ def check_eval_mode(sam: Sam) -> None:
     """Raise InputError if any part of a model is in train mode.
 
     Raises:
-        InputError: one is; the message names it.
+        InputError: a part is in train mode; the message names it.
     """
     for name, part in sam.named_modules():
         if part.training:
@@ -81,7 +81,7 @@ def check_fusion(difference: float, *, on: str) -> None:
     """Raise InputError if a fused encoder deviates too far from the unfused one.
 
     Raises:
-        InputError: it does; says on what.
+        InputError: it does; the message says on which inputs.
     """
     if not difference <= MAX_DIFFERENCE:
         raise InputError(
@@ -94,7 +94,7 @@ def check_trained(share: float, *, name: str) -> None:
     """Raise InputError if a model's weights look untrained.
 
     Raises:
-        InputError: more than a tenth of its weights lie in tensors of zeros.
+        InputError: more than a tenth of its weights lie in all-zero tensors.
     """
     if share > MAX_ZERO_SHARE:
         raise InputError(

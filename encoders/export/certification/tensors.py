@@ -6,5 +6,5 @@ from encoders.weights.checks import tensors_digest
 
 
 def weights_checksum(*modules: nn.Module) -> str:
-    """sha256, in hex, of the names, shapes, dtypes and stored bytes of all parameters and buffers of the modules."""
+    """Return the sha256, in hex, of the names, shapes, dtypes and stored bytes of all parameters and buffers of the modules."""
     return tensors_digest(*(module.state_dict() for module in modules))

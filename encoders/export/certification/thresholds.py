@@ -73,25 +73,25 @@ UNTRAINED_FP16_SCORE = 1e-2
 
 
 def least_precision(written: str, computed: str) -> str:
-    """The precision that limits an artefact: the one that it is written in, or where that is fp32 the one that its runtime
+    """Return the precision that limits an artefact: the one it is written in or, if that is fp32, the one its runtime
     computes in."""
     return computed if written == "fp32" else written
 
 
 def rounding_layers(fused: nn.Module) -> int:
-    """Number of layers of a fused encoder that add up products, and so round."""
+    """Return the number of layers of a fused encoder that sum products and therefore round."""
     return sum(isinstance(part, (nn.Conv2d, nn.Linear)) for part in fused.modules())
 
 
 def thresholds_for(precision: str, *, trained: bool = True, layers: int = 0) -> Thresholds:
-    """The thresholds of a precision.
+    """Return the thresholds for a precision.
 
     Args:
-        trained: False for random weights, which need not agree as well where numbers are rounded.
-        layers: of the encoder, see `rounding_layers`; a deep one may be further off in fp16.
+        trained: False for random weights, which have looser limits below fp32.
+        layers: number of layers of the encoder, see `rounding_layers`; deeper encoders have a looser limit in fp16.
 
     Raises:
-        InputError: there are none for it.
+        InputError: there are none for this precision.
     """
     name = ALIKE.get(precision, precision)
     if name not in THRESHOLDS:

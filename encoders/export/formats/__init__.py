@@ -19,7 +19,7 @@ def find_format(name: str) -> Format:
     """Return the format with this name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such format.
     """
     if name not in FORMATS:
         raise InputError(f"unknown format {name!r}; expected one of {', '.join(FORMATS)}{did_you_mean(name, FORMATS)}")

@@ -19,7 +19,7 @@ class Runtime(Protocol):
     Attributes:
         name: runtime and version, e.g. "ONNX Runtime 1.32.0".
         how: "executed" by the runtime itself, or "interpreted" from the saved program by other means.
-        precision: what it really computes in, e.g. "fp32".
+        precision: the precision it actually computes in, e.g. "fp32".
     """
 
     name: str
@@ -44,7 +44,7 @@ class Runtime(Protocol):
             logits (P, 4, S/4, S/4) float32 and predicted IoU (P, 4) float32.
 
         Raises:
-            InputError: masks, where the exported decoder takes none.
+            InputError: masks are given, but the exported decoder takes none.
         """
         ...
 
@@ -54,14 +54,14 @@ class Format(Protocol):
 
     Attributes:
         name: as in `--format`, or in `--for`.
-        format: what the files are; of a tool's target the format that it is based on.
-        extra: of this package, that brings what it needs.
-        precisions: that it can write, the default first.
+        format: the format of the files; for a tool's target, the format that it is based on.
+        extra: extra of this package that installs its dependencies.
+        precisions: precisions that it can write, the default first.
         padding: how the encoder's input is padded, for the certificate.
         points: numbers of points of the certificate's prompts, each 2 or more, the smallest first. A box counts two, the
             padding that ends a prompt without one counts one. The decoder takes all these numbers.
         takes_masks: whether the decoder takes masks of an earlier round.
-        elsewhere: runtimes that the files are for and that do not run on this machine, for the certificate.
+        elsewhere: runtimes that the files are for but that cannot run on this machine, for the certificate.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Format(Protocol):
 
         Raises:
             MissingExtra: a package is not installed.
-            InputError: the model has an operation that the format does not know, by name.
+            InputError: the model has an operation that the format does not support; the message names it.
         """
         ...
 
@@ -96,7 +96,7 @@ def no_mask_input(masks: np.ndarray | None) -> None:
     """Raise InputError on mask prompts, for decoders that do not support them.
 
     Raises:
-        InputError: there are some.
+        InputError: there are mask prompts.
     """
     if masks is not None:
         raise InputError("this exported decoder takes no masks of an earlier round; ask with points and boxes alone")

@@ -43,12 +43,13 @@ DECODES = (
 class CoreAiFormat:
     """Two assets, float32 in and out.
 
-    The decoder takes any number of prompts and points: padded to a fixed number of points, SAM would answer differently. The
-    encoder's shapes are fixed.
+    The decoder takes any number of prompts and points, because padding them to a fixed number would change SAM's answer.
+    The encoder's shapes are fixed.
 
-    fp16 is the encoder's weights and arithmetic alone. A decoder in fp16, but for the positions of points, agreed to a mask
-    IoU of 0.9963 with a RepViT-M0.6 student of 256 px (5 photos, coreai-core 1.0.0b3 on Linux), the encoder to 0.9990. Even
-    so that student fell just below the certificate's lowest IoU (0.9888 of 0.99, 20 photos) and was not written.
+    fp16 applies to the encoder's weights and arithmetic alone. With a RepViT-M0.6 student of 256 px (5 photos, coreai-core
+    1.0.0b3 on Linux), a decoder in fp16, except for the positions of points, reached a mask IoU of 0.9963; the encoder
+    reached 0.9990. Even so, that student fell just below the certificate's lowest IoU (0.9888 instead of 0.99, 20 photos)
+    and was not written.
     """
 
     name = "coreai"
@@ -97,7 +98,7 @@ class CoreAiFormat:
 
 
 class CoreAiRuntime:
-    """Core AI's own runtime, which on Linux and in older versions of macOS is the one inside coreai-core, on the CPU.
+    """Core AI's own runtime; on Linux and in older versions of macOS it is the one inside coreai-core, on the CPU.
 
     Raises:
         MissingExtra: coreai-core is not installed.
@@ -129,7 +130,7 @@ class HalfEncoder(nn.Module):
     """An image encoder in fp16 between a float32 image and a float32 embedding.
 
     Args:
-        encoder: is copied.
+        encoder: the encoder; it is copied.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -144,7 +145,7 @@ class HalfEncoder(nn.Module):
 
 
 def core_version() -> str:
-    """The version of coreai-core.
+    """Return the version of coreai-core.
 
     Raises:
         MissingExtra: it is not installed.

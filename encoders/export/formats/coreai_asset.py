@@ -1,6 +1,6 @@
 """Core AI assets (`.aimodel`): a PyTorch module written as one, and one executed from ordinary, synchronous code.
 
-The packages are pre-releases: whatever they raise when they are imported counts as if they were not installed.
+The packages are pre-releases: if importing them raises any exception, they count as not installed.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ ROOM_FACTOR, ROOM_BYTES = 1.1, 2**22  # of a program beside its weights: SAM's d
 
 
 def need(module: str) -> Any:
-    """A module of coreai-core or coreai-torch, without its warning that it knows older versions of torch only.
+    """Import a module of coreai-core or coreai-torch, without its warning that it only supports older versions of torch.
 
     Raises:
         MissingExtra: it is not installed, or does not work here.
@@ -62,18 +62,18 @@ def write_asset(
     Args:
         example: tensors that the module can be called with.
         inputs, outputs: names, in the module's order.
-        description: what goes in and comes out, in words, for the asset's metadata.
-        dynamic_shapes: of `torch.export.export`; without it every shape is the example's.
+        description: inputs and outputs in words, for the asset's metadata.
+        dynamic_shapes: as for `torch.export.export`; by default every shape is that of the example.
 
     Raises:
         MissingExtra: coreai-torch is not installed.
         InputError: the module is in train mode, cannot be traced, or has an operation that the converter does not know.
-        OSError: the disk has no room for it.
+        OSError: the disk does not have enough free space.
     """
     converter, runtime = need("coreai_torch"), need("coreai.runtime")
     metadata = runtime.AIModelAssetMetadata()
     metadata.model_description = description
-    with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it shows its progress
+    with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         warnings.simplefilter("ignore")
         exported = trace(module, example, dynamic_shapes=dynamic_shapes, strict=True)
         check_room(path.parent, needed=tensor_bytes([*exported.state_dict.values(), *exported.constants.values()]))
@@ -90,10 +90,10 @@ def write_asset(
 
 
 def check_room(folder: Path, *, needed: int) -> None:
-    """Refuse to fill a disk: Core AI writes by LLVM, which ends the whole process where it cannot.
+    """Check for enough free disk space: Core AI writes through LLVM, which ends the whole process if it cannot write.
 
     Args:
-        needed: bytes of the weights; a program is a little larger.
+        needed: size of the weights in bytes; a program is a little larger.
 
     Raises:
         OSError: the disk of `folder` does not have enough free space.
@@ -105,11 +105,11 @@ def check_room(folder: Path, *, needed: int) -> None:
 class Asset:
     """A Core AI asset compiled for this machine, whose function is called with numpy arrays.
 
-    Core AI's interface is asynchronous. An event loop of a thread of its own waits for it here, so that it also works where
-    a loop runs already, as in a notebook.
+    Core AI's interface is asynchronous. An event loop in a separate thread waits for it, so this also works where a loop is
+    already running, as in a notebook.
 
     Args:
-        path: of the `.aimodel` folder.
+        path: the `.aimodel` folder.
 
     Raises:
         MissingExtra: coreai-core is not installed.
@@ -136,7 +136,7 @@ class Asset:
             raise InputError(f"{path} cannot be opened by Core AI ({reason_of(error)}); export it again") from error
 
     def __call__(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
-        """The function's outputs by name, for its inputs by name.
+        """Call the function with named inputs and return its named outputs.
 
         Raises:
             InputError: Core AI refuses them.
@@ -154,10 +154,10 @@ class Asset:
 
 
 def check_whole(path: Path) -> None:
-    """Compare an asset's program with the checksum beside it: a damaged one takes the whole process down.
+    """Compare an asset's program with the checksum beside it: a damaged program would crash the whole process.
 
     Raises:
-        InputError: a file is missing, or they differ.
+        InputError: a file is missing, or the checksum differs.
     """
     program, checksum = path / PROGRAM, path / CHECKSUM
     for file in (program, checksum):
@@ -168,7 +168,7 @@ def check_whole(path: Path) -> None:
 
 
 async def _load(asset_class: Any, path: Path, opened: contextlib.AsyncExitStack) -> Any:
-    """The function of an asset, usable until `opened` is closed. `AIModel.load` of an `.aimodel` works on a Mac only."""
+    """Load the function of an asset, usable until `opened` is closed. `AIModel.load` of an `.aimodel` only works on a Mac."""
     model = await opened.enter_async_context(asset_class.load(path).executable())
     return model.load_function(FUNCTION)
 

@@ -1,4 +1,4 @@
-"""Core ML: `ImageEncoder.mlpackage` from pixels, `PromptDecoder.mlpackage` for points and boxes, as mlprograms in fp16.
+"""Core ML: `ImageEncoder.mlpackage` for pixels, `PromptDecoder.mlpackage` for points and boxes, as mlprograms in fp16.
 
 On macOS Core ML itself predicts; elsewhere the saved program is interpreted, since Core ML runs on Apple's systems alone.
 """
@@ -41,7 +41,7 @@ FLOAT32_CONVOLUTIONS = {"sam_demo": 6}
 
 
 class CoreMlFormat:
-    """coremltools' mlprogram, from `torch.export`.
+    """Packages with coremltools' mlprograms, converted from `torch.export`.
 
     Args:
         options: numbers of prompts and points, licence.
@@ -60,7 +60,7 @@ class CoreMlFormat:
 
     @property
     def points(self) -> tuple[int, ...]:
-        """See `Format.points`: some of those that the decoder takes."""
+        """See `Format.points`: some of the numbers that the decoder takes."""
         return self.options.certified_points
 
     def write(self, sam: Sam, folder: Path, *, precision: str) -> None:
@@ -81,7 +81,7 @@ class CoreMlFormat:
 
 
 def convert_encoder(sam: Sam, *, half: bool) -> Any:
-    """An image encoder that takes an RGB image, as a coremltools model.
+    """Convert an image encoder to a coremltools model that takes an RGB image.
 
     Raises:
         MissingExtra, InputError: as `convert`.
@@ -101,9 +101,9 @@ def convert_encoder(sam: Sam, *, half: bool) -> Any:
 
 
 def convert_decoder(sam: Sam, *, half: bool, options: CoreMlOptions) -> Any:
-    """`PromptDecoder` as a coremltools model. The position encoding of prompts stays in float32.
+    """Convert `PromptDecoder` to a coremltools model. The position encoding of prompts stays in float32.
 
-    The embedding goes in as the encoder gives it, in fp16 where that computes so; what an app reads is float32.
+    The embedding is taken in the type that the encoder gives, fp16 if it computes in fp16; the outputs are float32.
 
     Raises:
         MissingExtra, InputError: as `convert`.
@@ -136,7 +136,7 @@ def convert_decoder(sam: Sam, *, half: bool, options: CoreMlOptions) -> Any:
 
 
 def _shape(options: CoreMlOptions, *, last: tuple[int, ...] = ()) -> Any:
-    """(P, N, *last) as coremltools takes it."""
+    """Return the shape (P, N, *last) in coremltools' types."""
     ct = need_coremltools()
     if options.enumerated:
         shapes = [(*shape, *last) for shape in options.shapes]

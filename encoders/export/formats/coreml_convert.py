@@ -36,7 +36,7 @@ def need_coremltools() -> Any:
             )
         with quiet():
             return importlib.import_module("coremltools")
-    except ImportError as error:  # PackageNotFoundError is one
+    except ImportError as error:  # also covers PackageNotFoundError
         raise MissingExtra("coremltools", extra="coreml") from error
 
 
@@ -73,9 +73,9 @@ def convert(
 
     Args:
         example: inputs of the module; inputs, outputs: coremltools' types of both.
-        half: compute in fp16.
-        target: oldest system that runs it, of `coremltools.target`, e.g. "iOS17".
-        dynamic_shapes: as `torch.export.export` takes them.
+        half: whether to compute in fp16.
+        target: oldest system that can run the model, a name of `coremltools.target`, e.g. "iOS17".
+        dynamic_shapes: as for `torch.export.export`.
         keep_float32: operation of the program -> whether it stays in float32 in spite of `half`.
 
     Raises:
@@ -114,8 +114,8 @@ def _refusal(error: Exception) -> str:
 
 
 def leads_to_sine(operation: Any) -> bool:
-    """Whether a sine or cosine is made of an operation's results: those of SAM's position encoding, whose arguments go up to
-    many turns, so that fp16 coordinates cost up to 0.006 of mask IoU.
+    """Return whether a sine or cosine is computed from an operation's results. In SAM's position encoding the arguments reach
+    many turns, so fp16 coordinates cost up to 0.006 of mask IoU.
     """
     seen, waiting = {id(operation)}, [operation]
     while waiting:
@@ -130,8 +130,8 @@ def leads_to_sine(operation: Any) -> bool:
 
 
 def up_to_convolution(count: int) -> Callable[[Any], bool]:
-    """A predicate that is true for operations with at most `count` convolutions on their longest way from the inputs, their own
-    included, and for the constants of these operations; with a count of 0 it is always false.
+    """Return a predicate that is true for operations with at most `count` convolutions on their longest path from the inputs,
+    themselves included, and for the constants of these operations; for a count of 0 it is always false.
     """
     depths: dict[str, int] = {}
 
@@ -148,7 +148,7 @@ def up_to_convolution(count: int) -> Callable[[Any], bool]:
 
 
 def convolution_depths(operations: Iterable[Any]) -> dict[str, int]:
-    """Name of each operation, given in the order of the program -> convolutions on its longest way from the inputs."""
+    """Map each operation's name to the convolutions on its longest path from the inputs; operations in program order."""
     depths: dict[str, int] = {}
     for operation in operations:
         before = []
@@ -165,5 +165,5 @@ def save(model: Any, path: Path) -> None:
         model.save(str(path))
     (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
     mode = (path / "Manifest.json").stat().st_mode
-    for file in path.rglob("*.mlmodel"):  # coremltools makes it readable by its owner alone
+    for file in path.rglob("*.mlmodel"):  # coremltools makes it readable by its owner only
         file.chmod(mode)

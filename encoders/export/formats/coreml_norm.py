@@ -10,10 +10,10 @@ SMALLEST = 2**-10  # of the largest deviation, so that nothing is divided by zer
 
 
 class HalfLayerNorm2d(LayerNorm2d):
-    """`LayerNorm2d` with deviations divided by their largest before they are squared: the same value, nothing above 1 squared.
+    """`LayerNorm2d` that divides the deviations by the largest one before squaring, so that no square exceeds 1; same result.
 
     Args:
-        norm: whose weights are taken.
+        norm: the module whose weights are used.
     """
 
     def __init__(self, norm: LayerNorm2d) -> None:
@@ -34,7 +34,7 @@ class HalfLayerNorm2d(LayerNorm2d):
 
 
 def half_safe(module: nn.Module) -> nn.Module:
-    """A copy of a module that computes the same, with every `LayerNorm2d` written for fp16."""
+    """Return a copy of a module that computes the same, with every `LayerNorm2d` replaced by a `HalfLayerNorm2d`."""
     changed = copy.deepcopy(module)
     for name, part in list(changed.named_modules()):
         if isinstance(part, LayerNorm2d):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from encoders.errors import InputError
 from encoders.export.formats.sam_contract import MAX_POINTS, MAX_PROMPTS
 
-MAX_SHAPES = 128  # that Core ML lets one list hold
+MAX_SHAPES = 128  # Core ML's limit for one list
 FEWEST_POINTS = 2  # of a prompt: a box, or one point and its padding
 
 
@@ -15,12 +15,12 @@ class Counts:
     """The permitted sizes of an axis.
 
     Attributes:
-        values: ascending; of a range its two ends.
-        ranged: everything from the first to the last value, instead of the values alone. A range may cost the Neural Engine,
-            a list does not (coremltools, FAQ).
+        values: permitted sizes, ascending; for a range, its two ends.
+        ranged: whether every size from the first to the last value is permitted. With a range the model may not run on the
+            Neural Engine; with a list it can (coremltools, FAQ).
 
     Raises:
-        InputError: no value, one below 1, values that do not ascend, or a range without two ends.
+        InputError: there is no value, a value is below 1, values are not ascending, or a range does not have two ends.
     """
 
     values: tuple[int, ...]
@@ -51,7 +51,7 @@ class Counts:
 
 
 def parse_counts(text: str) -> Counts:
-    """"1" is fixed, "1,2,4" a list, "1-16" a range.
+    """Parse "1" (fixed), "1,2,4" (a list) or "1-16" (a range).
 
     Raises:
         InputError: it is none of them, or `Counts` refuses it.
@@ -71,13 +71,15 @@ class CoreMlOptions:
     """Options of a Core ML export.
 
     Attributes:
-        prompts: P of a call. Boxes or clicks of one image are P prompts; an app that follows a finger asks one at a time.
-        points: N of each prompt, corners of boxes and the padding point included.
-        licence: of the weights, for the package; None refers to their source.
+        prompts: permitted P, the number of prompts per call, which are boxes or clicks of one image. An app that follows a
+            finger decodes one prompt at a time.
+        points: permitted N, the number of points per prompt, including the corners of boxes and the padding point.
+        licence: licence of the weights, for the package; if None, the package refers to their source.
 
     Raises:
-        InputError: one is a range and the other a list, which Core ML cannot hold, the lists give too many shapes, there are
-            more prompts or points than SAM's decoder is exported for, or none of the numbers of points has room for a prompt.
+        InputError: one is a range and the other a list, which Core ML does not support; the lists give too many shapes;
+            there are more prompts or points than SAM's decoder is exported for; or no number of points is enough for a
+            prompt.
     """
 
     prompts: Counts = ONE_PROMPT
@@ -107,17 +109,17 @@ class CoreMlOptions:
 
     @property
     def certified_points(self) -> tuple[int, ...]:
-        """The two smallest numbers of points that hold a prompt, and the largest, for the certificate; see `Format.points`."""
+        """Return the numbers of points for the certificate: the two smallest that suffice, and the largest."""
         ends = self.points.values
         found = [count for count in (range(ends[0], ends[-1] + 1) if self.points.ranged else ends) if count >= FEWEST_POINTS]
         return tuple(sorted({*found[:2], *found[-1:]}))
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """(P, N) of every pair of listed values, in one order for all inputs, as Core ML matches their lists by place."""
+        """All pairs (P, N) of listed values, in the same order for all inputs: Core ML matches their lists by position."""
         return [(prompts, points) for prompts in self.prompts.values for points in self.points.values]
 
     @property
     def enumerated(self) -> bool:
-        """Whether there is a list to choose from."""
+        """Whether the shapes are a list of several."""
         return len(self.shapes) > 1 and not (self.prompts.ranged or self.points.ranged)

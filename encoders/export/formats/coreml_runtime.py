@@ -25,7 +25,7 @@ class CoreMlRuntime:
 
     Args:
         encoder, decoder: named arrays -> named arrays; an image as (1, 3, S, S) uint8 RGB.
-        prompts, points: what the decoder takes in a call.
+        prompts, points: the numbers that the decoder takes in a call.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class CoreMlRuntime:
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Runtime.decode`. More prompts than the decoder takes are asked in several calls, fewer with the last repeated.
+        """See `Runtime.decode`. Surplus prompts are split into several calls; missing ones are filled with copies of the last.
 
         Raises:
-            InputError: masks, or a number of points that the decoder was not written for.
+            InputError: masks are given, or a number of points that the decoder was not written for.
         """
         no_mask_input(masks)
         if not self.points.allows(coords.shape[1]):
@@ -80,11 +80,11 @@ def open_runtime(encoder: Path, decoder: Path, *, precision: str) -> CoreMlRunti
     """Open the runtime of two packages that `CoreMlFormat` wrote.
 
     Args:
-        precision: of the packages; all but fp32 compute in fp16.
+        precision: precision of the packages; all except fp32 compute in fp16.
 
     Raises:
         MissingExtra: coremltools is not installed.
-        InputError: a package is missing, damaged or none of ours.
+        InputError: a package is missing, damaged, or was not written by this project.
     """
     prompts, points = decoder_counts(read_package(decoder).metadata, name=str(decoder))
     name, how = runtime_here()
@@ -130,7 +130,7 @@ def decoder_counts(metadata: Mapping[str, str], *, name: str) -> tuple[Counts, C
     """Return the numbers of prompts and points that a decoder package declares.
 
     Raises:
-        InputError: it does not say.
+        InputError: it declares none.
     """
     if "prompts" not in metadata or "points" not in metadata:
         raise InputError(f"{name} is not a prompt decoder of this project: it declares no number of prompts and points")
@@ -150,7 +150,7 @@ def open_executed(path: Path) -> Predict:
         InputError: Core ML does not take the package.
     """
     ct = need_coremltools()
-    read_package(path)  # a missing or damaged package is refused by our own message
+    read_package(path)  # raises our own error for a missing or damaged package
     try:
         with quiet():
             model: Any = ct.models.MLModel(str(path))

@@ -1,7 +1,7 @@
 """ExecuTorch: `encoder.pte` and `decoder.pte` for XNNPACK on phones and desktops.
 
-The decoder takes one prompt a call, of 2 to 16 points; their number is exact, as points to fill up with would change the
-answer. It takes no masks of an earlier round.
+The decoder takes one prompt a call, of 2 to 16 points; the number of points is exact, because filling up with further
+points would change the answer. It takes no masks of an earlier round.
 """
 
 import logging
@@ -56,12 +56,12 @@ class ExecuTorchFormat:
         (folder / DECODER).write_bytes(program)
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> "ExecuTorchRuntime":
-        """See `Format.open`; the number of threads is XNNPACK's own, as its Python runtime offers no choice."""
+        """See `Format.open`; XNNPACK chooses the number of threads, as the Python runtime does not let it be set."""
         return ExecuTorchRuntime(folder / ENCODER, folder / DECODER)
 
 
 def lower(module: nn.Module, *, example: tuple[torch.Tensor, ...], dynamic_shapes: Any = None) -> bytes:
-    """A module in eval mode as an ExecuTorch program, what XNNPACK knows lowered to it and the rest to portable kernels.
+    """Convert a module in eval mode to an ExecuTorch program: XNNPACK for what it supports, portable kernels for the rest.
 
     Raises:
         MissingExtra: executorch is not installed.
@@ -89,7 +89,7 @@ class ExecuTorchRuntime:
 
     Raises:
         MissingExtra: executorch is not installed.
-        InputError: a file is missing or no program.
+        InputError: a file is missing or is not a program.
     """
 
     how: How = "executed"
@@ -110,7 +110,7 @@ class ExecuTorchRuntime:
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Runtime.decode`; prompts are asked one by one.
+        """See `Runtime.decode`; prompts are decoded one by one.
 
         Raises:
             InputError: masks are given, or fewer than 2 or more than 16 points.
@@ -126,11 +126,11 @@ class ExecuTorchRuntime:
 
 
 def open_method(path: Path) -> Any:
-    """The one method of a program file.
+    """Open the only method of a program file.
 
     Raises:
         MissingExtra: executorch is not installed.
-        InputError: the file is missing or no program.
+        InputError: the file is missing or is not a program.
     """
     try:
         from executorch.runtime import Runtime, Verification

@@ -1,7 +1,8 @@
 """LiteRT (the former TensorFlow Lite): `encoder.tflite` and `decoder.tflite`.
 
 The decoder takes one prompt a call and has a signature for each number of points, `decode_2` to `decode_6`, which share their
-weights: shapes in a file are fixed, and points to fill up with would change the answer. It takes no masks of an earlier round.
+weights: shapes in a file are fixed, and filling up with further points would change the answer. It takes no masks of an
+earlier round.
 """
 
 import contextlib
@@ -46,7 +47,7 @@ class LiteRtFormat:
     extra = "litert"
     precisions: tuple[str, ...] = ("fp32",)
     padding = CALLER_NORMALISES
-    points = tuple(range(MIN_POINTS, MAX_POINTS + 1))  # each has a graph of its own
+    points = tuple(range(MIN_POINTS, MAX_POINTS + 1))  # each has its own graph
     takes_masks = False
     elsewhere: tuple[str, ...] = ()
 
@@ -97,11 +98,11 @@ class LiteRtRuntime:
     """LiteRT's interpreter on the CPU, with XNNPACK.
 
     Args:
-        threads: None leaves it to LiteRT.
+        threads: number of threads; None leaves it to LiteRT.
 
     Raises:
         MissingExtra: ai-edge-litert is not installed.
-        InputError: a file is missing or no model.
+        InputError: a file is missing or is not a model.
     """
 
     how: How = "executed"
@@ -122,7 +123,7 @@ class LiteRtRuntime:
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Runtime.decode`; prompts are asked one by one.
+        """See `Runtime.decode`; prompts are decoded one by one.
 
         Raises:
             InputError: masks are given, or fewer than 2 or more than 6 points.
@@ -140,11 +141,11 @@ class LiteRtRuntime:
 
 
 def open_interpreter(path: Path, *, threads: int | None = None) -> Any:
-    """LiteRT's interpreter of a file.
+    """Open a file with LiteRT's interpreter.
 
     Raises:
         MissingExtra: ai-edge-litert is not installed.
-        InputError: the file is missing or no model.
+        InputError: the file is missing or is not a model.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -161,7 +162,7 @@ def open_interpreter(path: Path, *, threads: int | None = None) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the converter, which prints each of its steps and logs them."""
+    """Silence the converter, which prints and logs each of its steps."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -46,17 +46,18 @@ __all__ = [
 ]
 
 OPSET = 18
-MAX_FILE_BYTES = 1536 * 2**20  # of weights; torch lays more than that beside the file, as protobuf ends at 2 GiB
-IR_VERSION = 8  # that of opset 18; torch writes 10, which ONNX Runtime reads from 1.18 on only
+MAX_FILE_BYTES = 1536 * 2**20  # of weights; torch stores more than that beside the file, as protobuf is limited to 2 GiB
+IR_VERSION = 8  # that of opset 18; torch writes 10, which ONNX Runtime only reads from 1.18 on
 UNSUPPORTED = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 
 
 class OnnxFormat:
-    """Opset 18, by torch's exporter through `torch.export`.
+    """ONNX files of opset 18, written by torch's exporter through `torch.export`.
 
-    "fp16" and "int8" store large weights so and compute in fp32; "int8" has a decoder in fp16. A tool's target that derives
-    from this class offers fp32 alone and takes no masks of an earlier round unless it says so, as it writes its own files.
+    "fp16" and "int8" store large weights in this type and compute in fp32; with "int8" the decoder's weights are fp16. A
+    tool's target that derives from this class only offers fp32 and takes no masks of an earlier round unless it declares
+    otherwise, because it writes its own files.
     """
 
     name = "onnx"
@@ -92,12 +93,12 @@ class OnnxFormat:
 def write_encoder(
     encoder: nn.Module, path: Path, *, image: torch.Tensor, input_name: str = "image", output_name: str = "image_embeddings"
 ) -> None:
-    """One input, one output, both of fixed shape."""
+    """Write an image encoder with one input and one output of fixed shapes."""
     write_onnx(encoder, path, example=(image,), inputs=(input_name,), outputs=(output_name,))
 
 
 def write_sam_decoder(sam: Sam, path: Path) -> None:
-    """segment-anything's decoder contract, for any number of prompts and points."""
+    """Write a decoder with segment-anything's contract, for any number of prompts and points."""
     example, shapes = decoder_example(image_size=sam.image_size)
     write_onnx(
         SamOnnxDecoder(sam), path, example=example, inputs=DECODER_INPUTS, outputs=DECODER_OUTPUTS, dynamic_shapes=shapes
@@ -113,7 +114,7 @@ def write_onnx(
     outputs: tuple[str, ...],
     dynamic_shapes: Any = None,
 ) -> None:
-    """Export a module in eval mode as one ONNX file, weights inside.
+    """Export a module in eval mode as one ONNX file that contains the weights.
 
     Raises:
         MissingExtra: onnx or onnxscript is not installed.
@@ -146,7 +147,7 @@ def write_onnx(
 
 
 def refusal(error: Exception) -> str:
-    """Why torch's exporter gave up: the operation that ONNX does not know, or the first line of its innermost exception."""
+    """Return why torch's exporter failed: an operation that ONNX does not know, or the innermost exception's first line."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -159,11 +160,11 @@ class OnnxRuntime:
 
     Args:
         image_size: S in pixels.
-        threads: of one operation; None leaves it to ONNX Runtime.
+        threads: threads for one operation; None leaves it to ONNX Runtime.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
-        InputError: a file is missing or no model.
+        InputError: a file is missing or is not a model.
     """
 
     how: How = "executed"
@@ -203,11 +204,11 @@ class OnnxRuntime:
 
 
 def open_session(path: Path, *, threads: int | None = None) -> Any:
-    """An ONNX Runtime session on the CPU.
+    """Open a file with ONNX Runtime on the CPU.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
-        InputError: the file is missing or no model.
+        InputError: the file is missing or is not a model.
     """
     onnxruntime = _need("onnxruntime")
     if not path.is_file():

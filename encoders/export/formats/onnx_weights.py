@@ -1,7 +1,7 @@
 """Smaller ONNX files: large weights in fp16 or 8 bits, turned back into fp32 by operations that a runtime folds at loading.
 
-Cast, Sub and Mul rather than DequantizeLinear: ONNX Runtime folds the former whatever its options, and computes the latter anew
-in every call unless it is told not to.
+Cast, Sub and Mul are used instead of DequantizeLinear: ONNX Runtime always folds the former, and by default computes the latter
+again in every call.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}  # of output channels in the weig
 
 
 def store_weights(path: Path, *, precision: str) -> None:
-    """Store a file's large weights as `precision` says, "fp16" or "int8", in place.
+    """Store a file's large weights in `precision`, "fp16" or "int8", in place.
 
     Raises:
         MissingExtra: onnx is not installed.
@@ -48,7 +48,7 @@ def store_weights(path: Path, *, precision: str) -> None:
 
 
 def _weights_of(graph: Any, *, names: set[str]) -> Iterator[tuple[str, int, bool]]:
-    """Each weight that an operation multiplies by: its name, its axis of output channels, and whether it is depthwise."""
+    """Yield the weights that operations multiply by: name, axis of output channels, and whether it is depthwise."""
     seen = set()
     for node in graph.node:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
@@ -68,7 +68,7 @@ def _weights_of(graph: Any, *, names: set[str]) -> Iterator[tuple[str, int, bool
 
 
 def _stored(name: str, array: np.ndarray, *, kind: str, channel_axis: int) -> tuple[list[Any], list[Any]]:
-    """Initializers and nodes that give the weight back under its name."""
+    """Return the initializers and nodes that restore the weight under its name."""
     from onnx import TensorProto, helper, numpy_helper
 
     def cast(source: str, target: str) -> Any:

@@ -25,14 +25,14 @@ from encoders.sam import Sam
 
 ENCODER, DECODER = "encoder.xml", "decoder.xml"
 PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}  # OpenVINO's names to ours
-HINTS = {"bf16": "bf16"}  # what the CPU is asked to compute in; f32 where nothing is said
+HINTS = {"bf16": "bf16"}  # precision requested from the CPU; f32 for all others
 
 
 class OpenVinoFormat:
     """Intermediate representation for OpenVINO's CPU plugin.
 
-    "fp16" and "int8" store large weights so and compute in fp32; "int8" has a decoder in fp16. "bf16" stores fp32, and asks the
-    CPU for bf16 in the encoder; the decoder stays in fp32, since bf16 cannot hold a coordinate.
+    "fp16" and "int8" store large weights in this type and compute in fp32; with "int8" the decoder's weights are fp16. "bf16"
+    stores fp32 and lets the CPU compute the encoder in bf16; the decoder stays in fp32, since bf16 cannot hold a coordinate.
     """
 
     name = "openvino"
@@ -70,7 +70,7 @@ def convert(
     outputs: tuple[str, ...],
     dynamic_shapes: Any = None,
 ) -> Any:
-    """A module in eval mode as an `openvino.Model`, static but for the dimensions that `dynamic_shapes` names.
+    """Convert a module in eval mode to an `openvino.Model`, static except for the dimensions that `dynamic_shapes` names.
 
     Raises:
         MissingExtra: openvino is not installed.
@@ -99,9 +99,10 @@ def convert(
 
 
 def save(model: Any, path: Path, *, precision: str) -> None:
-    """Write a model's `.xml` and `.bin`, large weights stored as "fp16" or "int8" where `precision` is one of them.
+    """Write a model's `.xml` and `.bin`; if `precision` is "fp16" or "int8", large weights are stored in this type.
 
-    OpenVINO's own compression to fp16 takes every weight: with it sam_demo's lowest mask IoU was 0.975, with this one 0.997.
+    OpenVINO's own compression to fp16 applies to every weight: with it sam_demo's lowest mask IoU was 0.975, with this one
+    0.997.
     """
     if precision in ("fp16", "int8"):
         store_weights(model, precision=precision)
@@ -111,17 +112,17 @@ def save(model: Any, path: Path, *, precision: str) -> None:
 class OpenVinoRuntime:
     """OpenVINO on the CPU with an encoder and a decoder of segment-anything's contract.
 
-    `precision` is what the compiled encoder says that it computes in: by default some CPUs take bf16, and others
-    cannot.
+    `precision` is the precision that the compiled encoder reports: some CPUs use bf16 by default, others do not support
+    it.
 
     Args:
         image_size: S in pixels.
-        hint: what the encoder is to compute in, "f32" or "bf16".
-        threads: None leaves it to OpenVINO.
+        hint: requested precision of the encoder, "f32" or "bf16".
+        threads: number of threads; None leaves it to OpenVINO.
 
     Raises:
         MissingExtra: openvino is not installed.
-        InputError: a file is missing or no model.
+        InputError: a file is missing or is not a model.
     """
 
     how: How = "executed"
@@ -154,15 +155,15 @@ class OpenVinoRuntime:
 
 
 def compile_model(path: Path, *, hint: str = "f32", threads: int | None = None) -> Any:
-    """An `openvino.CompiledModel` on the CPU.
+    """Read and compile a model for the CPU; return an `openvino.CompiledModel`.
 
     Args:
-        path: of the `.xml`; the `.bin` lies beside it.
-        hint: what it is to compute in, as OpenVINO names it.
+        path: the `.xml`; the `.bin` is expected beside it.
+        hint: requested precision, by OpenVINO's name.
 
     Raises:
         MissingExtra: openvino is not installed.
-        InputError: a file is missing, cut or no model.
+        InputError: a file is missing, truncated, or not a model.
     """
     _openvino()
     for file in (path, path.with_suffix(".bin")):
@@ -179,10 +180,11 @@ def compile_model(path: Path, *, hint: str = "f32", threads: int | None = None) 
 
 @functools.cache
 def core() -> Any:
-    """The one `openvino.Core` of this process.
+    """Return the only `openvino.Core` of this process.
 
-    The CPU plugin of each Core sets the thread's alternative signal stack and puts the earlier one back when it ends. Two Cores
-    that end in the order of their making leave a stack that is no longer mapped, and the next signal ends the process.
+    The CPU plugin of each Core sets the thread's alternative signal stack and restores the previous one when it ends. Two Cores
+    that end in the order in which they were created leave a stack that is no longer mapped, and the next signal then ends the
+    process.
 
     Raises:
         MissingExtra: openvino is not installed.

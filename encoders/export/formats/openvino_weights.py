@@ -10,9 +10,9 @@ CHANNEL_AXIS = {"Convolution": 0, "ConvolutionBackpropData": 1}  # of output cha
 
 
 def store_weights(model: Any, *, precision: str) -> None:
-    """Replace the large weights of an `openvino.Model` by ones stored as `precision` says, "fp16" or "int8", in place.
+    """Store the large weights of an `openvino.Model` in `precision`, "fp16" or "int8", in place.
 
-    Depthwise weights are GroupConvolutions' and stay as they are.
+    Depthwise weights belong to GroupConvolutions and stay unchanged.
     """
     for operation in model.get_ordered_ops():
         kind = operation.get_type_name()
@@ -33,7 +33,7 @@ def store_weights(model: Any, *, precision: str) -> None:
 
 
 def _restored(array: np.ndarray, *, stored: str, channel_axis: int) -> Any:
-    """The node that gives a weight back in fp32."""
+    """Return the node that restores a weight in fp32."""
     from openvino import opset13
 
     if stored == "fp16":

@@ -1,4 +1,4 @@
-"""segment-anything's decoder contract, as the ONNX and OpenVINO formats share it: names, an example, and how it is asked."""
+"""segment-anything's decoder contract, shared by the ONNX and OpenVINO formats: names, example inputs, and decoding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ Ask = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
 def decoder_example(*, image_size: int) -> tuple[tuple[torch.Tensor, ...], Any]:
-    """Example inputs of a `SamOnnxDecoder`, and which of their dimensions are of any size: those of prompts and points."""
+    """Return example inputs of a `SamOnnxDecoder`, and which of their dimensions are dynamic: those of prompts and points."""
     side = image_size // STRIDE
     example = (
         torch.zeros(1, EMBED_DIM, side, side),
@@ -40,9 +40,9 @@ def decode_by_sam_contract(
     masks: np.ndarray | None,
     image_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`Runtime.decode` by a decoder of this contract.
+    """Implement `Runtime.decode` with a decoder of this contract.
 
-    Masks of several prompts are asked for one by one, as the contract has room for one.
+    Prompts with masks are decoded one by one, because the contract takes only one mask.
 
     Args:
         ask: inputs by name -> low_res_masks and iou_predictions.

@@ -8,10 +8,10 @@ from encoders.errors import InputError
 
 
 def check_points(points: int, *, fewest: int, most: int) -> None:
-    """Refuse prompts of more or fewer points than a decoder takes.
+    """Check that a decoder takes this number of points per prompt.
 
     Raises:
-        InputError: they are; says how many there may be.
+        InputError: it takes more or fewer; the message gives the permitted numbers.
     """
     if not fewest <= points <= most:
         raise InputError(
@@ -26,7 +26,7 @@ def decode_one_by_one(
     coords: np.ndarray,
     labels: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`Runtime.decode` without masks, by a decoder of one prompt.
+    """Implement `Runtime.decode`, without masks, with a decoder that takes one prompt.
 
     Args:
         ask: embedding, (1, N, 2) float32, (1, N) float32 -> logits (1, 4, S/4, S/4) and predicted IoU (1, 4).

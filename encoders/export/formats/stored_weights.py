@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DECODER_PRECISION = {"int8": "fp16"}  # of what is asked for: in 8 bits the decoder's masks agreed to 0.95 to 0.97 only
-MIN_VALUES = {"fp16": 8192, "int8": 32768}  # of a weight to be stored so; measured on RepViT, TinyViT and sam_demo
+DECODER_PRECISION = {"int8": "fp16"}  # with 8 bits the decoder's masks only agreed to 0.95 to 0.97
+MIN_VALUES = {"fp16": 8192, "int8": 32768}  # of a weight stored in this type; measured on RepViT, TinyViT and sam_demo
 
 
 @dataclass(frozen=True, kw_only=True)
 class EightBits:
-    """A weight as `(values - zero) * scale`.
+    """A weight stored as 8-bit values; it equals `(values - zero) * scale`.
 
     Attributes:
-        values: uint8, of the weight's shape.
-        scale: float32, zero: uint8; one for each output channel, of a shape that broadcasts.
+        values: uint8, same shape as the weight.
+        scale: float32, zero: uint8; one for each output channel, in a shape that broadcasts.
     """
 
     values: np.ndarray
@@ -27,7 +27,7 @@ class EightBits:
     zero: np.ndarray
 
     def restored(self) -> np.ndarray:
-        """The weight that a runtime computes with, float32."""
+        """Return the float32 weight that a runtime computes with."""
         return (self.values.astype(np.float32) - self.zero.astype(np.float32)) * self.scale
 
 
@@ -45,7 +45,7 @@ def to_eight_bits(weight: np.ndarray, *, channel_axis: int) -> EightBits:
     """Round a weight to 256 equal steps from each output channel's lowest value to its highest, of which zero is one.
 
     Args:
-        weight: float32; channel_axis: its axis of output channels.
+        weight: float32; channel_axis: the weight's axis of output channels.
     """
     others = tuple(axis for axis in range(weight.ndim) if axis != channel_axis % weight.ndim)
     low = np.minimum(weight.min(axis=others, keepdims=True), 0)

@@ -24,7 +24,7 @@ TARGETS = {
 
 
 def find_target(name: str) -> Format:
-    """The target of that name.
+    """Return the target of this name.
 
     Raises:
         InputError: there is no such target.

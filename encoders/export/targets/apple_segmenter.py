@@ -21,7 +21,7 @@ from encoders.export.targets.apple_segmenter_module import NOT_MEANT, Segmenter
 from encoders.sam import Sam
 from encoders.untrusted import read_json
 
-QUERIES = 4  # prompts of a call: a square number, as ImageSegmenter lays a grid of so many points to segment everything
+QUERIES = 4  # prompts of a call: a square number, because ImageSegmenter segments everything with a grid of that many points
 POINTS = 8  # of a prompt; a box takes two
 METADATA = "metadata.json"
 MAX_METADATA_BYTES = 2**20
@@ -125,7 +125,7 @@ class SegmenterRuntime:
         """See `Runtime.decode`, for the embedding that `encode` gave last.
 
         Raises:
-            InputError: it is another embedding, or there are more points than the bundle takes, or masks.
+            InputError: the embedding is a different one, masks are given, or there are more points than the bundle takes.
         """
         no_mask_input(masks)
         if not np.array_equal(embedding, self._embedding):
@@ -152,7 +152,7 @@ class SegmenterRuntime:
 
 
 def empty_queries() -> tuple[np.ndarray, np.ndarray]:
-    """Points (1, Q, P, 2) and labels (1, Q, P) float32 without any prompt, as ImageSegmenter fills them: all -1."""
+    """Return points (1, Q, P, 2) and labels (1, Q, P), float32, without any prompt; ImageSegmenter fills them with -1."""
     return np.full((1, QUERIES, POINTS, 2), -1, np.float32), np.full((1, QUERIES, POINTS), PADDING, np.float32)
 
 
@@ -163,7 +163,7 @@ def not_meant(labels: np.ndarray) -> np.ndarray:
 
 
 def main_asset(folder: Path) -> str:
-    """The file name of a segmenter bundle's asset.
+    """Return the file name of a segmenter bundle's asset.
 
     Raises:
         InputError: metadata.json is missing, damaged, or describes another kind of bundle.

@@ -27,8 +27,8 @@ class Segmenter(PromptDecoder):
     return: `NOT_MEANT` is subtracted from the scores of the others.
 
     Args:
-        sam: whose prompt encoder and mask decoder are copied.
-        encoder: its image encoder, exportable.
+        sam: the model whose prompt encoder and mask decoder are copied.
+        encoder: its image encoder in exportable form.
     """
 
     def __init__(self, sam: Sam, encoder: nn.Module) -> None:
@@ -36,7 +36,7 @@ class Segmenter(PromptDecoder):
         self.encoder = PixelEncoder(encoder, scale=255.0)
 
     def forward(self, images: Tensor, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        """Masks of Q prompts.
+        """Decode Q prompts.
 
         Args:
             images: (1, 3, S, S) float32 RGB in [0, 1], the photo stretched to a square.

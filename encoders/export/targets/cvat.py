@@ -88,7 +88,7 @@ class CvatTarget(OnnxFormat):
 
 
 def write_cvat_decoder(sam: Sam, path: Path) -> None:
-    """The decoder of one prompt that CVAT's page runs."""
+    """Write the decoder that CVAT's page runs, for one prompt."""
     decoder = CvatDecoder(sam)
     embedding, coords, labels, *rest = decoder.example()
     points = {1: points_shapes()[0][1]}

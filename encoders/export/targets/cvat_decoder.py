@@ -53,14 +53,14 @@ class CvatDecoder(FramedDecoder):
 
 
 def ends(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last True of (N,) bool, as int64 scalars; 0 and 0 if there is none."""
+    """Return the indices of the first and last True of (N,) bool as int64 scalars; 0 and 0 if there is none."""
     places = torch.arange(seen.shape[0], device=seen.device)
     first = torch.where(seen, places, seen.shape[0]).amin(dim=0)
     return torch.where(seen.any(), first, 0), (places * seen).amax(dim=0)
 
 
 def span(first: Tensor, last: Tensor) -> Tensor:
-    """first, first + 1, ... last."""
+    """Return the integers from first to last, inclusive."""
     count: Any = (last - first + 1).item()  # a symbol while exporting, which int() would break
     torch._check(count >= 1)
     return torch.arange(count, device=first.device) + first

@@ -40,7 +40,7 @@ class OnnxRuntimeWeb:
     """onnxruntime-web, ready to be copied to a page's folder.
 
     Attributes:
-        version: of the npm package.
+        version: version of the npm package.
         files: name in the page's folder -> content.
     """
 
@@ -56,7 +56,7 @@ class OnnxRuntimeWeb:
 
 
 def find_onnxruntime_web() -> OnnxRuntimeWeb:
-    """The package in the folder that `REPVIT_SAM_ONNXRUNTIME_WEB` names, else the pinned version, fetched by npm.
+    """Return the package in the folder that `REPVIT_SAM_ONNXRUNTIME_WEB` names, or else the pinned version, fetched by npm.
 
     Raises:
         InputError: the folder does not hold the package, or there is neither a folder nor npm, or npm cannot fetch the package,
@@ -72,7 +72,7 @@ def find_onnxruntime_web() -> OnnxRuntimeWeb:
 
 
 def read_package_folder(folder: Path) -> OnnxRuntimeWeb:
-    """The package in a folder: unpacked, or `node_modules/onnxruntime-web`.
+    """Read the package from a folder: an unpacked archive, or `node_modules/onnxruntime-web`.
 
     Raises:
         InputError: it holds something else, or lacks a file that the page loads.
@@ -118,7 +118,7 @@ def fetch_by_npm(npm: str, folder: Path) -> Path:
 
 
 def read_package_archive(archive: Path) -> OnnxRuntimeWeb:
-    """The page's files from the pinned package's .tgz.
+    """Read the page's files from the pinned package's .tgz.
 
     Raises:
         InputError: its checksum is not the pinned one.
@@ -140,7 +140,7 @@ def read_package_archive(archive: Path) -> OnnxRuntimeWeb:
 
 
 def integrity(content: bytes) -> str:
-    """A checksum as npm writes it."""
+    """Return a checksum in npm's notation."""
     return "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
 
 

@@ -41,7 +41,7 @@ class LocalBlob(osam.types.Blob):
 
 
 def local_blob(name: str) -> LocalBlob:
-    """The file of that name, with its checksum as osam writes it."""
+    """Return the file of this name, with its checksum in osam's notation."""
     path = os.path.join(FOLDER, name)
     digest = hashlib.sha256()
     if os.path.isfile(path):
@@ -65,7 +65,7 @@ def register(name: str = NAME) -> type:
 
 
 def main() -> None:
-    """`osam ...` or `labelme ...`, with this model registered."""
+    """Run `osam ...` or `labelme ...` with this model registered."""
     if len(sys.argv) < 2 or sys.argv[1] not in ("osam", "labelme"):
         raise SystemExit(f"usage: python {os.path.basename(__file__)} osam|labelme ARGUMENTS")
     tool = sys.argv.pop(1)

@@ -16,15 +16,15 @@ from torch import Tensor
 
 from encoders.export.modules.prompt_decoder import PADDING, TOP_LEFT, PromptDecoder
 
-OUTPUT_TOKENS = 5  # the predicted IoU's and the four masks'
-HIDDEN = -1e4  # added to a logit of attention, whose weight is 0 then
+OUTPUT_TOKENS = 5  # one for the predicted IoU, four for the masks
+HIDDEN = -1e4  # added to an attention logit, so that its weight becomes 0
 
 
 def decode_settled(decoder: PromptDecoder, image: Tensor, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """`PromptDecoder.decode` for prompts whose padding points may be missing, present or too many.
+    """Decode like `PromptDecoder.decode`, for prompts whose padding points may be missing, present or too many.
 
     Args:
-        image: embedding with its dense term, (P or 1, 256, h, w).
+        image: embedding plus the dense prompt embedding, (P or 1, 256, h, w).
         coords: (P, N, 2) xy in the input frame; labels: (P, N).
 
     Returns:

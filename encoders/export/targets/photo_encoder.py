@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from encoders.contract import PIXEL_MEAN, PIXEL_STD
 from encoders.export.modules.pixel_encoder import to_pixels
 
-MAX_SIDE = 16384  # of a photo, in pixels
+MAX_SIDE = 16384  # largest side of a photo, in pixels
 
 
 class PhotoEncoder(nn.Module):
@@ -39,7 +39,7 @@ class PhotoEncoder(nn.Module):
         self.eval()
 
     def forward(self, photo: Tensor) -> Tensor:
-        """The photo -> (1, 256, S/16, S/16)."""
+        """Encode a photo -> (1, 256, S/16, S/16)."""
         pixels = photo.permute(2, 0, 1).unsqueeze(0) if self.channels_last else photo.float()
         image = (pixels - self.mean) / self.std
         if self.trim:
@@ -51,20 +51,20 @@ class PhotoEncoder(nn.Module):
         return embedding
 
     def example(self) -> Tensor:
-        """A photo to export with: wider than high, with sides that mean nothing elsewhere."""
+        """Return a photo to export with: wider than high, with sides that occur nowhere else in the graph."""
         height, width = self.image_size // 2 + 3, self.image_size - 5
         if self.channels_last:
             return torch.zeros(height, width, 3)
         return torch.zeros(1, 3, height, width, dtype=torch.uint8)
 
     def dynamic_shapes(self) -> tuple[dict[int, object]]:
-        """The axes of the photo that can have any size, for `torch.export`."""
+        """Return the axes of the photo that can have any size, for `torch.export`."""
         height, width = (torch.export.Dim(name, min=2, max=MAX_SIDE) for name in ("image_height", "image_width"))
         return ({0: height, 1: width} if self.channels_last else {2: height, 3: width},)
 
 
 def resized(height: Any, width: Any, *, size: int) -> tuple[Any, Any]:
-    """Height and width of a photo whose long side becomes `size`, rounded half up; numbers, or symbols of a graph."""
+    """Return height and width of a photo scaled to long side `size`, rounded half up; numbers or symbols of a graph."""
     longest = torch.sym_max(height, width)
     sides = ((2 * side * size + longest) // (2 * longest) for side in (height, width))
     rows, columns = (torch.sym_max(1, side) for side in sides)
@@ -83,10 +83,10 @@ def not_black_border(pixels: Tensor) -> Tensor:
 
 
 def photo_of(image: np.ndarray) -> np.ndarray:
-    """The photo in a frame of the embedding contract, without its padding.
+    """Return the photo in a frame of the embedding contract, without its padding.
 
     Args:
-        image: (1, 3, S, S) float32, normalised, exactly 0 on padding, which no pixel of a photo is.
+        image: (1, 3, S, S) float32, normalised, exactly 0 on padding; no pixel of a photo is exactly 0.
 
     Returns:
         (h, w, 3) uint8 RGB.

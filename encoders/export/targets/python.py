@@ -1,4 +1,4 @@
-"""A Python file for an app: `segment.py`, `encoder.onnx` and `decoder.onnx`; it needs numpy, pillow and onnxruntime alone."""
+"""A Python file for an app: `segment.py`, `encoder.onnx` and `decoder.onnx`; it only needs numpy, pillow and onnxruntime."""
 
 import shutil
 from pathlib import Path
@@ -65,7 +65,7 @@ class SegmentRuntime(OnnxRuntime):
     def __init__(self, folder: Path, *, image_size: int, threads: int | None = None) -> None:
         check_shipped(folder / SEGMENT_FILE.name)
         super().__init__(folder / ENCODER, folder / DECODER, image_size=image_size, threads=threads)
-        from encoders.export.targets.segment import Segmenter  # here, as it imports onnxruntime
+        from encoders.export.targets.segment import Segmenter  # imported here because it needs onnxruntime
 
         sessions = {ENCODER: self._encoder, DECODER: self._decoder}
 
@@ -76,7 +76,7 @@ class SegmentRuntime(OnnxRuntime):
         self._segmenter = Opened(folder)
 
     def encode(self, image: np.ndarray) -> np.ndarray:
-        """See `Runtime.encode`; the photo goes in at the size that it has in the frame."""
+        """See `Runtime.encode`; the photo is passed at the size that it has in the frame."""
         self._segmenter.set_image(photo_of(image))
         return np.asarray(self._segmenter.embedding, np.float32)
 
@@ -99,7 +99,7 @@ def check_shipped(path: Path) -> None:
     """Compare a folder's `segment.py` with this package's.
 
     Raises:
-        InputError: it is missing or another file.
+        InputError: it is missing, or differs from this package's.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; export the model again")

@@ -39,8 +39,8 @@ class Segmenter:
 
     Args:
         folder: where encoder.onnx and decoder.onnx are; by default beside this file.
-        threads: that ONNX Runtime uses; by default its own choice.
-        providers: of ONNX Runtime, e.g. ["CUDAExecutionProvider", "CPUExecutionProvider"].
+        threads: number of threads; by default ONNX Runtime chooses.
+        providers: ONNX Runtime's execution providers, e.g. ["CUDAExecutionProvider", "CPUExecutionProvider"].
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Segmenter:
         *,
         multimask: bool = True,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks of one object of the photo that is set.
+        """Predict masks of one object of the photo that is set.
 
         Args:
             points: (N, 2) xy in pixels of the photo; labels: (N,), 1 on the object, 0 on the background.
@@ -110,7 +110,7 @@ class Segmenter:
     def decode(
         self, coords: np.ndarray, kinds: np.ndarray, *, shape: tuple[int, int], mask_input: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All four masks of a prompt in the input frame.
+        """Decode all four masks of a prompt in the input frame.
 
         Args:
             coords: (N, 2) float32 xy; kinds: (N,) labels.
@@ -137,7 +137,7 @@ class Segmenter:
         return masks[0], scores[0], logits[0]
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of a photo whose long side becomes S."""
+        """Return height and width of a photo scaled to long side S."""
         scale = self.image_size / max(height, width)
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
@@ -152,10 +152,10 @@ class Segmenter:
 
 
 def read_photo(photo: str | Path | Image.Image | np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a path, a PIL image or an array.
+    """Return the (H, W, 3) uint8 RGB pixels of a path, a PIL image or an array.
 
     Raises:
-        OSError: the file is missing or no photo.
+        OSError: the file is missing or is not a photo.
         ValueError: the array has another shape or type.
     """
     if isinstance(photo, (str, Path)):
@@ -169,7 +169,7 @@ def read_photo(photo: str | Path | Image.Image | np.ndarray) -> np.ndarray:
 
 
 def prompt_points(points: Any, labels: Any, box: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 2) and labels (N,) as the decoder takes them: a box as two points, a padding point if there is no box.
+    """Return points (N, 2) and labels (N,) for the decoder: a box becomes two points; without a box a padding point is added.
 
     Raises:
         ValueError: the prompt is empty or has other shapes.
@@ -190,7 +190,7 @@ def prompt_points(points: Any, labels: Any, box: Any) -> tuple[np.ndarray, np.nd
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: write a mask, white on black, and print its predicted IoU."""
+    """Run the command line: write a mask, white on black, and print its predicted IoU."""
     parser = argparse.ArgumentParser(description="Cut an object out of a photo.")
     parser.add_argument("photo", help="file to read")
     parser.add_argument("--box", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="around the object")

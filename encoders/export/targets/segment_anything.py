@@ -25,7 +25,7 @@ box, and no such point to a prompt with a box. So either all prompts of a call m
 
 
 class SegmentAnythingTarget(OnnxFormat):
-    """The ONNX format with a readme; the names are segment-anything's already."""
+    """The ONNX format, which already uses segment-anything's names, with a readme."""
 
     name = "segment-anything"
     takes_masks = True

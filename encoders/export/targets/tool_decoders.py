@@ -12,7 +12,7 @@ from encoders.export.modules.prompt_decoder import SamOnnxDecoder
 from encoders.export.targets.padding_points import decode_settled
 from encoders.sam import Sam
 
-TOOL_FRAME = 1024  # pixels: the long side of SAM's frame that tools take for granted
+TOOL_FRAME = 1024  # pixels: the long side of SAM's frame, which tools assume
 TOOL_MASK = TOOL_FRAME // MASK_STRIDE
 
 
@@ -22,7 +22,7 @@ class FramedDecoder(SamOnnxDecoder):
     `mask_input` is (1, 1, 256, 256) at every S and resampled inside. Padding points may be given or not, see `padding_points`.
 
     Args:
-        sam: in eval mode.
+        sam: the model, in eval mode.
         frame: long side, in pixels, of the frame of `point_coords`; None for S.
     """
 
@@ -48,7 +48,7 @@ class FramedDecoder(SamOnnxDecoder):
         return self.upscale(logits, orig_im_size), scores, logits
 
     def example(self) -> tuple[Tensor, ...]:
-        """Inputs to export with."""
+        """Return example inputs to export with."""
         side = self.image_size // 16
         return (
             torch.zeros(1, 256, side, side),
@@ -60,13 +60,13 @@ class FramedDecoder(SamOnnxDecoder):
 
 
 def points_example(labels: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Coordinates (2, 3, 2) and labels (2, 3) of two prompts of three points, to export with."""
+    """Return coordinates (2, 3, 2) and labels (2, 3) of two prompts of three points, to export with."""
     coords = torch.tensor([[[10.0, 20.0], [30.0, 50.0], [15.0, 40.0]]]).repeat(2, 1, 1)
     return coords, torch.tensor([[1, 0, 1]]).repeat(2, 1).to(labels)
 
 
 def points_shapes() -> tuple[dict[int, Any], dict[int, Any]]:
-    """The free axes of `points_example`, for `torch.export`."""
+    """Return the dynamic axes of `points_example`, for `torch.export`."""
     prompts = torch.export.Dim("prompts", min=1, max=MAX_PROMPTS)
     points = torch.export.Dim("points", min=1, max=MAX_POINTS)
     return {0: prompts, 1: points}, {0: prompts, 1: points}

@@ -1,4 +1,4 @@
-"""Runs a tool's files for the certificate with the same calls as the tool, one prompt at a time."""
+"""Runtimes that run a tool's files for the certificate with the same calls as the tool, one prompt at a time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +18,11 @@ class ToolRuntime(OnnxRuntime):
     """ONNX Runtime with a tool's encoder and a decoder with segment-anything's names, called as the tool calls them.
 
     Args:
-        encoder, decoder: files; image_size: S in pixels.
+        encoder, decoder: paths of the files; image_size: S in pixels.
         frame: long side, in pixels, of the frame in which the tool gives points; None for S.
-        orig_im_size: height and width that the tool gives; None for (S, S), as the photo's size is not known here.
-        has_mask: what the tool gives for "no mask".
-        threads: for one operation; None leaves the choice to ONNX Runtime.
+        orig_im_size: height and width that the tool passes; None for (S, S), as the photo's size is not known here.
+        has_mask: the value that the tool passes for "no mask".
+        threads: threads for one operation; None leaves the choice to ONNX Runtime.
 
     Raises:
         MissingExtra: onnxruntime is not installed.
@@ -70,12 +70,13 @@ class ToolRuntime(OnnxRuntime):
 
 
 class PhotoToolRuntime(ToolRuntime):
-    """`ToolRuntime` whose encoder takes the photo itself, float32 (H, W, 3), or uint8 (1, 3, H, W)."""
+    """A `ToolRuntime` whose encoder takes the photo itself, float32 (H, W, 3) or uint8 (1, 3, H, W)."""
 
     def encode(self, image: np.ndarray) -> np.ndarray:
-        """See `Runtime.encode`; the photo goes in at the size that it has in the frame, without its padding.
+        """See `Runtime.encode`; the photo is passed at the size that it has in the frame, without padding.
 
-        Certificate and latency give the normalised frame, so the photo's pixels are restored first: 11 ms at 1024 px.
+        The certificate and the latency lab pass the normalised frame, so the photo's pixels are restored first; this takes
+        11 ms at 1024 px.
         """
         return self.encode_photo(photo_of(image))
 
@@ -90,13 +91,13 @@ class PhotoToolRuntime(ToolRuntime):
 def one_by_one(
     ask: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], *, coords: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Answers to P prompts, (P, N, 2) and (P, N), from a decoder that takes one prompt, (1, N, 2) and (1, N)."""
+    """Decode P prompts, (P, N, 2) and (P, N), with a decoder that takes a single one, (1, N, 2) and (1, N)."""
     answers = [ask(coords[i : i + 1], labels[i : i + 1]) for i in range(len(coords))]
     logits, scores = (np.concatenate(values) for values in zip(*answers, strict=True))
     return logits, scores
 
 
 def without_padding_points(coords: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A prompt (1, N, 2), (1, N) without its padding points, as a tool gives it whose decoder adds them."""
+    """Return a prompt (1, N, 2), (1, N) without padding points, as passed by a tool whose decoder adds them itself."""
     kept = labels[0] != PADDING
     return coords[:, kept], labels[:, kept]

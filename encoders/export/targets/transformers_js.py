@@ -83,12 +83,12 @@ class VisionEncoder(nn.Module):
         self.eval()
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Two tensors (B, 256, S/16, S/16)."""
+        """Return the embedding and the positional embedding, (B, 256, S/16, S/16) each."""
         return self.encoder(pixel_values), self.places.expand(pixel_values.shape[0], -1, -1, -1)
 
 
 class PromptEncoderMaskDecoder(PromptDecoder):
-    """`PromptDecoder` for B images with P prompts each, under optimum's names."""
+    """A `PromptDecoder` for B images with P prompts each, with optimum's names."""
 
     def embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
         """As `PromptDecoder.embed_points`; points labelled -10 embed to zeros."""
@@ -98,13 +98,13 @@ class PromptEncoderMaskDecoder(PromptDecoder):
     def forward(  # type: ignore[override]
         self, input_points: Tensor, input_labels: Tensor, image_embeddings: Tensor, image_positional_embeddings: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The masks of each prompt.
+        """Decode the prompts of each image.
 
         Args:
             input_points: (B, P, N, 2) float32 xy in the input frame.
             input_labels: (B, P, N) int64; 1 foreground, 0 background, 2 and 3 a box's corners, -1 and -10 as in transformers.
             image_embeddings: (B, 256, S/16, S/16).
-            image_positional_embeddings: the same shape; not read, as the decoder holds them, the same for every image.
+            image_positional_embeddings: the same shape; not read, because the decoder contains them and they never change.
 
         Returns:
             iou_scores (B, P, 3), pred_masks (B, P, 3, S/4, S/4) logits, and the same of the single mask, (B, P, 1) and
@@ -120,7 +120,7 @@ class PromptEncoderMaskDecoder(PromptDecoder):
 
 
 class TransformersJsTarget(OnnxFormat):
-    """`config.json`, `preprocessor_config.json`, and `onnx/` with both models."""
+    """A folder of `config.json`, `preprocessor_config.json`, and `onnx/` with both models."""
 
     name = "transformers.js"
     elsewhere = ("transformers.js",)
@@ -165,7 +165,7 @@ class TransformersJsTarget(OnnxFormat):
 
 
 class TransformersRuntime(OnnxRuntime):
-    """`SamModel`'s own calls."""
+    """Runs the files with the calls that `SamModel` makes."""
 
     def encode(self, image: np.ndarray) -> np.ndarray:
         """See `Runtime.encode`."""
@@ -177,7 +177,7 @@ class TransformersRuntime(OnnxRuntime):
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Runtime.decode`."""
         no_mask_input(masks)
-        kept = without_padding_points(coords, labels)[1].shape[1]  # the prompts here all end with padding, or none does
+        kept = without_padding_points(coords, labels)[1].shape[1]  # either all prompts end with padding or none does
         given = {
             "input_points": coords[None, :, :kept].astype(np.float32),
             "input_labels": labels[None, :, :kept].astype(np.int64),
@@ -190,9 +190,9 @@ class TransformersRuntime(OnnxRuntime):
 
 
 def model_config(image_size: int) -> dict[str, Any]:
-    """`config.json`: what transformers' `SamConfig` and transformers.js read.
+    """Return `config.json`, which transformers' `SamConfig` and transformers.js read.
 
-    Its vision part states SAM's shapes; the encoder's own layers are in the ONNX file alone.
+    Its vision part states SAM's shapes; only the ONNX file describes the encoder's layers.
     """
     side = image_size // STRIDE
     return {
@@ -228,7 +228,7 @@ def model_config(image_size: int) -> dict[str, Any]:
 
 
 def processor_config(image_size: int) -> dict[str, Any]:
-    """`preprocessor_config.json`: SAM's preprocessing in [0, 1], for transformers' and transformers.js' `SamImageProcessor`."""
+    """Return `preprocessor_config.json`: SAM's preprocessing in [0, 1], for `SamImageProcessor` of both libraries."""
     return {
         "processor_class": "SamProcessor",
         "image_processor_type": "SamImageProcessor",

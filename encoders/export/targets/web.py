@@ -101,7 +101,7 @@ class WebTarget(OnnxFormat):
         Raises:
             InputError: onnxruntime-web cannot be found or fetched; the message says what to do.
         """
-        runtime = find_onnxruntime_web()  # first, as this is what may fail
+        runtime = find_onnxruntime_web()  # first, because this may fail
         write_encoder(
             exportable(sam.image_encoder), folder / ENCODER, image=torch.zeros(1, 3, sam.image_size, sam.image_size)
         )
@@ -158,7 +158,7 @@ class PageModel:
     def decode(
         self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray, masks: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Runtime.decode`; the page feeds no masks back."""
+        """See `Runtime.decode`; the page never passes masks."""
         no_mask_input(masks)
         given = (embedding, np.asarray(coords, np.float32), np.asarray(labels, np.float32))
         logits, scores = self._decoder.run(list(DECODER_OUTPUTS), dict(zip(DECODER_INPUTS, given, strict=True)))
@@ -166,7 +166,7 @@ class PageModel:
 
 
 def write_page_decoder(sam: Sam, path: Path) -> None:
-    """`PromptDecoder` as ONNX: what the page needs of segment-anything's contract, without masks of the photo's size."""
+    """Write `PromptDecoder` as ONNX: the part of segment-anything's contract that the page needs, without full-size masks."""
     side = sam.image_size // 16
     prompts = torch.export.Dim("prompts", min=1, max=MAX_PROMPTS)
     points = torch.export.Dim("points", min=1, max=MAX_POINTS)
@@ -182,14 +182,14 @@ def write_page_decoder(sam: Sam, path: Path) -> None:
 
 
 def check_pattern(image_size: int) -> torch.Tensor:
-    """(1, 3, S, S) float32, normalised: the slanted pattern that `runtime.js` makes too."""
+    """Return the slanted test pattern that `runtime.js` makes too, (1, 3, S, S) float32, normalised."""
     rows, columns, colours = np.ogrid[:image_size, :image_size, :3]
     pixels = ((3 * columns + 5 * rows + 50 * colours) % 256).astype(np.uint8)
     return normalize_padded(torch.from_numpy(pixels).permute(2, 0, 1)[None], [(image_size, image_size)])
 
 
 def self_check(encoder: nn.Module, *, image_size: int) -> dict[str, int | list[float]]:
-    """Every `every`-th value of the embedding that PyTorch's encoder gives on `check_pattern`, as `model.json` holds it."""
+    """Return every `every`-th value of PyTorch's embedding of `check_pattern`, in the form of `model.json`."""
     with torch.inference_mode():
         embedding = encoder(check_pattern(image_size)).flatten()
     every = max(1, len(embedding) // CHECKED)

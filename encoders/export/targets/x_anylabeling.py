@@ -50,12 +50,12 @@ class XAnyLabelingTarget(OnnxFormat):
         (folder / "README.md").write_text(README.format(size=sam.image_size), encoding="utf-8")
 
     def open(self, folder: Path, *, image_size: int, precision: str, threads: int | None = None) -> PhotoToolRuntime:
-        """See `Format.open`. Photos go in at the size that they have in the model's frame, without the tool's warp."""
+        """See `Format.open`. Photos are passed at the size that they have in the model's frame, without the tool's warp."""
         return open_photo_model(folder, image_size=image_size, threads=threads)
 
 
 class TrimmingRuntime(PhotoToolRuntime):
-    """`PhotoToolRuntime` with an encoder that treats black borders as padding; notes where a photo has one of its own."""
+    """A `PhotoToolRuntime` whose encoder treats black borders as padding; warns if a photo itself has such a border."""
 
     def encode_photo(self, photo: np.ndarray) -> np.ndarray:
         """See `PhotoToolRuntime.encode_photo`."""
@@ -70,7 +70,7 @@ class TrimmingRuntime(PhotoToolRuntime):
 
 
 def write_photo_model(sam: Sam, folder: Path) -> None:
-    """`encoder.onnx` and `decoder.onnx` as X-AnyLabeling and AnyLabeling call them."""
+    """Write `encoder.onnx` and `decoder.onnx` as X-AnyLabeling and AnyLabeling call them."""
     encoder = PhotoEncoder(exportable(sam.image_encoder), image_size=sam.image_size, channels_last=True, trim=True)
     write_onnx(
         encoder,
@@ -84,7 +84,7 @@ def write_photo_model(sam: Sam, folder: Path) -> None:
 
 
 def write_framed_decoder(decoder: FramedDecoder, path: Path) -> None:
-    """A decoder with segment-anything's names, for any number of prompts and points."""
+    """Write a decoder with segment-anything's names, for any number of prompts and points."""
     write_onnx(
         decoder,
         path,
@@ -110,7 +110,7 @@ def labeling_config(sam: Sam) -> dict[str, str | int]:
 
 
 def open_photo_model(folder: Path, *, image_size: int, threads: int | None) -> PhotoToolRuntime:
-    """A runtime for the files that `write_photo_model` wrote.
+    """Open a runtime for the files that `write_photo_model` wrote.
 
     Raises:
         MissingExtra: onnxruntime is not installed.

@@ -44,7 +44,7 @@ class EdgeSamDecoder(PromptDecoder):
 
 
 class EdgeSamRuntime(PhotoToolRuntime):
-    """The tool's own calls on the files that this target writes."""
+    """Runs this target's files with the calls that the tool makes."""
 
     def _decode(self, embedding: np.ndarray, coords: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         points, kinds = without_padding_points(coords, labels)
