@@ -13,9 +13,9 @@ from encoders.samples.sample import Sample
 
 Kind = Literal["box", "click", "mask"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-MAX_OBJECTS = 4  # of a photo, the largest ones
-MASK_LOGIT = 8.0  # of the mask that stands for an earlier round: the box, filled
-SPREAD = (0.618, 0.382)  # steps in shares of a box from one of its points to the next; the first is in the middle
+MAX_OBJECTS = 4  # largest objects of a photo that are used
+MASK_LOGIT = 8.0  # of the mask that stands in for an earlier round: the filled box
+SPREAD = (0.618, 0.382)  # steps from one point of a box to the next, as shares of its sides; the first is in the middle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Question:
 
     Attributes:
         kind: "box" is a box and points in it; "click" is points alone; "mask" is a box and a mask of an earlier round.
-        points: N of each prompt as a decoder counts them, two for a box and one for the padding that ends a prompt without one.
+        points: N of each prompt as a decoder counts them: two for a box, and one for the padding point if there is no box.
     """
 
     kind: Kind
@@ -32,10 +32,10 @@ class Question:
 
 
 def questions(*, points: tuple[int, ...], masks: bool) -> list[Question]:
-    """The questions of a certificate.
+    """Return the questions of a certificate.
 
     Args:
-        points: numbers of points of a prompt that the decoder takes, each 2 or more; see `Format.points`.
+        points: numbers of points per prompt that the decoder takes, each 2 or more; see `Format.points`.
         masks: whether the decoder takes masks of an earlier round.
     """
     asked = [Question(kind=kind, points=count) for count in points for kind in ("box", "click")]
@@ -43,7 +43,7 @@ def questions(*, points: tuple[int, ...], masks: bool) -> list[Question]:
 
 
 def boxes_of(sample: Sample) -> np.ndarray:
-    """(P, 4) float32 xyxy of a photo's largest objects, in its pixels; three fixed boxes where it has none."""
+    """Return the boxes of a photo's largest objects, (P, 4) float32 xyxy in its pixels; three fixed boxes if it has none."""
     order = np.argsort(-sample.areas, kind="stable")[:MAX_OBJECTS]
     if len(order):
         return np.asarray(sample.boxes[order], np.float32)
@@ -53,7 +53,7 @@ def boxes_of(sample: Sample) -> np.ndarray:
 
 
 def prompts_of(question: Question, boxes: np.ndarray, *, shape: Shape, image_size: int) -> Prompts:
-    """The prompts of a question.
+    """Return the prompts of a question.
 
     Args:
         boxes: (P, 4) xyxy in pixels of the photo.
@@ -66,7 +66,7 @@ def prompts_of(question: Question, boxes: np.ndarray, *, shape: Shape, image_siz
 
 
 def points_in(boxes: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points (P, N, 2) xy in boxes (P, 4), the first in the middle, and labels (P, N), foreground and background in turn."""
+    """Return points (P, N, 2) xy in boxes (P, 4), the first in the middle, and labels (P, N), alternately 1 and 0."""
     steps = np.arange(count)[:, None] * np.asarray(SPREAD)
     shares = (0.5 + steps) % 1
     points = boxes[:, None, :2] + shares * (boxes[:, None, 2:] - boxes[:, None, :2])
@@ -75,7 +75,7 @@ def points_in(boxes: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def filled(boxes: np.ndarray, *, image_size: int) -> np.ndarray:
-    """(P, 1, S/4, S/4) float32 logits, positive inside boxes (P, 4) xyxy in pixels of the input frame."""
+    """Return logits, (P, 1, S/4, S/4) float32, positive inside boxes (P, 4) xyxy in pixels of the input frame."""
     centres = (np.arange(image_size // MASK_STRIDE) + 0.5) * MASK_STRIDE
     columns = (centres >= boxes[:, :1]) & (centres < boxes[:, 2:3])
     rows = (centres >= boxes[:, 1:2]) & (centres < boxes[:, 3:])

@@ -1,6 +1,6 @@
 """Reference predictions of the unfused PyTorch model on the certificate's photos, stored next to the artefact.
 
-The kept file, `reference.json`, holds the photos' checksums, prompts, masks as RLE and a sample of embeddings and logits, so
+`reference.json` holds the photos' checksums, prompts, masks as RLE and a sample of the values of embeddings and logits, so
 that a machine without the checkpoint can check the artefact again.
 """
 
@@ -23,9 +23,9 @@ from encoders.samples.sample import Sample, image_sha256
 
 REFERENCE = "reference.json"
 MAX_BYTES = 2**28
-SAMPLED = 1024  # values of an embedding that are kept
-PLACES = 32  # of each mask's logits
-DIGITS = 7  # significant ones of a kept value
+SAMPLED = 1024  # values of an embedding that are stored
+PLACES = 32  # positions of each mask's logits that are stored
+DIGITS = 7  # significant digits of a stored value
 
 Four = Annotated[list[Finite], Field(min_length=4, max_length=4)]
 
@@ -48,9 +48,9 @@ class Answers(_Record):
         kind, points: see `Question`.
         side: S/4, height and width of the logits in pixels.
         scores: predicted IoU of each of the four masks of P prompts.
-        logits: (P, 4, `PLACES`) of them, flat, at places that depend on `side` alone.
-        masks: of the plainest boxes and clicks, whose masks are compared by IoU, the one that SAM answers with; of other
-            questions none.
+        logits: sampled logits (P, 4, `PLACES`), flattened, at positions that depend on `side` alone.
+        masks: for plain boxes and clicks, whose masks are compared by IoU, the mask that SAM returns for each prompt; empty
+            for other questions.
     """
 
     kind: Kind
@@ -70,8 +70,8 @@ class PhotoReference(_Record):
     """A photo, its prompts and the model's answers.
 
     Attributes:
-        boxes: (P, 4) xyxy in pixels of the photo, of which all prompts are made.
-        embedding: `SAMPLED` values of it, at places that depend on its size alone.
+        boxes: (P, 4) xyxy in pixels of the photo; all prompts are made from them.
+        embedding: `SAMPLED` values of the embedding, at positions that depend on its size alone.
     """
 
     key: str
@@ -82,13 +82,13 @@ class PhotoReference(_Record):
 
 
 class Reference(_Record):
-    """All photos."""
+    """The reference predictions on all photos."""
 
     photos: Annotated[list[PhotoReference], Field(min_length=1)]
 
 
 class Asked(Protocol):
-    """A predictor whose embedding can be read, as `encoders.Predictor`."""
+    """A predictor whose embedding can be read, such as `encoders.Predictor`."""
 
     @property
     def embedding(self) -> Any: ...
@@ -107,7 +107,7 @@ def make_reference(
     """Return the model's predictions on photos, and its embeddings by key, (1, 256, S/16, S/16) float32.
 
     Raises:
-        InputError: there is no photo, two have one key, or the model gives values that are not finite.
+        InputError: there is no photo, two have the same key, or the model gives values that are not finite.
     """
     check_samples(samples)
     photos: list[PhotoReference] = []
@@ -148,10 +148,10 @@ def make_reference(
 
 
 def check_samples(samples: Sequence[Sample]) -> None:
-    """Check that there are photos to certify on, each of a name of its own.
+    """Check that there are photos to certify on and that their keys are unique.
 
     Raises:
-        InputError: there are none, or two have one key.
+        InputError: there are none, or two have the same key.
     """
     if not samples:
         raise InputError("no photo to certify on; give at least one")
@@ -163,13 +163,13 @@ def check_samples(samples: Sequence[Sample]) -> None:
 
 
 def embed(predictor: Asked, image: np.ndarray, *, of: str, key: str) -> np.ndarray:
-    """The embedding of a photo, after which questions can be asked about it.
+    """Return the embedding of a photo; after this call, `ask` can be used on the photo.
 
     Args:
-        of: whose embedding it is, and key: the photo's name, for the message.
+        of: name of the model, and key: name of the photo, for messages.
 
     Raises:
-        InputError: it holds values that are not finite, or nothing but zeros.
+        InputError: it holds values that are not finite, or only zeros.
     """
     predictor.set_image(image)
     found = np.asarray(predictor.embedding.cpu().numpy())
@@ -181,7 +181,7 @@ def embed(predictor: Asked, image: np.ndarray, *, of: str, key: str) -> np.ndarr
 
 
 def ask(predictor: Asked, question: Question, boxes: np.ndarray, *, shape: tuple[int, int], of: str, key: str) -> Prediction:
-    """The answers to a question about the photo that was embedded last.
+    """Return the answers to a question about the photo that was embedded last.
 
     Raises:
         InputError: logits or scores are not finite.
@@ -193,7 +193,7 @@ def ask(predictor: Asked, question: Question, boxes: np.ndarray, *, shape: tuple
 
 
 def chosen(question: Question, scores: np.ndarray) -> np.ndarray:
-    """(P,) of P prompts the mask token that SAM answers with: the single one, for a click the best of the other three.
+    """Return the mask token with which SAM answers each prompt, (P,): the single one, or for a click the best of the others.
 
     Args:
         scores: (P, 4) predicted IoU.
@@ -203,14 +203,14 @@ def chosen(question: Question, scores: np.ndarray) -> np.ndarray:
 
 
 def sampled(embedding: np.ndarray) -> np.ndarray:
-    """`SAMPLED` values of an embedding, at places that depend on its size alone, float64."""
+    """Return `SAMPLED` values of an embedding, float64, at positions that depend on its size alone."""
     flat = embedding.reshape(-1)
     places = np.random.default_rng(flat.size).choice(flat.size, size=min(SAMPLED, flat.size), replace=False)
     return flat[places].astype(np.float64)
 
 
 def sampled_logits(logits: np.ndarray) -> np.ndarray:
-    """(P, 4, h, w) -> (P, 4, `PLACES`) float64, at places that depend on h and w alone."""
+    """(P, 4, h, w) -> (P, 4, `PLACES`) float64, at positions that depend on h and w alone."""
     flat = logits.reshape(*logits.shape[:2], -1)
     size = flat.shape[-1]
     places = np.random.default_rng(size).choice(size, size=min(PLACES, size), replace=False)
@@ -218,7 +218,7 @@ def sampled_logits(logits: np.ndarray) -> np.ndarray:
 
 
 def kept(values: np.ndarray) -> list[float]:
-    """Values as they are written, flat, without the digits that rounding makes."""
+    """Return values as they are stored: flattened, with `DIGITS` significant digits."""
     return [float(f"{value:.{DIGITS}g}") for value in values.reshape(-1).tolist()]
 
 
@@ -229,7 +229,7 @@ def write_reference(reference: Reference, folder: Path) -> None:
 
 
 def read_reference(folder: Path) -> Reference:
-    """The kept reference of an exported folder.
+    """Read the stored reference of an exported folder.
 
     Raises:
         InputError: it is missing or damaged.
