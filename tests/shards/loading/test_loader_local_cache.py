@@ -114,16 +114,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_a_shard_that_becomes_whole_between_opening_and_locking_is_read(tmp_path, monkeypatch):
-    local, content, lock = Counting(tmp_path, limit_bytes=5000), contents(1)[0], local_cache._lock
+    local, content, lock = Counting(tmp_path, limit_bytes=5000), contents(1)[0], local_cache.lock
     part, whole = local._part_path(entry_of(content)), local.whole_path(entry_of(content))
 
-    def another_process_is_done(descriptor):
+    def another_process_is_done(descriptor, **how):
         if part.exists():
             part.write_bytes(content)
             part.rename(whole)
-        return lock(descriptor)
+        return lock(descriptor, **how)
 
-    monkeypatch.setattr(local_cache, "_lock", another_process_is_done)
+    monkeypatch.setattr(local_cache, "lock", another_process_is_done)
     descriptor = local.get(content)
     assert os.pread(descriptor, 2000, 0) == content and local.fetched == []
     os.close(descriptor)
