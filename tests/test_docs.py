@@ -160,18 +160,17 @@ def test_every_key_of_both_kinds_of_config_and_every_shipped_config_is_there(scr
     assert "| `optim.clip_grad_norm` | number, at least 0 | `1.0` | 0: no clipping |" in page
     assert "| `codec` | text | `\"int8\"` |" in page
     assert "### distill_repvit_m2_3_sa1b\n" in page
+    assert "| `schedule.steps` | integer, at least 1; or nothing | `null` |\n" in page, "no column of meanings without any"
 
 
 def test_every_suite_has_its_version_and_protocol(generated):
-    from distill.cli.suites import SUITES as ABOUT
-    from eval_zeroshot.suites.instance_protocols import PROTOCOLS
-    from eval_zeroshot.suites.ready_made import SUITES
+    from eval_zeroshot.suites.registry import SUITES, ready_suites
 
     page = generated["reference/suites.md"]
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL))
-    assert set(sections) == {*ABOUT, *SUITES, *(f"instance_{name}" for name in PROTOCOLS)}
+    assert set(sections) == set(SUITES)
     plain = {name: " ".join(re.sub(r"^- ", "", text, flags=re.MULTILINE).split()) for name, text in sections.items()}
-    for name, suite in SUITES.items():
+    for name, suite in ready_suites().items():
         assert f"Version `{suite.version}`; {suite.direction} is better." in plain[name]
         assert suite.protocol.split("; ")[0][:20] in plain[name]
     assert "RepViT-SAM's. - Score" not in plain["instance_repvit_sam"]

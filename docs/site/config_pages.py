@@ -64,7 +64,8 @@ def _section(model: type[BaseModel], prefix: str) -> str:
             default = "required" if field.is_required() else code(json.dumps(field.get_default(), default=str))
             meaning = field.description or notes.get(name, "")
             rows.append((code(prefix + name), type_words(given), default, escaped(meaning)))
-    own = table(("key", "value", "default", "meaning"), rows) + "\n" if rows else ""
+    columns = 4 if any(row[-1] for row in rows) else 3  # without the meanings where no key has one
+    own = table(("key", "value", "default", "meaning")[:columns], [row[:columns] for row in rows]) + "\n" if rows else ""
     head = "" if prefix else f"{_meaning(model)}\n\n"
     return head + own + "\n" + "\n".join(sections)
 
