@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, STRIDE, check_image_size
 from encoders.decoder.batched import Prompts, decode_spread, fits
 from encoders.decoder.masks import logits_to_masks, upscale_logits
+from encoders.decoder.prompt_encoder import PromptEncoder
 from encoders.geometry import Shape
 
 SINGLE_TOKEN, MULTIMASK_TOKENS = slice(0, 1), slice(1, None)  # of the decoder's four mask tokens

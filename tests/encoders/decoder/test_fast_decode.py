@@ -95,7 +95,7 @@ def test_many_points_a_prompt(sam, embeddings, points):
 @pytest.mark.parametrize("block", [1, 5, 16])
 def test_prompts_decoded_at_a_time_do_not_matter(sam, embeddings, block, monkeypatch):
     """What other devices take at a time, too: those are not tested here."""
-    monkeypatch.setattr(decoder, "BLOCK_PROMPTS_CPU", block)
+    monkeypatch.setattr(decoder, "BLOCK_PROMPTS", block)
     for kinds in (("boxes",), ("points", "labels", "masks")):
         prompts = some_prompts(kinds)
         with torch.inference_mode():

@@ -1,0 +1,45 @@
+"""Precompute with its teacher on a pretended GPU writes the shards that the CPU writes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import encoders
+import shards
+from tests.accelerator.pretend import on_gpu, pretended_gpu
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Five photos, none square, two of them upright."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(3)
+    for number in range(5):
+        size = (90, 57) if number % 2 else (48, 80)
+        photo = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        photo.resize(size, Image.Resampling.BICUBIC).save(folder / f"p{number}.jpg")
+    return folder
+
+
+def made(photos, out, teacher, codec):
+    shards.precompute(
+        shards.open_source(str(photos)),
+        teacher=teacher,
+        teacher_name="sam_demo",
+        teacher_sha256=encoders.weights_sha256("sam_demo"),
+        out=out,
+        codec=codec,
+        samples_per_shard=3,
+        batch_size=2,
+    )
+    return {path.name: path.read_bytes() for path in sorted(out.glob("*")) if path.is_file() and path.name != "progress.jsonl"}
+
+
+@pytest.mark.parametrize("codec", ["fp16", "int8", "int4"])
+def test_shards_equal_the_cpus(photos, tmp_path, codec):
+    expected = made(photos, tmp_path / "cpu", encoders.load("sam_demo", image_size=64), codec)
+    with pretended_gpu() as counts:
+        found = made(photos, tmp_path / "gpu", on_gpu(encoders.load("sam_demo", image_size=64)), codec)
+    assert sorted(found) == sorted(expected)
+    assert found == expected
+    assert counts.kernels["convolution"] > 0

@@ -1,0 +1,64 @@
+"""Every suite that asks a model, and everything mode, on a pretended GPU: the CPU's numbers, and bounded waiting."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import encoders
+from eval_zeroshot import evaluate
+from eval_zeroshot.datasets.opening import open_dataset
+from eval_zeroshot.suites.edges.suite import Edges
+from eval_zeroshot.suites.everything.settings import MaskSettings
+from eval_zeroshot.suites.everything.suite import Everything
+from eval_zeroshot.suites.registry import ready_suites
+from tests.accelerator.pretend import on_gpu, pretended_gpu
+
+SAMPLE = Path(__file__).resolve().parents[2] / "distill" / "sample" / "val"
+ALL_MASKS = MaskSettings(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
+OF_PHOTOS = {name: suite for name, suite in ready_suites().items() if name not in ("edges", "everything", "everything_32", "video")}
+OF_PHOTOS |= {"edges": Edges(points_per_side=4), "everything": Everything(settings=ALL_MASKS)}
+OF_OBJECTS = ("boxes", "masks", "areas", "category_ids", "annotation_ids", "crowd")
+MOST_WAITS = {"point": 70}  # of three objects on one photo; a suite of one round of prompts waits at most 35 times
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A photo of the shipped sample with three objects, one of them drawn as an annotator draws edges."""
+    sample = open_dataset(SAMPLE)[0]
+    outline = np.zeros(sample.shape, bool)
+    outline[30, 40:90] = True
+    few = [0, 1, 2]
+    return replace(
+        sample,
+        boxes=sample.boxes[few],
+        masks=[sample.masks[index] for index in few],
+        areas=sample.areas[few],
+        category_ids=sample.category_ids[few],
+        annotation_ids=sample.annotation_ids[few],
+        crowd=sample.crowd[few],
+        boundaries=[outline],
+        meta=sample.meta | {"category": "bottle"},
+    )
+
+
+@pytest.fixture(scope="module")
+def sams():
+    """One model twice: on the CPU and on the pretended GPU."""
+    return encoders.load("sam_demo", image_size=128), on_gpu(encoders.load("sam_demo", image_size=128))
+
+
+@pytest.mark.parametrize("name", sorted(OF_PHOTOS))
+def test_a_suite_gives_the_cpus_numbers(name, photo, sams):
+    cpu, gpu = sams
+    suite = OF_PHOTOS[name]
+    if name == "saliency":  # takes one object a photo
+        photo = replace(photo, **{field: getattr(photo, field)[:1] for field in OF_OBJECTS})
+    (expected,) = evaluate({"model": encoders.Predictor(cpu)}, suites=[suite], samples=[photo])
+    with pretended_gpu() as counts:
+        (found,) = evaluate({"model": encoders.Predictor(gpu)}, suites=[suite], samples=[photo])
+    assert (found.n, found.skipped) == (expected.n, expected.skipped)
+    assert found.value == pytest.approx(expected.value, abs=2e-3)  # the decoders differ by rounding
+    assert counts.launched, "nothing ran on the device"
+    assert counts.waited <= MOST_WAITS.get(name, 35), (name, counts)
