@@ -248,7 +248,8 @@ def _check_devices(func: Any, name: str, args: Any, kwargs: Any) -> None:
         _copied_to_device(pinned=False)
     elif strangers:
         shapes = [tuple(tensor.shape) for tensor in strangers]
-        raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! {func}: {shapes}")
+        problem = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
+        raise RuntimeError(f"{problem} {func}: {shapes}")
 
 
 def _count(name: str, args: Any) -> None:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from shards.codec.records import CODECS, decode_embedding, encode_embedding, parse_record
+from shards.codec.records import CODECS, decode_embedding, encode_embedding, pad_codes, parse_record
 from shards.loading.batch import Batch
-from shards.codec.records import pad_codes
 from tests.accelerator.pretend import CUDA, pretended_gpu
 
 SIZE, SHAPES = 96, [(96, 57), (41, 96), (96, 96)]  # height, width
