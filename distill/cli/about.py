@@ -12,7 +12,7 @@ from encoders.model_names import MODEL_NAMES
 
 
 def models(json_: JsonOption = False) -> None:
-    """Names that --model and model.arch understand.
+    """List the model names that --model and the config key model.arch accept.
 
     Example: repvit-sam models --json
     """
@@ -20,12 +20,14 @@ def models(json_: JsonOption = False) -> None:
 
 
 def doctor(
-    full: Annotated[bool, typer.Option("--full", help="Start the training engine and take a step; up to a minute.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Start DeepSpeed and take one training step, which takes up to a minute.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """What this machine has, what is missing and how to get it.
+    """Show the installed packages and the hardware, what is missing, and how to install it.
 
-    Versions are those that are installed; that they work is only tried with --full.
+    Only --full tests that training works; otherwise nothing is started.
 
     Example: repvit-sam doctor --full
     """

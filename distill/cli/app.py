@@ -19,44 +19,47 @@ from encoders.messages.shown import shown
 
 COMMANDS = {  # a command's help here is the first paragraph of its own, its modules are files of this folder
     "quickstart": Entry(
-        "The main job on the shipped sample: teacher, cache, two students, the table. Minutes on a CPU.", ("train",)
+        "Run the whole pipeline on the shipped photos: cache a teacher, distil two students, evaluate, compare.", ("train",)
     ),
     "ingest": Entry(
-        "Plan and quarantine list of a source, without a teacher: plan.json and quarantine.jsonl. Run it again to go on.",
+        "Check the photos of a source without a teacher; writes plan.json and quarantine.jsonl. Resumes if interrupted.",
         ("ingest",),
     ),
     "precompute": Entry(
-        "One pass of the teacher over photos, into shards; run it again to continue, or on more machines to share the work.",
+        "Run the teacher over photos and write its embeddings as shards. Resumes if interrupted.",
         ("precompute",),
     ),
-    "cache": Entry("Look at a cache of teacher embeddings.", ("cache",)),
+    "cache": Entry("Inspect or verify a cache of teacher embeddings.", ("cache",)),
     "distill": Entry(
-        "The DeepSpeed run; run it again to continue it, with --set schedule.steps=N to make it longer.", ("train",)
+        "Train a student with DeepSpeed, as a config describes. Resumes from the last checkpoint if interrupted.", ("train",)
     ),
     "eval": Entry(
-        "Zero-shot suites: of models, or of files made elsewhere.",
+        "Evaluate models on zero-shot suites, or score result files of other programs.",
         ("eval_group", "eval", "instance", "edges"),
     ),
     "compare": Entry(
-        "The table: teacher, students, MobileSAM's architecture, baselines; published numbers on request. All are fractions.",
+        "Compare the results of several models in tables, or on an HTML page. All scores are fractions.",
         ("compare",),
     ),
-    "masks": Entry("All masks of photos by a grid of points, one JSON a photo; run it again to continue.", ("masks",)),
+    "masks": Entry(
+        "Segment everything in photos with a grid of points and write one JSON file per photo. Resumes if interrupted.",
+        ("masks",),
+    ),
     "export": Entry(
-        "Models for other runtimes and tools, each with a certificate of what it computes.",
+        "Export models for other runtimes and tools, and verify that they compute what PyTorch does.",
         ("export_group", "export", "classifier"),
     ),
     "latency": Entry("Time models on this machine, and compare with phones and published latencies.", ("latency",)),
     "lint-device": Entry(
-        "Count a model's Core ML operations and bytes, and name what published rules say of the Neural Engine.",
+        "Count a model's Core ML operations and bytes, and report what published rules say about the Neural Engine.",
         ("lint",),
     ),
-    "models": Entry("Names that --model and model.arch understand.", ("about",)),
+    "models": Entry("List the model names that --model and the config key model.arch accept.", ("about",)),
     "suites": Entry(
         "The suites that `eval --suite` knows, with what each measures and the data it needs.", ("suites",)
     ),
-    "configs": Entry("The configs that --config knows by name, with what each is for.", ("configs",)),
-    "doctor": Entry("What this machine has, what is missing and how to get it.", ("about",)),
+    "configs": Entry("List the shipped configs, or print one of them.", ("configs",)),
+    "doctor": Entry("Show the installed packages and the hardware, what is missing, and how to install it.", ("about",)),
 }
 
 

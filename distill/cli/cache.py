@@ -16,28 +16,28 @@ from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate
 
-cache_app = typer.Typer(no_args_is_help=True, help="Look at a cache of teacher embeddings.")
+cache_app = typer.Typer(no_args_is_help=True, help="Inspect or verify a cache of teacher embeddings.")
 
 FIDELITY = ("relative_mse", "cosine", "mask_iou", "mask_iou_error", "score_difference")
 
 
 @cache_app.command()
 def stats(
-    cache: Annotated[Path, typer.Argument(help="Folder that precompute writes or wrote.")],
-    samples: Annotated[int, typer.Option(help="Records to measure, drawn by the seed.")] = 16,
-    seed: Annotated[int, typer.Option(help="Another one draws other records.")] = 0,
+    cache: Annotated[Path, typer.Argument(help="Folder of the cache, finished or not.")],
+    samples: Annotated[int, typer.Option(help="Number of records to measure, drawn at random.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     teacher: Annotated[
-        str | None, typer.Option(help="The teacher that made the cache; by default the one its config.yaml names.")
+        str | None, typer.Option(help="The teacher that made the cache (default: the one named in its config.yaml).")
     ] = None,
-    arch: Annotated[str | None, typer.Option(help="Its architecture, where the file does not tell.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Architecture of the teacher, if its file does not say.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """What a cache holds, what it weighs, and what its codec keeps of the teacher's embeddings and masks.
+    """Show what a cache contains, how large it is, and how well its codec preserves the teacher's embeddings and masks.
 
-    bytes_per_sample is the record without the JPEG: the embedding and the json (masks as RLE included), each with its tar
-    header and padding; a mean over the records drawn. relative_mse, cosine, mask_iou and score_difference compare the
-    records with what the teacher says now on the stored pixels: the masks are those asked for by the stored boxes, or by
-    a 4 x 4 grid of points on a photo without any. For these the teacher must be at hand; its sha256 must be the cache's.
+    bytes_per_sample is the mean size of a record without its JPEG: the embedding and the json (including masks as RLE), each
+    with tar header and padding. relative_mse, cosine, mask_iou and score_difference compare the stored embeddings with new ones
+    that the teacher computes from the stored pixels; masks are prompted by the stored boxes, or by a 4 x 4 grid of points if a
+    photo has none. These need the teacher that made the cache, which is checked by its sha256.
 
     Example: repvit-sam cache stats runs/quickstart/cache --samples 100
     """

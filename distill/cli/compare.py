@@ -26,34 +26,36 @@ WHOLE = ("csv", "json")  # formats for programs, which have every number
 
 
 def compare(
-    results: Annotated[list[Path], typer.Argument(help="Result files of eval.")],
+    results: Annotated[list[Path], typer.Argument(help="Result files written by eval.")],
     format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(CHOICES)}.")] = "terminal",
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns of the suites' tables, such as value,ece,click_3, or all. By default those that fit into a terminal, "
-            "all in other formats."
+            help="Columns of the tables, such as value,ece,click_3, or all (default: what fits into a terminal, "
+            "all in other formats)."
         ),
     ] = None,
     published: Annotated[
         bool | None,
-        typer.Option(help="Published numbers too, apart, with citation and protocol; by default on the page alone."),
+        typer.Option(help="Add published numbers in separate rows, with citation and protocol (default: only on the page)."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page: tables, curves, gallery.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write instead of stdout.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a self-contained HTML page with tables, curves and a gallery.")
+    ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="What was evaluated, as in eval, for the page's gallery. Repeatable."),
+        typer.Option(help="The data that was evaluated, as in eval, for the page's gallery. Repeatable."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the photos; images/ beside the json.")] = None,
-    split: Annotated[str | None, typer.Option(help="Of BSDS500, DUTS or DAVIS; the usual one.")] = None,
-    present_only: Annotated[bool, typer.Option("--present-only", help="Only the photos that are there, as in eval.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos (default: images/ beside the json).")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of BSDS500, DUTS or DAVIS (default: the usual one).")] = None,
+    present_only: Annotated[bool, typer.Option("--present-only", help="Skip missing photos, as in eval.")] = False,
     gallery_of: Annotated[
-        str | None, typer.Option(help="Model whose worst and median cases are shown; the first student.")
+        str | None, typer.Option(help="Model whose worst and median cases the gallery shows (default: the first student).")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """The table: teacher, students, MobileSAM's architecture, baselines; published numbers on request. All are fractions.
+    """Compare the results of several models in tables, or on an HTML page. All scores are fractions.
 
     Examples: repvit-sam compare results.jsonl --format markdown --out table.md
 

@@ -13,10 +13,10 @@ from encoders.errors import InputError, did_you_mean
 
 
 def configs(
-    name: Annotated[str | None, typer.Argument(help="Print this one, as a start for one of your own.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this config, as a starting point for your own.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """The configs that --config knows by name, with what each is for.
+    """List the shipped configs, or print one of them.
 
     Example: repvit-sam configs quickstart_precompute
     """

@@ -20,11 +20,11 @@ def edges(
     predictions: Annotated[Path, typer.Option(help="Folder of NAME.png (8 bits, 255 strongest) or NAME.mat (ucm2, segs).")],
     data: Annotated[Path, typer.Option(help="BSDS500 as downloaded, or its data folder.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    thresholds: Annotated[int, typer.Option(help="Levels of strength; published numbers use 99.")] = THRESHOLDS,
-    processes: Annotated[int | None, typer.Option(help="Photos at a time; one for each core.")] = None,
+    thresholds: Annotated[int, typer.Option(help="Number of thresholds; published numbers use 99.")] = THRESHOLDS,
+    processes: Annotated[int | None, typer.Option(help="Number of photos scored in parallel (default: one per core).")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """BSDS500's boundary benchmark on edge maps of any method, thinned by non-maximum suppression beforehand.
+    """Run the BSDS500 boundary benchmark on edge maps, which must be thinned by non-maximum suppression.
 
     Example: repvit-sam eval edges --predictions my_edges --data BSDS500 --split test --json
     """

@@ -14,20 +14,24 @@ from eval_zeroshot import compare as compare_results
 from shards.cache.kept import NO_ROOM, kept
 
 MODEL_HELP = (
-    "Run folder, weights, name, FAMILY:WEIGHTS of another project (edge_sam, ...), or MODULE:CALLABLE of your own "
-    "(docs/adding_a_model.md); NAME=MODEL names it. Repeatable."
+    "Run folder, weights file, model name, FAMILY:WEIGHTS of another project (edge_sam, ...), or MODULE:CALLABLE of your own "
+    "(docs/adding_a_model.md). NAME=MODEL gives it a name in the results. Repeatable."
 )
 SUITE_HELP = (
-    "Suite name: box, point, edges, everything, ...; agreement measures agreement with --reference on photos without "
-    "annotations. Repeatable."
+    "Suite to run, such as box, point, edges or everything; agreement compares with --reference on photos without "
+    "annotations. `repvit-sam suites` lists all. Repeatable."
 )
 DATA_HELP = (
-    "COCO-format or video json, folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val; for "
-    "agreement any folder of photos, a cache, or what `repvit-sam masks` has written."
+    "A COCO-format or video json, a folder of BSDS500, DUTS, MVTec AD, DAVIS or SegInW, or sample:train / sample:val. For "
+    "agreement, any folder of photos, a cache, or the output folder of `repvit-sam masks`."
 )
-IMAGES_HELP = "Folder of the photos; images/ beside the json. For agreement on masks, the photos that they were made of."
+IMAGES_HELP = (
+    "Folder of the photos (default: images/ beside the json). For agreement on the output of `masks`, the photos that it was "
+    "made from."
+)
 REFERENCE_HELP = (
-    "Name of the model to agree with, e.g. the teacher; for agreement a model as well, by default the teacher of the cache."
+    "Name of the model to measure agreement with, e.g. the teacher. For the suite agreement also a model as in --model "
+    "(default: the cache's teacher)."
 )
 
 
@@ -36,30 +40,36 @@ def eval_(
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help=SUITE_HELP)],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    boxes: Annotated[Path | None, typer.Option(help="A detector's results, for instance_ suites; for seginw a folder.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Detector results for instance_ suites (for seginw, a folder of them).")
+    ] = None,
     images: Annotated[Path | None, typer.Option(help=IMAGES_HELP)] = None,
-    split: Annotated[str | None, typer.Option(help="Of BSDS500, DUTS or DAVIS; the usual one.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of BSDS500, DUTS or DAVIS (default: the usual one).")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
     reference: Annotated[str | None, typer.Option(help=REFERENCE_HELP)] = None,
-    against: Annotated[str | None, typer.Option(help="Name of the model that differences are taken against.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Name of the model to compare the others with, by paired differences.")
+    ] = None,
     untrained_: Annotated[
         list[str] | None,
-        typer.Option("--untrained", help="Architecture to run untrained, with the reference's decoder. Repeatable."),
+        typer.Option("--untrained", help="Architecture to run with random weights and the reference's decoder. Repeatable."),
     ] = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Add fill-the-box and the disc.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first photos, or frames.")] = None,
-    present_only: Annotated[
-        bool, typer.Option("--present-only", help="Use only the photos that are there; results say how many of how many.")
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Add two baselines without a model: the filled box and a disc around the click.")
     ] = False,
-    image_size: Annotated[int | None, typer.Option(help="Another input size, where a model allows it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first photos (or frames).")] = None,
+    present_only: Annotated[
+        bool, typer.Option("--present-only", help="Skip missing photos; the results state how many were used.")
+    ] = False,
+    image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where a model allows another.")] = None,
     no_padding: Annotated[
-        bool, typer.Option("--no-padding", help="Our models encode photos in their own aspect; RepViT only.")
+        bool, typer.Option("--no-padding", help="Encode photos without padding, in their own aspect ratio (RepViT only).")
     ] = False,
     num_processes: ProcessesOption = 1,
-    out: Annotated[Path, typer.Option(help="Results, JSON lines, added to those there.")] = Path("results.jsonl"),
+    out: Annotated[Path, typer.Option(help="JSON-lines file to append results to.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
-    """Zero-shot suites of models on data; run it again to continue.
+    """Evaluate models on zero-shot suites and append the results to a file. Resumes if interrupted.
 
     Several processes share the photos: --num-processes, or any launcher that sets RANK and WORLD_SIZE, after which the same
     command without it sums up.
@@ -68,8 +78,8 @@ def eval_(
 
     Photos without annotations: repvit-sam eval -m ours=runs/my_run --reference sam_demo -s agreement --data my_photos
 
-    Other projects' models, with differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth --against edge
-    -s box_edgesam --data instances_val2017.json --images val2017
+    Models of other projects, with paired differences: repvit-sam eval -m ours=runs/my_run -m edge=edge_sam:edge_sam.pth
+    --against edge -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = named_models(model)
     with kept(out, what="what was seen so far stays", causes=NO_ROOM), alone(out):

@@ -49,13 +49,13 @@ eval_app = typer.Typer(cls=OptionsMeanModels, no_args_is_help=True)
 
 @eval_app.callback()
 def _eval() -> None:
-    """Zero-shot suites: of models, or of files made elsewhere.
+    """Evaluate models on zero-shot suites, or score result files of other programs.
 
-    Models on data need no sub-command; the other sub-commands score files made elsewhere.
+    To evaluate models, give the options directly; the other sub-commands score result files.
 
     Example: repvit-sam eval -m sam_demo -s box -s point --data sample:val
 
-    `eval models` is the same command; its help has more examples.
+    This is short for `eval models`, whose help has more examples.
     """
 
 

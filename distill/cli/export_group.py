@@ -18,7 +18,7 @@ export_app = typer.Typer(cls=OptionsMeanMake, no_args_is_help=True)
 
 @export_app.callback()
 def _export() -> None:
-    """Models for other runtimes and tools, each with a certificate of what it computes.
+    """Export models for other runtimes and tools, and verify that they compute what PyTorch does.
 
     Make one, options alone (the same as `export make`): repvit-sam export -m runs/my_run --format onnx --out exported
 

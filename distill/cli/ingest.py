@@ -22,19 +22,26 @@ from shards.pipeline.quarantine import QUARANTINE_FILE
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="SA-1B tars (file, folder, glob, or a .txt of them), photos, COCO json.")],
-    out: Annotated[str, typer.Option(help="Folder of the plan: the cache's own, so that precompute need not list anew.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="SA-1B tars (file, folder, glob, or a .txt that lists them), a folder of photos, or a COCO json."),
+    ],
+    out: Annotated[
+        str, typer.Option(help="Folder for the plan. Give the cache's folder, and precompute reuses the list of photos.")
+    ],
     images: Annotated[Path | None, typer.Option(help="Folder of a COCO json's photos.")] = None,
-    subset: Annotated[str | None, typer.Option(help="A share of the photos by their keys, e.g. 1%@seed=0.")] = None,
-    names: Annotated[Path | None, typer.Option(help="A text file of keys or file names: only these photos.")] = None,
-    masks: Annotated[bool, typer.Option(help="Whether annotations are wanted; without, broken ones do no harm.")] = True,
+    subset: Annotated[str | None, typer.Option(help="Use a share of the photos, chosen by their keys, e.g. 1%@seed=0.")] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="Use only the photos listed in this text file, by key or file name, one per line.")
+    ] = None,
+    masks: Annotated[bool, typer.Option(help="Read annotations; with --no-masks, damaged ones are ignored.")] = True,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every photo and check every mask.")] = False,
-    processes: Annotated[int | None, typer.Option(help="That list and decode; one a CPU by default.")] = None,
-    samples_per_shard: Annotated[int, typer.Option(help="As precompute is to have it.")] = 1000,
-    max_bad_fraction: Annotated[float, typer.Option(help="Share of the photos that may be bad.")] = 0.01,
+    processes: Annotated[int | None, typer.Option(help="Number of processes (default: one per CPU).")] = None,
+    samples_per_shard: Annotated[int, typer.Option(help="Photos per shard of the later precompute.")] = 1000,
+    max_bad_fraction: Annotated[float, typer.Option(help="Largest share of photos that may be unusable.")] = 0.01,
     json_: JsonOption = False,
 ) -> None:
-    """Plan and quarantine list of a source, without a teacher: plan.json and quarantine.jsonl. Run it again to go on.
+    """Check the photos of a source without a teacher; writes plan.json and quarantine.jsonl. Resumes if interrupted.
 
     Example: repvit-sam ingest /data/sa1b --subset 1%@seed=0 --out /data/cache --decode
     """

@@ -18,12 +18,14 @@ from eval_zeroshot.datasets.opening import find_annotations
 
 def instance(
     results: Annotated[Path, typer.Option(help="Results in COCO's format: masks as RLE, or boxes.")],
-    data: Annotated[str, typer.Option(help="Annotations, COCO or LVIS: recognised by what the file holds.")],
-    type_: Annotated[str, typer.Option("--type", help="auto, segm or bbox; auto: masks if the results have RLE.")] = "auto",
-    backend: Annotated[str, typer.Option(help="fast, or reference: pycocotools or lvis. The same numbers.")] = "fast",
+    data: Annotated[str, typer.Option(help="COCO or LVIS annotations (recognised by content).")],
+    type_: Annotated[str, typer.Option("--type", help="segm, bbox, or auto: segm if the results contain masks.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="fast, or reference (pycocotools or lvis), which gives the same numbers.")
+    ] = "fast",
     json_: JsonOption = False,
 ) -> None:
-    """Average precision and recall of results made elsewhere, as fractions.
+    """Compute average precision and recall of a COCO-format results file, as fractions.
 
     Example: repvit-sam eval instance --results masks.json --data instances_val2017.json --json
     """

@@ -19,17 +19,17 @@ SHOWN_TYPES = 12
 def lint_device(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Run folder, weights, or name. Repeatable.")] = None,
     untrained: Annotated[
-        list[str] | None, typer.Option(help="Architecture with random weights in every tensor. Repeatable.")
+        list[str] | None, typer.Option(help="Architecture to check with random weights. Repeatable.")
     ] = None,
     package: Annotated[list[Path] | None, typer.Option(help="A saved .mlpackage. Repeatable.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of foreign checkpoint files.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Input size of models, where they allow another.")] = None,
-    part: Annotated[str, typer.Option(help="Of models: encoder, or decoder (for one box).")] = "encoder",
+    image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where a model allows another.")] = None,
+    part: Annotated[str, typer.Option(help="encoder, or decoder (for one box).")] = "encoder",
     json_: JsonOption = False,
 ) -> None:
-    """Count a model's Core ML operations and bytes, and name what published rules say of the Neural Engine.
+    """Count a model's Core ML operations and bytes, and report what published rules say about the Neural Engine.
 
-    Needs no Apple machine, and says nothing of what one does: no placement, no latency, no memory of a phone.
+    Runs without an Apple machine, and so cannot tell where operations run, how long they take or how much memory a phone needs.
 
     Example: repvit-sam lint-device --untrained repvit_m0_9 --untrained tiny_vit --image-size 1024
     """

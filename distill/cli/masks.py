@@ -21,27 +21,33 @@ MODEL_HELP = "Run folder, weights, name, FAMILY:WEIGHTS of another project, or M
 def masks(
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)],
     photos: Annotated[str, typer.Option(help="A photo, a folder of photos, SA-1B tars, a COCO json, or sample:val.")],
-    out: Annotated[Path, typer.Option(help="Folder for one JSON a photo, in SA-1B's format.")],
-    points: Annotated[int, typer.Option(help="Points of a side of the grid.")] = DEFAULT.points_per_side,
-    budget: Annotated[int | None, typer.Option(help="Ask so many points at most, the most promising first.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the JSON files, in SA-1B's format.")],
+    points: Annotated[int, typer.Option(help="Points per side of the grid.")] = DEFAULT.points_per_side,
+    budget: Annotated[
+        int | None, typer.Option(help="Largest number of points to prompt, the most promising first (default: all).")
+    ] = None,
     min_iou: Annotated[
         float, typer.Option(help="Predicted IoU that a mask must exceed. The default is SAM's; for sam_demo take 0.5.")
     ] = DEFAULT.pred_iou_thresh,
     min_stability: Annotated[
         float, typer.Option(help="Stability that a mask must have. The default is SAM's; for sam_demo take 0.6.")
     ] = DEFAULT.stability_score_thresh,
-    nms: Annotated[float, typer.Option(help="Box overlap above which two masks are one.")] = DEFAULT.box_nms_thresh,
-    min_area: Annotated[int, typer.Option(help="Fill holes and drop pieces of fewer pixels.")] = DEFAULT.min_mask_region_area,
-    overlays: Annotated[Path | None, typer.Option(help="Folder for a JPEG of each photo with its masks.")] = None,
+    nms: Annotated[
+        float, typer.Option(help="Box IoU above which the lower-scoring of two masks is dropped.")
+    ] = DEFAULT.box_nms_thresh,
+    min_area: Annotated[
+        int, typer.Option(help="Fill holes and remove pieces smaller than this many pixels.")
+    ] = DEFAULT.min_mask_region_area,
+    overlays: Annotated[Path | None, typer.Option(help="Folder for JPEGs of the photos with their masks drawn in.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of a foreign checkpoint file.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Another input size, where the model allows it.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where the model allows another.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """All masks of photos by a grid of points, one JSON a photo; run it again to continue.
+    """Segment everything in photos with a grid of points and write one JSON file per photo. Resumes if interrupted.
 
-    The masks are those of segment-anything's automatic mask generation with the same settings and no crops. Ranks of a
-    launcher share the photos. A photo that cannot be read is named and left out, and the command then returns 1. Photos in
-    which nothing was found are asked again when the settings change; where masks were found, other settings need another --out.
+    The masks are those of segment-anything's automatic mask generation with the same settings and no crops. Processes of a
+    launcher share the photos. A photo that cannot be read is named and skipped, and the exit code is then 1. After a change of
+    settings, photos without masks are processed again; photos with masks need another --out.
 
     Example: repvit-sam masks --model sam_demo --photos sample:val --out my_masks --points 16 --min-iou 0.5 --min-stability 0.6
     --overlays my_overlays

@@ -6,9 +6,9 @@ import typer
 
 ConfigOption = Annotated[str, typer.Option("--config", "-c", help="A YAML file, or the name of a shipped config.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a key, e.g. --set optim.lr=5e-4. Repeatable.")
+    list[str] | None, typer.Option("--set", help="Override a config key, e.g. --set optim.lr=5e-4. Repeatable.")
 ]
-ProcessesOption = Annotated[int, typer.Option(help="Processes on this machine that share the work: one a GPU.")]
+ProcessesOption = Annotated[int, typer.Option(help="Processes on this machine that share the work; use one per GPU.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 

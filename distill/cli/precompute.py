@@ -39,10 +39,14 @@ def precompute(
     config: ConfigOption,
     set_: SetOption = None,
     num_processes: ProcessesOption = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and cost, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the number of photos, bytes and hours, without running the teacher.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """One pass of the teacher over photos, into shards; run it again to continue, or on more machines to share the work.
+    """Run the teacher over photos and write its embeddings as shards. Resumes if interrupted.
+
+    Run the same command on several machines to share the work through the output folder.
 
     Example: repvit-sam precompute --config precompute_sa1b_vit_h --set source.path=/data/sa1b --num-processes 8
     """

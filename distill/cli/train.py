@@ -9,6 +9,7 @@ import typer
 
 from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
 from distill.config.reading import read_run
+from distill.launching.starter import in_group
 from distill.launching.world import read_world
 from encoders.local_folder import check_local_folder
 from shards.cache.kept import NO_ROOM, kept
@@ -20,9 +21,10 @@ def distill(
     num_processes: ProcessesOption = 1,
     json_: JsonOption = False,
 ) -> None:
-    """The DeepSpeed run; run it again to continue it, with --set schedule.steps=N to make it longer.
+    """Train a student with DeepSpeed, as a config describes. Resumes from the last checkpoint if interrupted.
 
-    SIGTERM and Ctrl-C end it after the step that is under way, in a checkpoint.
+    Needs a cache made by precompute (or, for the mask stage, photos with masks); writes the run folder. SIGTERM and Ctrl-C end
+    the run after the current step, with a checkpoint. To extend a finished run, add --set schedule.steps=N.
 
     Example: repvit-sam distill --config distill_repvit_m2_3_sa1b --set data.cache=/data/cache --num-processes 8
     """
@@ -38,14 +40,16 @@ def distill(
                 run_distill(run)
     except KeyboardInterrupt:  # before the first step
         raise typer.Exit(128 + signal.SIGINT) from None
-    if read_world().rank == 0:
+    if read_world().rank == 0 and not in_group():
         print(json.dumps({"run": str(folder)}) if json_ else f"run: {folder}")
 
 
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder of caches, runs and results.")] = Path("runs/quickstart"),
+    out: Annotated[Path, typer.Option(help="Folder for the cache, runs and results.")] = Path("runs/quickstart"),
 ) -> None:
-    """The main job on the shipped sample: teacher, cache, two students, the table. Minutes on a CPU.
+    """Run the whole pipeline on the shipped photos: cache a teacher, distil two students, evaluate, compare.
+
+    Takes minutes on a CPU and needs no download.
 
     Example: repvit-sam quickstart --out runs/quickstart
     """

@@ -26,19 +26,19 @@ SAMPLES = 8
 
 
 def verify(
-    cache: Annotated[Path, typer.Argument(help="Folder that precompute wrote.")],
-    samples: Annotated[int, typer.Option(min=0, help="Samples to compute again with the teacher; 0: none.")] = SAMPLES,
+    cache: Annotated[Path, typer.Argument(help="Folder of the cache.")],
+    samples: Annotated[int, typer.Option(min=0, help="Number of samples to recompute with the teacher.")] = SAMPLES,
     teacher: Annotated[
-        str | None, typer.Option(help="The teacher, if it is no longer where the cache's config.yaml says.")
+        str | None, typer.Option(help="The teacher (default: the one named in the cache's config.yaml).")
     ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of a teacher that is a weights file.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the drawing of samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of samples.")] = 0,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make what is damaged again from the photos that config.yaml names.")
+        bool, typer.Option("--repair", help="Recompute what is damaged, from the photos named in config.yaml.")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Check every byte of a cache, and a sample of it against the teacher; 1 where something is wrong.
+    """Check every byte of a cache, and recompute some samples with the teacher. The exit code is 1 if anything is wrong.
 
     Example: repvit-sam cache verify runs/quickstart/cache --samples 32
     """

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from distill.cli import ending
-from distill.cli.suites import SUITES as LISTED_SUITES
 
 ROOT = Path(__file__).resolve().parents[3]
 FAST = ("--help", "--version", "models", "models --json", "suites", "configs", "configs sam_demo_256", "doctor")
@@ -110,13 +109,24 @@ def test_configs_are_listed_with_their_purpose_and_printed(command):
 
 
 def test_every_suite_is_listed_with_what_it_measures_and_needs(command):
-    from eval_zeroshot.suites.agreement import NAMES
-    from eval_zeroshot.suites.choose import INSTANCE_SUITES
-    from eval_zeroshot.suites.ready_made import SUITES
-    from eval_zeroshot.suites.seginw import SegInW
+    from eval_zeroshot.suites.registry import SUITES
 
-    assert set(LISTED_SUITES) == {*SUITES, *INSTANCE_SUITES, SegInW.name, *NAMES}
     code, out, _ = command("suites")
     assert code == 0 and "edges\n  measures: edge detection: ODS, OIS, AP, R50\n  data: folder of BSDS500" in out
     code, out, _ = command("suites", "--json")
-    assert json.loads(out)["box"] == {"measures": "IoU with ground-truth boxes as prompts", "data": LISTED_SUITES["box"].data}
+    coco = "COCO or LVIS annotations and their photos"
+    assert json.loads(out)["box"] == {"measures": "IoU with ground-truth boxes as prompts", "data": coco}
+    assert list(json.loads(out)) == list(SUITES) and {"seginw", "instance_sam", "agreement_point"} < set(SUITES)
+
+
+def test_the_result_of_a_run_in_several_processes_is_printed_once(command, monkeypatch, tmp_path):
+    """By the command that starts them, and by none of them."""
+    monkeypatch.setattr("distill.loop.distill", lambda run: None)
+    arguments = ("distill", "--config", "quickstart_repvit_m0_6", "--set", f"out={tmp_path}")
+    assert command(*arguments)[:2] == (0, f"run: {tmp_path}\n")
+    code = "from distill.launching.starter import *; end_with_starter(); end_with_starter(); print(in_group())"
+    ours = os.environ | {"REPVIT_SAM_STARTER": str(os.getpid())}
+    started = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ours, capture_output=True, text=True, check=True)
+    assert started.stdout == "True\n"
+    monkeypatch.setattr("distill.launching.starter._in_group", True)
+    assert command(*arguments)[:2] == (0, "")
