@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the closest known name, for the end of a message; empty if none is close."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
+    """Return "; did you mean X?" with the closest known names, for the end of a message; empty if none is close."""
+    near = difflib.get_close_matches(name, list(known), n=most)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 class InputError(ValueError):

@@ -6,7 +6,7 @@ from encoders.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from eval_zeroshot.ap.backends import average_precision
-    from eval_zeroshot.datasets.opening import EvalDataset, open_dataset
+    from eval_zeroshot.datasets.opening import EvalDataset, open_dataset, register_dataset
     from eval_zeroshot.predictors.baselines import Disc, FillBox, untrained
     from eval_zeroshot.report.contact_sheet import contact_sheet
     from eval_zeroshot.report.published import PublishedRow, published_rows
@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from eval_zeroshot.runner import ModelFacts, evaluate, observe_share
     from eval_zeroshot.suites.base import Suite
     from eval_zeroshot.suites.box import BoxIou
-    from eval_zeroshot.suites.choose import choose_suites
     from eval_zeroshot.suites.point import PointIou
-    from eval_zeroshot.suites.ready_made import SUITES, box_iou, get_suite, point_iou
+    from eval_zeroshot.suites.registry import (
+        SUITES,
+        box_iou,
+        choose_suites,
+        get_suite,
+        point_iou,
+        ready_suites,
+        register_suite,
+        register_suite_maker,
+    )
 
 __all__ = [
     "SUITES",
@@ -45,6 +53,10 @@ __all__ = [
     "point_iou",
     "published_rows",
     "read_results",
+    "ready_suites",
+    "register_dataset",
+    "register_suite",
+    "register_suite_maker",
     "untrained",
     "write_results",
 ]
@@ -56,15 +68,23 @@ if not TYPE_CHECKING:
             "ap.backends": ("average_precision",),
             "predictors.baselines": ("Disc", "FillBox", "untrained"),
             "suites.box": ("BoxIou",),
-            "suites.choose": ("choose_suites",),
-            "datasets.opening": ("EvalDataset", "open_dataset"),
+            "datasets.opening": ("EvalDataset", "open_dataset", "register_dataset"),
             "suites.point": ("PointIou",),
             "report.published": ("PublishedRow", "published_rows"),
             "results.result": ("Estimate", "Result", "append_results", "read_results", "write_results"),
             "runner": ("ModelFacts", "evaluate", "observe_share"),
             "report.contact_sheet": ("contact_sheet",),
             "suites.base": ("Suite",),
-            "suites.ready_made": ("SUITES", "box_iou", "get_suite", "point_iou"),
+            "suites.registry": (
+                "SUITES",
+                "box_iou",
+                "choose_suites",
+                "get_suite",
+                "point_iou",
+                "ready_suites",
+                "register_suite",
+                "register_suite_maker",
+            ),
             "report.table": ("Comparison", "compare"),
         },
     )

@@ -9,6 +9,7 @@ from PIL import Image
 
 from encoders.errors import InputError
 from eval_zeroshot.datasets import opening as datasets
+from eval_zeroshot.suites import registry
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "adding_a_suite.md"
 MOST_LINES = 40
@@ -30,6 +31,7 @@ def run_doc(blocks, tmp_path, monkeypatch, capsys):
         Image.fromarray(np.stack([mask, 255 - mask, mask], axis=2)).save(folder / f"{name}.jpg", quality=95)
         Image.fromarray(mask).save(folder / f"{name}.png")
     monkeypatch.setattr(datasets, "OPENERS", datasets.OPENERS[:])
+    monkeypatch.setattr(registry, "SUITES", dict(registry.SUITES))
     monkeypatch.chdir(tmp_path)
 
     def run():
@@ -55,6 +57,12 @@ def test_both_examples_appear_in_the_table(run_doc):
     assert any(line.startswith("| sam_demo ") for line in table.splitlines())
     assert Path("results.jsonl").is_file() and len(list(Path("results.state").glob("*.jsonl"))) == 4
     assert names["LooseBox"]().version == "1"
+
+
+def test_no_kind_of_data_set_has_a_name_twice():
+    known = datasets.OPENERS[-1]
+    with pytest.raises(InputError, match="there is a kind of data set called coco already; give yours another name"):
+        datasets.register_dataset(known)
 
 
 def test_the_example_data_set_is_found_and_missed_like_the_others(run_doc, tmp_path):

@@ -13,9 +13,8 @@ from encoders.files import check_output
 from eval_zeroshot import Result, open_dataset, read_results
 from eval_zeroshot.datasets.opening import COMMON_NAMES, EvalDataset
 from eval_zeroshot.predictors.reference import ReferencedPhotos
-from eval_zeroshot.suites.agreement import agreement_suites, is_agreement
 from eval_zeroshot.suites.base import Suite
-from eval_zeroshot.suites.choose import choose_suites
+from eval_zeroshot.suites.registry import choose_suites, needs_annotations
 from shards.cache.identity import CACHE_FILE
 from shards.sources.base import PHOTO_SUFFIXES
 
@@ -74,7 +73,7 @@ def plan(
     """
     state, path = checked_state(out), resolve_data(data)
     earlier = read_results(out) if out.exists() else []
-    if not any(map(is_agreement, suites)):
+    if all(map(needs_annotations, suites)):
         chosen = choose_suites(suites, data=path, boxes=boxes)
         try:
             dataset = open_dataset(path, images=images, split=split, limit=limit, present_only=present_only)
@@ -100,7 +99,7 @@ def plan(
     referenced = ReferencedPhotos(photos, reference=found, name=data_name(path), state=state, part=part)
     return Plan(
         out=out,
-        suites=agreement_suites(suites, photos=referenced),
+        suites=choose_suites(suites, data=path, photos=referenced),
         dataset=EvalDataset(referenced, name=referenced.name, limit=limit),
         state=state,
         earlier=earlier,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from markdown_text import code, escaped, table
 
-from distill.cli.suites import SUITES as ABOUT
+from eval_zeroshot.suites.about import ABOUT
 from eval_zeroshot.suites.instance_protocols import PROTOCOLS, InstanceProtocol
-from eval_zeroshot.suites.ready_made import SUITES
+from eval_zeroshot.suites.registry import SUITES
 from eval_zeroshot.suites.seginw import HQ_SAM
 
 INTRODUCTION = """# Suites and protocols
@@ -30,8 +30,8 @@ def _section(name: str) -> Iterator[str]:
     yield f"## {name}\n"
     yield f"{escaped(ABOUT[name].measures[0].upper() + ABOUT[name].measures[1:])}. Data: {escaped(ABOUT[name].data)}.\n"
     protocols = {f"instance_{key}": protocol for key, protocol in PROTOCOLS.items()} | {"seginw": HQ_SAM}
-    if name in SUITES:
-        suite = SUITES[name]
+    suite = SUITES[name].ready
+    if suite is not None:
         yield f"Version {code(suite.version)}; {suite.direction} is better.\n"
         yield f"{_list(suite.protocol)}\n"
     elif name in protocols:

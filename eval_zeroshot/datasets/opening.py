@@ -83,6 +83,7 @@ class Opener:
     """One kind of data set.
 
     Attributes:
+        name: of the kind; no two have one.
         hints: parts of a path's name, in small letters, that tell what was meant where nothing is there.
         how_to_get: where the data set is to be had and what layout is expected.
         find: the path where this kind lies at or in a given one; None where there is none.
@@ -90,6 +91,7 @@ class Opener:
         splits: that it has; None where the reader itself says which.
     """
 
+    name: str
     hints: tuple[str, ...]
     how_to_get: str
     find: Callable[[Path], Path | None]
@@ -147,16 +149,27 @@ def _anything(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-# In the order of asking; COCO is the last, as it takes any folder with a json. A further data set is one more line.
+# In the order of asking; COCO is the last, as it takes any folder with a json.
 OPENERS = [
-    Opener(hints=("bsds",), how_to_get=bsds.HOW_TO_GET, find=bsds.find_bsds, open=_open_bsds, splits=bsds.SPLITS),
-    Opener(hints=("duts",), how_to_get=duts.HOW_TO_GET, find=duts.find_duts, open=_open_duts, splits=None),
-    Opener(hints=("mvtec",), how_to_get=mvtec.HOW_TO_GET, find=mvtec.find_mvtec, open=_open_mvtec),
-    Opener(hints=("davis",), how_to_get=davis.HOW_TO_GET, find=davis.find_davis, open=_open_davis, splits=None),
-    Opener(hints=("seginw",), how_to_get=seginw.HOW_TO_GET, find=seginw.find_seginw, open=_open_seginw),
-    Opener(hints=("uvo", "ytvis"), how_to_get=uvo.HOW_TO_GET, find=uvo.find_videos, open=_open_videos),
-    Opener(hints=("coco", "lvis", "instances"), how_to_get=HOW_TO_GET, find=_anything, open=_open_coco),
+    Opener(name="bsds", hints=("bsds",), how_to_get=bsds.HOW_TO_GET, find=bsds.find_bsds, open=_open_bsds, splits=bsds.SPLITS),
+    Opener(name="duts", hints=("duts",), how_to_get=duts.HOW_TO_GET, find=duts.find_duts, open=_open_duts, splits=None),
+    Opener(name="mvtec", hints=("mvtec",), how_to_get=mvtec.HOW_TO_GET, find=mvtec.find_mvtec, open=_open_mvtec),
+    Opener(name="davis", hints=("davis",), how_to_get=davis.HOW_TO_GET, find=davis.find_davis, open=_open_davis, splits=None),
+    Opener(name="seginw", hints=("seginw",), how_to_get=seginw.HOW_TO_GET, find=seginw.find_seginw, open=_open_seginw),
+    Opener(name="uvo", hints=("uvo", "ytvis"), how_to_get=uvo.HOW_TO_GET, find=uvo.find_videos, open=_open_videos),
+    Opener(name="coco", hints=("coco", "lvis", "instances"), how_to_get=HOW_TO_GET, find=_anything, open=_open_coco),
 ]
+
+
+def register_dataset(opener: Opener) -> None:
+    """Make a kind of data set known; it is asked for before those that are known already.
+
+    Raises:
+        InputError: there is a kind of this name.
+    """
+    if any(opener.name == known.name for known in OPENERS):
+        raise InputError(f"there is a kind of data set called {opener.name} already; give yours another name")
+    OPENERS.insert(0, opener)
 
 
 def open_dataset(

@@ -1,11 +1,10 @@
 """Agreement with a reference model, usually the teacher, on photos without annotations: no ground truth is needed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from encoders.errors import InputError
 from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
@@ -96,24 +95,3 @@ class Agreement(InstanceIou):
             annotation_ids=sample.annotation_ids[chosen],
             crowd=sample.crowd[chosen],
         )
-
-
-def is_agreement(name: str) -> bool:
-    """Whether a suite's name is one of these."""
-    return name == BOTH or name in NAMES
-
-
-def agreement_suites(names: Iterable[str], *, photos: ReferencedPhotos) -> list[Agreement]:
-    """Suites by name, each once; "agreement" stands for boxes and points.
-
-    Raises:
-        InputError: another suite is among them, which needs annotations.
-    """
-    wanted: dict[str, None] = {}
-    for name in names:
-        if not is_agreement(name):
-            raise InputError(
-                f"{name} needs annotations, which agreement does without; evaluate them by two calls, with the same --out"
-            )
-        wanted.update(dict.fromkeys(NAMES if name == BOTH else [name]))
-    return [Agreement(name, photos=photos) for name in wanted]

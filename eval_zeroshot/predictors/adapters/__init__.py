@@ -2,9 +2,8 @@
 
 import torch
 
-from encoders.errors import InputError
 from eval_zeroshot.predictors.adapters import families
-from eval_zeroshot.predictors.adapters.callables import FORM, is_callable, open_callable
+from eval_zeroshot.predictors.adapters.callables import is_callable, open_callable
 from eval_zeroshot.predictors.adapters.families import FAMILIES, is_adapter
 from eval_zeroshot.predictors.adapters.sam_predictor import SamPredictorAdapter
 from eval_zeroshot.predictors.protocol import PredictorLike
@@ -21,11 +20,4 @@ def open_adapter(text: str, *, device: torch.device | str = "cpu") -> PredictorL
     Raises:
         InputError: it cannot be opened; says why.
     """
-    if is_callable(text):
-        return open_callable(text)
-    try:
-        return families.open_adapter(text, device=device)
-    except InputError as error:
-        if text.partition(":")[0] in FAMILIES:
-            raise
-        raise InputError(f"{error}, or {FORM} of your own") from error
+    return open_callable(text) if is_callable(text) else families.open_adapter(text, device=device)

@@ -1,6 +1,5 @@
 """Families of models by name: FAMILY:WEIGHTS or FAMILY:VARIANT:WEIGHTS, their packages imported where they are used."""
 
-import difflib
 import importlib
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from encoders.errors import InputError, InputWarning
+from encoders.errors import InputError, InputWarning, did_you_mean
 from encoders.files import sha256_file
 from encoders.weights.weights_file import read_weights
 from eval_zeroshot.predictors.adapters.efficient_sam import EfficientSamAdapter
@@ -57,10 +56,9 @@ def open_adapter(text: str, *, device: torch.device | str = "cpu") -> PredictorL
     """
     name, _, rest = text.partition(":")
     if name not in FAMILIES:
-        near = difflib.get_close_matches(name, FAMILIES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         forms = ", ".join(family.form for family in FAMILIES.values())
-        raise InputError(f"no family of models is called {name!r}; {hint}expected a run folder, weights, a name, or {forms}")
+        expected = f"a run folder, weights, a name, {forms}, or MODULE:CALLABLE of your own"
+        raise InputError(f"no family of models is called {name!r}; expected {expected}{did_you_mean(name, FAMILIES)}")
     family = FAMILIES[name]
     variant, weights = "", rest
     if family.variants:

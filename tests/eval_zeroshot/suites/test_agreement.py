@@ -12,7 +12,7 @@ from eval_zeroshot.datasets.opening import EvalDataset
 from eval_zeroshot.predictors.reference import OwnPhoto, Reference, ReferencedPhotos, sample_of
 from eval_zeroshot.predictors.reference_masks import PointsAndBoxes, answer
 from eval_zeroshot.results.observations import Observation
-from eval_zeroshot.suites.agreement import agreement_suites
+from eval_zeroshot.suites.registry import choose_suites
 
 SHAPE = (60, 100)  # height, width
 
@@ -56,7 +56,7 @@ def referenced(*photos, predictor=None, name="halves", state=None, identity="hal
 
 
 def run(photos, models, names=("agreement",), **more):
-    suites = agreement_suites(names, photos=photos)
+    suites = choose_suites(names, data="mine", photos=photos)
     results = evaluate(models, suites=suites, samples=EvalDataset(photos, name=photos.name), **more)
     return {result.suite: result for result in results}
 
@@ -132,8 +132,8 @@ def test_two_references_never_share_a_table():
 
 def test_suites_that_need_annotations_are_refused_beside_it():
     with pytest.raises(InputError, match="box needs annotations.*by two calls, with the same --out"):
-        agreement_suites(["agreement", "box"], photos=referenced())
-    names = [suite.name for suite in agreement_suites(["agreement_point", "agreement"], photos=referenced())]
+        choose_suites(["agreement", "box"], data="mine", photos=referenced())
+    names = [suite.name for suite in choose_suites(["agreement_point", "agreement"], data="mine", photos=referenced())]
     assert names == ["agreement_point", "agreement_box"]
 
 

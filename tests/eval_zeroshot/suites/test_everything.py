@@ -18,7 +18,7 @@ from eval_zeroshot.suites.everything.generator import explore
 from eval_zeroshot.suites.everything.order import PointOrder, coarse_to_fine
 from eval_zeroshot.suites.everything.regions import without_small_regions
 from eval_zeroshot.suites.everything.suite import Everything, best
-from eval_zeroshot.suites.ready_made import SUITES
+from eval_zeroshot.suites.registry import get_suite
 
 NO_FILTER = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
@@ -201,10 +201,10 @@ def test_small_regions_by_hand():
 
 
 def test_protocols_say_what_was_asked():
-    assert SUITES["everything"].settings == MaskSettings(points_per_side=64, box_nms_thresh=0.9, **NO_FILTER)
-    assert "64 x 64" in SUITES["everything"].protocol and "no filter" in SUITES["everything"].protocol
-    assert SUITES["everything_32"].settings == MaskSettings()
-    assert "predicted IoU > 0.88" in SUITES["everything_32"].protocol
+    assert get_suite("everything").settings == MaskSettings(points_per_side=64, box_nms_thresh=0.9, **NO_FILTER)
+    assert "64 x 64" in get_suite("everything").protocol and "no filter" in get_suite("everything").protocol
+    assert get_suite("everything_32").settings == MaskSettings()
+    assert "predicted IoU > 0.88" in get_suite("everything_32").protocol
 
 
 @pytest.mark.parametrize("wrong", [{"points_per_side": 0}, {"box_nms_thresh": 1.5}, {"min_mask_region_area": -1}])

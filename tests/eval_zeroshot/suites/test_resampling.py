@@ -8,7 +8,7 @@ from eval_zeroshot import FillBox, choose_suites, evaluate, get_suite, open_data
 from eval_zeroshot.suites import tracking
 from eval_zeroshot.suites.base import Resamples
 from eval_zeroshot.suites.instance import InstanceAp
-from eval_zeroshot.suites.ready_made import SUITES
+from eval_zeroshot.suites.registry import ready_suites
 from tests.layouts import make_davis, make_duts, make_mvtec, make_seginw, rectangle
 
 HOOK = rectangle((10, 3, 16, 5)) | rectangle((10, 3, 12, 9))  # 20 pixels of a box of 36
@@ -46,7 +46,7 @@ def assert_draws_are_data_sets(suite, observations, weights, *, copied=copies):
 
 
 def test_every_suite_has_intervals():
-    assert [name for name, suite in SUITES.items() if not isinstance(suite, Resamples)] == []
+    assert [name for name, suite in ready_suites().items() if not isinstance(suite, Resamples)] == []
     assert isinstance(InstanceAp, Resamples)
 
 

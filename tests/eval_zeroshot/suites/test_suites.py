@@ -8,9 +8,22 @@ from encoders.predictor import Prediction, Predictor
 from encoders.prompts import Prompts
 from encoders.sam import Sam
 from encoders.samples.sample import Sample
-from eval_zeroshot import BoxIou, FillBox, PointIou, box_iou, get_suite, point_iou
+from eval_zeroshot import (
+    BoxIou,
+    FillBox,
+    PointIou,
+    box_iou,
+    choose_suites,
+    get_suite,
+    point_iou,
+    ready_suites,
+    register_suite,
+    register_suite_maker,
+)
 from eval_zeroshot.predictors import protocol
 from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.suites import registry
+from eval_zeroshot.suites.about import ABOUT
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
@@ -210,6 +223,28 @@ def test_an_unknown_suite_gets_a_hint():
     assert get_suite("box") is box_iou
     with pytest.raises(InputError, match="did you mean point"):
         get_suite("points")
+    with pytest.raises(InputError, match=r"seginw depends on the data; make it by choose_suites\(\['seginw'\]"):
+        get_suite("seginw")
+
+
+def test_a_suite_of_ones_own_is_found_by_name_and_no_name_twice(monkeypatch):
+    monkeypatch.setattr(registry, "SUITES", dict(registry.SUITES))
+    own, made = BoxIou(), PointIou(clicks=(2,))
+    own.name, made.name = "own", "made"
+    register_suite(own)
+    register_suite_maker("made", lambda given: made if given.data == "here" else point_iou, about=ABOUT["point"])
+    assert get_suite("own") is own and ready_suites()["own"] is own and "made" not in ready_suites()
+    assert choose_suites(["made", "own", "box"], data="here") == [made, own, box_iou]
+    for name in ("own", "made", "seginw", "agreement"):
+        with pytest.raises(InputError, match=f"there is a suite called {name} already; give yours another name"):
+            register_suite_maker(name, lambda given: own, about=ABOUT["box"])
+    with pytest.raises(InputError, match=r"BoxIou is a class; expected a suite: register_suite\(BoxIou\(\)\)"):
+        register_suite(BoxIou)
+
+
+def test_agreement_without_a_reference_says_what_to_give():
+    with pytest.raises(InputError, match="agreement_box needs a reference model's masks .* --reference"):
+        choose_suites(["agreement"], data="here")
 
 
 def test_the_protocol_names_the_clicks_it_reports():
