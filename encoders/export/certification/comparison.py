@@ -47,14 +47,14 @@ def compare(
     for photo in reference.photos:
         image = images[photo.key]
         if image_sha256(image) != photo.sha256:
-            raise InputError(f"photo {photo.key} has other pixels than the reference was made of; give the same photos")
+            raise InputError(f"photo {photo.key} has other pixels than when the reference was made; give the same photos")
         found = embed(predictor, image, of=ENCODER, key=photo.key).astype(np.float64)
         if embeddings is None:
             found, expected = sampled(found), np.asarray(photo.embedding, np.float64)
         else:
             expected = embeddings[photo.key].astype(np.float64)
         if found.shape != expected.shape:
-            raise InputError(f"the embedding of photo {photo.key} is of another size than the reference's; export it again")
+            raise InputError(f"the embedding of photo {photo.key} differs in size from the reference's; export the model again")
         difference = found - expected
         errors.append(np.linalg.norm(difference) / np.linalg.norm(expected))
         differences.append(np.abs(difference).max())

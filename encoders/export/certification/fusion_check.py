@@ -98,6 +98,6 @@ def check_trained(share: float, *, name: str) -> None:
     """
     if share > MAX_ZERO_SHARE:
         raise InputError(
-            f"{name} looks untrained: {share:.1%} of its fused weights lie in tensors of zeros alone, so that a wrong export "
-            "could not be told from a right one; give trained weights, or --untrained ARCH for a model with random BatchNorm"
+            f"{name} looks untrained: {share:.1%} of its fused weights lie in all-zero tensors, where an error of the export "
+            "would go unnoticed; give trained weights, or --untrained ARCH for a model with random BatchNorm"
         )

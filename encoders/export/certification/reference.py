@@ -174,7 +174,7 @@ def embed(predictor: Asked, image: np.ndarray, *, of: str, key: str) -> np.ndarr
     predictor.set_image(image)
     found = np.asarray(predictor.embedding.cpu().numpy())
     if not np.isfinite(found).all():
-        raise InputError(f"{of} gives values that are not finite on photo {key}; give a model that computes on it")
+        raise InputError(f"{of} gives values that are not finite on photo {key}; give a model whose outputs are finite")
     if not found.any():
         raise InputError(f"{of} gives nothing but zeros on photo {key}; give a trained model")
     return found
@@ -188,7 +188,7 @@ def ask(predictor: Asked, question: Question, boxes: np.ndarray, *, shape: tuple
     """
     found = predictor.predict_tokens(prompts_of(question, boxes, shape=shape, image_size=predictor.image_size))
     if not (np.isfinite(found.logits).all() and np.isfinite(found.scores).all()):
-        raise InputError(f"{of} gives values that are not finite on photo {key}; give a model that computes on it")
+        raise InputError(f"{of} gives values that are not finite on photo {key}; give a model whose outputs are finite")
     return found
 
 

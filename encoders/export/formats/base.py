@@ -99,4 +99,4 @@ def no_mask_input(masks: np.ndarray | None) -> None:
         InputError: there are mask prompts.
     """
     if masks is not None:
-        raise InputError("this exported decoder takes no masks of an earlier round; ask with points and boxes alone")
+        raise InputError("this exported decoder takes no masks of an earlier round; give points and boxes only")
