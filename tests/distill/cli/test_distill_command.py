@@ -86,11 +86,11 @@ def metrics_so_far(run: Path) -> list[str]:
     return (run / "metrics.jsonl").read_text().splitlines()
 
 
-def test_two_processes_have_the_loss_curve_of_one(config_file, start, tmp_path, undisturbed):
+def test_two_processes_have_the_loss_curve_of_one(config_file, tmp_path, undisturbed, monkeypatch, capfd):
     """Tolerance 1e-3: sums over the batch are taken in another order, and twelve updates carry that rounding on."""
-    process = start("distill", "--config", config_file(), "--num-processes", 2, "--json")
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    code, out, err = cli(monkeypatch, capfd, "distill", "--config", config_file(), "--num-processes", 2, "--json")
+    assert code == 0, err
     assert json.loads(out) == {"run": str(tmp_path / "run")}
     np.testing.assert_allclose(curve(tmp_path / "run"), curve(undisturbed), rtol=1e-3)
     assert encoders.load(str(tmp_path / "run")).arch == "repvit_m0_6"

@@ -14,11 +14,17 @@ from eval_zeroshot.results.observations import ObservationStore
 SAMPLE = ("eval", "-m", "demo=sam_demo", "--image-size", 64, "--baselines", "-s", "box", "--data", "sample:val", "--limit", 3)
 
 
-def test_two_processes_print_what_one_prints(command, start, tmp_path):
-    """One of them is this process. Each has one thread; with more the last digits of sums differ."""
-    process = start(*SAMPLE, "--json", "--out", tmp_path / "shared.jsonl", "--num-processes", 2)
-    shared, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+@pytest.fixture
+def capsys(capfd):
+    """What `command` reads; processes that it starts write to the files behind stdout and stderr."""
+    return capfd
+
+
+def test_two_processes_print_what_one_prints(command, monkeypatch, tmp_path):
+    """Each has one thread; with more the last digits of sums differ."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    code, shared, err = command(*SAMPLE, "--json", "--out", tmp_path / "shared.jsonl", "--num-processes", 2)
+    assert code == 0, err
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
