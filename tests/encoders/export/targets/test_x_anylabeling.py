@@ -17,8 +17,10 @@ import yaml
 from encoders.decoder.masks import upscale_logits
 from encoders.errors import InputError, InputWarning
 from encoders.export.certifying import contract_image
+from encoders.export.formats.onnx import DECODER, ENCODER
 from encoders.export.targets import find_target
 from encoders.export.targets.anylabeling import AnyLabelingTarget
+from encoders.export.targets.x_anylabeling import labeling_config
 from encoders.geometry import resized_shape
 from encoders.predictor import Predictor
 from encoders.preprocess import normalize_padded
@@ -79,13 +81,15 @@ def config(folder):
     return yaml.safe_load((folder / "config.yaml").read_text())
 
 
-def test_the_yaml_has_what_the_tool_asks_for(folder, config):
+def test_the_yaml_has_what_the_tool_asks_for(demo):
+    config = labeling_config(demo)
     assert config["type"] == "segment_anything"
     assert {"name", "display_name", "input_size", "max_width", "max_height"} <= config.keys()
     assert set(config["name"]) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-    assert (folder / config["encoder_model_path"]).is_file() and (folder / config["decoder_model_path"]).is_file()
+    assert (config["encoder_model_path"], config["decoder_model_path"]) == (ENCODER, DECODER)
 
 
+@pytest.mark.slow  # writes the model: about 20 s of one core
 def test_the_models_pass_onnx_own_check_as_the_tool_does_after_a_download(folder, config):
     onnx = pytest.importorskip("onnx")
     for name in ("encoder_model_path", "decoder_model_path"):
@@ -112,11 +116,13 @@ def pytorch_mask(sam, tool, photo, prompt):
     return cv2.warpAffine(frame, np.linalg.inv(matrix)[:2], (width, height), flags=cv2.INTER_LINEAR) > 0
 
 
+@pytest.mark.slow  # shares the model with the test above
 def test_its_masks_are_those_of_pytorch_on_the_warped_photo(folder, config, session, demo, view, prompt, iou):
     tool = Tool(folder, session, config)
     assert iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt)) >= 0.999
 
 
+@pytest.mark.slow  # shares the model with the tests above
 def test_its_masks_are_our_predictors_as_far_as_the_warp_allows(folder, config, session, demo, view, prompt, ours, iou):
     """At 256 px, 0.836 to 0.976 were seen of the landscape, and 0.718 to 0.855 of the portrait, which is seen at 171 px."""
     value = iou(Tool(folder, session, config).mask(view.image, prompt.marks), ours(demo, view, prompt)[0])
@@ -137,6 +143,7 @@ def test_the_zip_of_anylabeling_unpacks_to_a_model_that_it_loads_and_calls(writt
     assert iou(tool.mask(view.image, prompt.marks), pytorch_mask(demo, tool, view.image, prompt)) >= 0.999
 
 
+@pytest.mark.slow  # shares the model with the tests above
 def test_a_photo_that_ends_in_black_is_noted_as_the_encoder_treats_its_edge_as_padding(folder):
     runtime = find_target("x-anylabeling").open(folder, image_size=SIZE, precision="fp32", threads=1)
     photo = np.full((SIZE, 200, 3), 90, np.uint8)
