@@ -124,7 +124,7 @@ def test_a_finished_run_without_its_checkpoints_is_not_trained_again(undisturbed
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["optim.weight_deca=1"], "did you mean optim.weight_decay[?]"),
+        (["optim.weight_deca=1"], "did you mean weight_decay[?]"),
         (["data.cache=nowhere"], "nowhere holds no cache"),
         (["teacher.model=missing.pth"], "missing.pth"),
         (["model.arch=repvit_m0_7"], "repvit_m0_6"),
