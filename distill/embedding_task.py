@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import encoders
 from distill.config.models import in_words_of_config, load_teacher
 from distill.config.runs import EmbeddingRun, TeacherConfig
-from distill.losses import embedding_losses
+from distill.losses import embedding_losses, loss_names
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
 
@@ -50,6 +50,7 @@ class EmbeddingTask:
         # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
         self._decoder = checked_decoder(config.teacher, manifest=self.manifest) if rank == 0 else None
         self.steps_per_epoch = self.loader.steps_per_epoch
+        self.loss_names = loss_names(config.loss)
         torch.manual_seed(config.seed)
         self.module = starting_student(config)
 

@@ -61,16 +61,21 @@ def import_deepspeed() -> Any:
 
 
 def initialize(task: Task, config: RunConfig, *, world: World, settings: DeepSpeedSettings) -> Any:
-    """Create the engine that trains `task.module`, with AdamW and no scheduler (the loop sets the learning rate)."""
+    """Create the engine that trains `task.module`, with AdamW, no scheduler (the loop sets the learning rate) and no clipping.
+
+    `distill.step` clips, as it needs the norm of the gradients anyway and DeepSpeed would compute another one. AdamW is
+    fused, which takes few kernels and can skip an update by a flag on the device.
+    """
     module = task.module.to(world.device)
     if world.world_size > 1 and task.batchnorm_learns:
         module = synchronize_batchnorm(module, device_type=world.device.type)
     optimizer = torch.optim.AdamW(
-        decay_groups(task.parameter_groups(), config=config), betas=config.optim.betas
+        decay_groups(task.parameter_groups(), config=config), betas=config.optim.betas, fused=True
     )
     content = settings.content | {
         "train_micro_batch_size_per_gpu": micro_batch(config, world=world, settings=settings),
-        "gradient_clipping": config.optim.clip_grad_norm,
+        "gradient_clipping": 0.0,
+        "timers": {"throughput": {"enabled": False}},  # would wait for the device at every step
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }

@@ -20,10 +20,10 @@ from distill.engine import initialize, join_world, micro_batch
 from distill.launching.stopping import EndingSignals, signals_wait
 from distill.launching.world import World
 from distill.monitor import Monitor
-from distill.ranks import gather_over_ranks, on_every_rank, on_first_rank
+from distill.ranks import StopVote, gather_over_ranks, on_every_rank, on_first_rank
 from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
 from distill.schedule import lr_factor
-from distill.step import train_step
+from distill.step import TrainingSteps
 from distill.task import Task
 from encoders.errors import InputError
 from encoders.messages.words import counted
@@ -105,17 +105,30 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
 
         batches, monitor = on_every_rank(begin)
         engine.train()
+        training = TrainingSteps(engine, task, clip_grad_norm=config.optim.clip_grad_norm)
+        vote = StopVote(world_size=world.world_size)
+
+        def report(step: int, *, lr: float) -> None:
+            stats = training.read()
+            monitor.log(step, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
+
         with EndingSignals() as signals, monitor:
             for step in range(start, steps):
                 lr = set_lr(engine, config, step=step, steps=steps)
-                stats = train_step(engine, task, list(islice(batches, micro_batches)))
-                ema.update(engine.module)
-                monitor.log(step + 1, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
-                stop = max(gather_over_ranks(signals.first)) if step + 1 < steps else 0
-                if stop or (step + 1) % config.checkpoint.every_steps == 0 or step + 1 == steps:
+                training.take(list(islice(batches, micro_batches)))
+                ema.update()
+                last = step + 1 == steps
+                if reported := last or (step + 1) % config.log.every_steps == 0:
+                    report(step + 1, lr=lr)
+                stop = 0 if last else vote.cast(signals.first)
+                kept = bool(stop) or last or (step + 1) % config.checkpoint.every_steps == 0
+                if kept and not reported:
+                    report(step + 1, lr=lr)
+                if kept:
                     save(step + 1)
                 if stop:
                     end_at(step + 1, folder=config.folder, number=stop, world=world)
+            vote.close()
     if world.rank == 0:
         task.export(config.folder, state_dict=ema.shadow)
         write_run_json(config.folder, run_facts(config, task, steps=steps))

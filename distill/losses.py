@@ -34,8 +34,12 @@ def embedding_losses(
     student: Tensor, teacher: Tensor, valid: Tensor, *, weights: EmbeddingLossConfig
 ) -> dict[str, Tensor]:
     """Named, weighted terms; a weight of zero leaves its term out."""
-    chosen = {name: getattr(weights, name) for name in TERMS}
-    return {name: w * TERMS[name](student, teacher, valid) for name, w in chosen.items() if w}
+    return {name: getattr(weights, name) * TERMS[name](student, teacher, valid) for name in loss_names(weights)}
+
+
+def loss_names(weights: EmbeddingLossConfig) -> tuple[str, ...]:
+    """Return the names of the terms that have a weight."""
+    return tuple(name for name in TERMS if getattr(weights, name))
 
 
 def _mean(loss: Tensor, valid: Tensor) -> Tensor:

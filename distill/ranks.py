@@ -1,9 +1,10 @@
 """Communication between the ranks of a run."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 Value = TypeVar("Value")
 
@@ -16,6 +17,47 @@ def gather_over_ranks(value: Value) -> list[Value]:
     gathered: list[Value] = [value] * distributed.get_world_size()
     distributed.all_gather_object(gathered, value)
     return gathered
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Sum a tensor over all ranks in place and return it; on a GPU without waiting for the result."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+class StopVote:
+    """Lets all ranks end after the same step, without waiting for the device.
+
+    Each step's vote is summed up on the CPU while the next step runs. With several ranks the run ends one step after the
+    vote. Every rank must vote after the same steps.
+
+    Args:
+        world_size: number of ranks.
+    """
+
+    def __init__(self, *, world_size: int) -> None:
+        self._group: Any = torch.distributed.new_group(backend="gloo") if world_size > 1 else None
+        self._pending: tuple[Any, Tensor] | None = None
+
+    def cast(self, vote: int) -> int:
+        """Vote after a step; return the highest vote of the step before (of this step where there is one rank), 0 for none."""
+        if self._group is None:
+            return vote
+        result = self.close()
+        tally = torch.tensor([vote])
+        work = torch.distributed.all_reduce(tally, torch.distributed.ReduceOp.MAX, group=self._group, async_op=True)
+        self._pending = work, tally
+        return result
+
+    def close(self) -> int:
+        """Wait for the vote that is under way, if any, and return its result, else 0."""
+        if self._pending is None:
+            return 0
+        (work, tally), self._pending = self._pending, None
+        work.wait()
+        return int(tally)
 
 
 def on_first_rank(action: Callable[[], Value]) -> Value:

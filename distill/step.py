@@ -1,4 +1,4 @@
-"""One update."""
+"""Updates of a run: taken without waiting for the device, whose numbers are read together every few steps."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from distill.ranks import gather_over_ranks
+from distill.ranks import gather_over_ranks, sum_over_ranks
 from distill.task import Task
 from encoders.errors import NonFiniteLoss
 
@@ -22,63 +22,97 @@ class StepStats:
     grad_norm: float
 
 
-def train_step(engine: Any, task: Task, batches: Sequence[Any]) -> StepStats:
-    """Take one optimizer step on the sum of the task's losses, averaged over micro-batches and ranks.
+class TrainingSteps:
+    """Takes optimizer steps on the sum of a task's losses, averaged over micro-batches and ranks.
+
+    `take` only launches work. Losses and norms stay on the device until `read`, which waits for it once. After a loss or a
+    gradient that is not finite no update changes a parameter: the optimizer is fused and skips it by a flag on the device
+    (torch, `torch/optim/adamw.py`, `found_inf`), and `read` then raises. A loss that is not finite makes all gradients NaN,
+    so that the ranks, which average their gradients, agree without a message of their own.
 
     Args:
-        engine: the DeepSpeed engine; its `gradient_accumulation_steps` is the number of `batches`.
-        batches: this rank's micro-batches of one update, of equal size.
-
-    Raises:
-        NonFiniteLoss: a loss or a gradient is NaN or infinite on some rank; no parameter has moved when it is raised.
+        engine: the DeepSpeed engine; its `gradient_accumulation_steps` is the number of micro-batches of an update.
+        clip_grad_norm: largest norm of all gradients; 0 does not clip.
     """
-    seen = []
-    for number, batch in enumerate(batches, start=1):
-        seen.append(backward(engine, task, batch))
-        if number < len(batches):
-            engine.step()  # counts the micro-batch; parameters only change at the last one
-    losses = mean_of_terms(seen)
-    grad_norm = gradient_norm(engine)
-    if not math.isfinite(grad_norm):  # the same number on every rank
-        keys = keys_over_ranks([key for batch in batches for key in batch.keys])
-        raise NonFiniteLoss(keys=keys, losses=losses | {"grad_norm": grad_norm})
-    engine.step()
-    total = losses.pop("total")
-    return StepStats(losses=losses, total=total, grad_norm=grad_norm)
+
+    def __init__(self, engine: Any, task: Task, *, clip_grad_norm: float) -> None:
+        self._engine, self._task = engine, task
+        self._max_norm = clip_grad_norm or math.inf
+        self._parameters = [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
+        device = self._parameters[0].device
+        self._missing, self._nan = torch.zeros((), device=device), torch.full((), math.nan, device=device)
+        self._one = torch.ones((), device=device)
+        self._failed = torch.zeros((), device=device)  # 1 after the first number that was not finite
+        engine.optimizer.found_inf = self._failed
+        self._clear()
+
+    def _clear(self) -> None:
+        self._losses: list[Tensor] = []  # one (terms + 1,) vector a micro-batch: the terms and their sum
+        self._norms: list[Tensor] = []
+        self._keys: list[list[str]] = []  # of each micro-batch
+
+    def take(self, batches: Sequence[Any]) -> None:
+        """Take one optimizer step.
+
+        Args:
+            batches: this rank's micro-batches of one update, of equal size.
+        """
+        for number, batch in enumerate(batches, start=1):
+            self._backward(batch)
+            if number < len(batches):
+                self._engine.step()  # counts the micro-batch; parameters only change at the last one
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm, foreach=True)
+        self._norms.append(norm)
+        torch.maximum(self._failed, (~norm.isfinite()).to(self._failed.dtype), out=self._failed)
+        self._engine.step()
+
+    def _backward(self, batch: Any) -> None:
+        terms = self._task.losses(self._engine, batch)
+        losses = torch.stack([terms.get(name, self._missing) for name in self._task.loss_names])
+        total = losses.sum()
+        self._losses.append(torch.cat([losses.detach(), total.detach()[None]]))
+        self._keys.append(list(batch.keys))
+        self._engine.backward(total * torch.where(total.detach().isfinite(), self._one, self._nan))
+
+    def read(self) -> StepStats:
+        """Return the statistics of the last step, waiting for the device. Every rank must call it after the same step.
+
+        Raises:
+            NonFiniteLoss: a loss or a gradient since the last read was NaN or infinite on some rank. Its samples are named,
+                and no parameter has changed since the step before it.
+        """
+        losses, norms = torch.stack(self._losses), torch.stack(self._norms)
+        mean = sum_over_ranks(losses.clone()) / torch.distributed.get_world_size()
+        numbers = torch.cat([losses.flatten(), mean.flatten(), norms]).tolist()
+        keys, shape = self._keys, losses.shape
+        self._clear()
+        own, all_ranks, norms_read = _split(numbers, losses.numel())
+        micro = shape[0] // len(norms_read)
+        for step, norm in enumerate(norms_read):
+            rows = range(step * micro, (step + 1) * micro)
+            means = [_row(all_ranks, row, shape[1]) for row in rows]
+            if not all(map(math.isfinite, [norm, *(value for row in means for value in row)])):
+                bad = [key for row in rows if not all(map(math.isfinite, _row(own, row, shape[1]))) for key in keys[row]]
+                here = [key for row in rows for key in keys[row]]
+                raise NonFiniteLoss(keys=_named(bad, here), losses=self._terms(means) | {"grad_norm": norm})
+        terms = self._terms(means)
+        return StepStats(losses=terms, total=terms.pop("total"), grad_norm=norm)
+
+    def _terms(self, rows: Sequence[Sequence[float]]) -> dict[str, float]:
+        """Average the micro-batches' rows; return each loss term and their sum, "total", by name."""
+        names = (*self._task.loss_names, "total")
+        return {name: sum(row[column] for row in rows) / len(rows) for column, name in enumerate(names)}
 
 
-def backward(engine: Any, task: Task, batch: Any) -> dict[str, float]:
-    """Accumulate the gradients of one micro-batch; return each loss term and their sum, "total", averaged over ranks.
-
-    Raises:
-        NonFiniteLoss: a loss is NaN or infinite on some rank; its samples are named, and no gradient was added.
-    """
-    losses = task.losses(engine, batch)
-    total = torch.stack(list(losses.values())).sum()
-    own_losses = {name: float(loss.detach()) for name, loss in losses.items()} | {"total": float(total.detach())}
-    mean_losses = mean_of_terms(gather_over_ranks(own_losses))
-    if not all(map(math.isfinite, mean_losses.values())):
-        bad_keys = [] if all(map(math.isfinite, own_losses.values())) else list(batch.keys)
-        raise NonFiniteLoss(keys=keys_over_ranks(bad_keys), losses=mean_losses)
-    engine.backward(total)
-    return mean_losses
+def _split(numbers: list[float], count: int) -> tuple[list[float], list[float], list[float]]:
+    return numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
 
 
-def gradient_norm(engine: nn.Module) -> float:
-    """Return the norm of all gradients after averaging over ranks."""
-    gradients = [p.grad for p in engine.parameters() if p.grad is not None]
-    return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
+def _row(numbers: list[float], row: int, width: int) -> list[float]:
+    return numbers[row * width : (row + 1) * width]
 
 
-def mean_of_terms(batches: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Average each loss term over ranks or micro-batches; a missing term counts as 0.
-
-    Terms may be missing: the mask stage has no `multimask` term in batches without point prompts.
-    """
-    names = dict.fromkeys(name for terms in batches for name in terms)
-    return {name: sum(terms.get(name, 0.0) for terms in batches) / len(batches) for name in names}
-
-
-def keys_over_ranks(keys: list[str]) -> list[str]:
-    """Gather the keys of all ranks, in order of rank."""
-    return [key for rank in gather_over_ranks(keys) for key in rank]
+def _named(bad: list[str], here: list[str]) -> list[str]:
+    """Return the samples of all ranks to name: those whose loss was not finite, or all where only the gradients were not."""
+    gathered = gather_over_ranks((bad, here))
+    return [key for one, _ in gathered for key in one] or [key for _, one in gathered for key in one]

@@ -16,6 +16,7 @@ class Task(Protocol):
         module: the module that the DeepSpeed engine trains.
         steps_per_epoch: number of steps of `batches` per epoch.
         batchnorm_learns: whether BatchNorm statistics are updated, so that ranks must synchronise them.
+        loss_names: names of the terms that `losses` may return, in order.
         manifest: manifest of the cache; None if the stage reads no cache.
     """
 
@@ -24,6 +25,7 @@ class Task(Protocol):
 
     steps_per_epoch: int
     batchnorm_learns: bool
+    loss_names: tuple[str, ...]
     manifest: Manifest | None
 
     def batches(self, *, start_step: int) -> Generator[Any, None, None]:
@@ -35,7 +37,7 @@ class Task(Protocol):
         """
 
     def losses(self, engine: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """Return the named, weighted loss terms, which the step sums."""
+        """Return the named, weighted loss terms, which the step sums; a term may be missing, which counts as 0."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups, each {"params", "lr_factor"}."""

@@ -37,6 +37,8 @@ class MaskTask:
     def __init__(self, config: MaskRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
         self.module = PromptedSam(starting_sam(config), weights=config.mask_loss)
+        weights = config.mask_loss
+        self.loss_names = ("mask", *(name for name in ("multimask", "iou", "refine") if getattr(weights, name)))
         self.factors = config.trainable.model_dump()
         for name, parameter in self.module.sam.named_parameters():
             parameter.requires_grad_(self.factors[part_of(name)] > 0)

@@ -12,7 +12,7 @@ from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun
 from distill.engine import initialize, join_world, micro_batch
 from distill.launching.world import World
-from distill.step import train_step
+from distill.step import StepStats, TrainingSteps
 from encoders.errors import NonFiniteLoss
 from shards import ShardLoader
 
@@ -22,6 +22,7 @@ class Regression:
 
     batchnorm_learns = False
     steps_per_epoch = 1
+    loss_names = ("mse",)
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -40,6 +41,12 @@ def config(**changes) -> EmbeddingRun:
 
 def engine_of(task, run: EmbeddingRun):
     return initialize(task, run, world=join_world(), settings=read_deepspeed_config(run.deepspeed))
+
+
+def train_step(engine, task, batches) -> StepStats:
+    training = TrainingSteps(engine, task, clip_grad_norm=1.0)
+    training.take(batches)
+    return training.read()
 
 
 def linear() -> nn.Module:

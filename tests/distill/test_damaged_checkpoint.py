@@ -29,7 +29,7 @@ def train(engine: Any, ema: Ema) -> None:
     engine.module(torch.randn(5, 3)).square().sum().backward()
     engine.optimizer.step()
     engine.optimizer.zero_grad()
-    ema.update(engine.module)
+    ema.update()
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_the_average_by_hand_with_its_decay_warming_up():
     for value, count in ((3.0, 7), (0.0, 9)):
         module.weight.data.fill_(value)
         module.num_batches_tracked.fill_(count)
-        ema.update(module)
+        ema.update()
     # decay 2/11: 1 * 2/11 + 3 * 9/11 = 29/11; then decay 3/12: 29/11 * 1/4
     assert ema.shadow["weight"].dtype == torch.float32
     assert float(ema.shadow["weight"]) == pytest.approx(29 / 44)
@@ -78,14 +78,14 @@ def test_the_average_never_forgets_more_slowly_than_asked():
     module.weight.data.fill_(0.0)
     ema = Ema(module, decay=0.1)
     module.weight.data.fill_(1.0)
-    ema.update(module)
+    ema.update()
     assert float(ema.shadow["weight"]) == pytest.approx(0.9)
 
 
 def test_an_average_goes_on_from_its_saved_state():
     module = nn.Linear(2, 1)
     ema = Ema(module, decay=0.9)
-    ema.update(module)
+    ema.update()
     other = Ema(nn.Linear(2, 1), decay=0.9)
     other.load_state_dict(updates=ema.updates, shadow=ema.shadow)
     assert other.updates == 1

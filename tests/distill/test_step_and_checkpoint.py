@@ -12,7 +12,7 @@ from distill.config.runs import EmbeddingRun
 from distill.ema import Ema
 from distill.engine import decay_groups, initialize, join_world
 from distill.monitor import truncate_after
-from distill.step import mean_of_terms, train_step
+from distill.step import StepStats, TrainingSteps
 from encoders.errors import InputError, NonFiniteLoss
 
 
@@ -21,6 +21,7 @@ class SquareRoot:
 
     batchnorm_learns = False
     steps_per_epoch = 1
+    loss_names = ("root", "square")
 
     def __init__(self) -> None:
         self.module = nn.Sequential(nn.Linear(3, 2, bias=False))
@@ -47,6 +48,12 @@ def engine_of(task, **changes):
     return initialize(task, run, world=join_world(), settings=read_deepspeed_config(run.deepspeed))
 
 
+def one_step(engine, task, *batches, clip_grad_norm: float = 1.0) -> StepStats:
+    training = TrainingSteps(engine, task, clip_grad_norm=clip_grad_norm)
+    training.take(batches)
+    return training.read()
+
+
 def parameters(engine) -> list[torch.Tensor]:
     return [p.detach().clone() for p in engine.module.parameters()]
 
@@ -55,17 +62,54 @@ def parameters(engine) -> list[torch.Tensor]:
 def test_a_non_finite_loss_or_gradient_moves_nothing_and_names_the_samples(value, term):
     task = SquareRoot()
     engine = engine_of(task)
-    train_step(engine, task, [batch(1.0)])
+    one_step(engine, task, batch(1.0))
     before = parameters(engine)
     with pytest.raises(NonFiniteLoss, match=f"{term}.*photo-a, photo-b"):
-        train_step(engine, task, [batch(value)])
+        one_step(engine, task, batch(value))
     assert all(torch.equal(a, b) for a, b in zip(before, parameters(engine), strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_steps_after_a_non_finite_one_move_nothing_until_its_samples_are_named(value):
+    task = SquareRoot()
+    engine = engine_of(task)
+    training = TrainingSteps(engine, task, clip_grad_norm=1.0)
+    training.take([batch(1.0)])
+    before = parameters(engine)
+    bad, good = batch(value), batch(2.0)
+    good.keys = ["photo-c"]
+    for given in (bad, good, good):
+        training.take([given])
+    assert all(torch.equal(a, b) for a, b in zip(before, parameters(engine), strict=True))
+    assert [float(state["step"]) for state in engine.optimizer.state.values()] == [1.0]
+    with pytest.raises(NonFiniteLoss) as raised:
+        training.read()
+    assert raised.value.keys == ["photo-a", "photo-b"]
+
+
+def test_a_read_after_several_steps_gives_the_numbers_of_the_last():
+    one, two = SquareRoot(), SquareRoot()
+    every, last = (TrainingSteps(engine_of(task), task, clip_grad_norm=1.0) for task in (one, two))
+    for value in (1.0, 2.0, 3.0):
+        every.take([batch(value)])
+        stats = every.read()
+        last.take([batch(value)])
+    assert last.read() == stats
+
+
+def test_a_term_that_a_batch_lacks_counts_as_nothing():
+    task = SquareRoot()
+    task.loss_names = ("root", "square", "refine")
+    engine = engine_of(task)
+    stats = one_step(engine, task, batch(1.0))
+    assert stats.losses["refine"] == 0.0
+    assert stats.total == pytest.approx(stats.losses["root"] + stats.losses["square"])
 
 
 def test_a_step_reports_its_terms_and_the_gradient_before_clipping():
     task = SquareRoot()
-    engine = engine_of(task, optim={"lr": 0.1, "clip_grad_norm": 1e-3})
-    stats = train_step(engine, task, [batch(1.0)])
+    engine = engine_of(task, optim={"lr": 0.1})
+    stats = one_step(engine, task, batch(1.0), clip_grad_norm=1e-3)
     # each of 4 outputs is 1.5: 4 sqrt(1.5) and 4 * 2.25; d/dy = 1 / (2 sqrt(1.5)) + 3, twice (two rows) in 6 weights
     assert stats.losses == pytest.approx({"root": 4 * 1.5**0.5, "square": 9.0})
     assert stats.total == pytest.approx(sum(stats.losses.values()))
@@ -74,8 +118,8 @@ def test_a_step_reports_its_terms_and_the_gradient_before_clipping():
 
 def test_clipping_bounds_the_update_of_plain_descent():
     task = SquareRoot()
-    engine = engine_of(task, optim={"lr": 0.1, "clip_grad_norm": 1e-3})
-    train_step(engine, task, [batch(1.0)])
+    engine = engine_of(task, optim={"lr": 0.1})
+    one_step(engine, task, batch(1.0), clip_grad_norm=1e-3)
     moment = torch.cat([s["exp_avg"].flatten() for s in engine.optimizer.state_dict()["state"].values()])
     assert float(moment.norm()) == pytest.approx(0.1 * 1e-3, rel=1e-3)  # (1 - beta1) times the clipped gradient
 
@@ -111,8 +155,8 @@ def test_a_checkpoint_brings_module_optimizer_and_average_back(tmp_path):
 
     def updates(task, engine, ema, count):
         for _ in range(count):
-            train_step(engine, task, [batch(1.0)])
-            ema.update(engine.module)
+            one_step(engine, task, batch(1.0))
+            ema.update()
 
     task, engine, ema = fresh()
     updates(task, engine, ema, 2)
@@ -145,8 +189,3 @@ def test_metrics_after_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
     path.write_text('{"step": 3}\n{"step": 4}\n{"step": 5}\n{"step": 6, "lo')
     truncate_after(path, step=4)
     assert path.read_text() == '{"step": 3}\n{"step": 4}\n'
-
-
-def test_a_term_that_only_one_rank_has_counts_as_nothing_on_the_other():
-    ranks = [{"mask": 2.0, "multimask": 3.0, "total": 5.0}, {"mask": 1.0, "total": 1.0}]
-    assert mean_of_terms(ranks) == {"mask": 1.5, "multimask": 1.5, "total": 3.0}

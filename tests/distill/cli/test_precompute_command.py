@@ -128,6 +128,7 @@ def test_a_full_disk_ends_with_exit_code_2_and_the_same_command_goes_on(job, tmp
     assert code == 0 and json.loads(out)["shards_made"] == 6 and json.loads(out)["shards"] == 7
 
 
+@pytest.mark.slow  # 12 s: three processes; test_launching.py kills one of processes that do nothing
 def test_a_process_that_is_killed_does_not_end_the_others(job, start, tmp_path):
     process = start("precompute", "--config", job, "--num-processes", 2, "--json")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from distill.launching.process_group import run_group
+from distill.launching.process_group import run_apart, run_group
 from distill.launching.stopping import REPEAT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = """
 import os, sys
 sys.path.insert(0, {root!r})
-from distill.launching.process_group import run_group
+from distill.launching.process_group import run_apart, run_group
 sys.exit(run_group([sys.executable, "-c", {child!r}], environments=[os.environ | {{"RANK": str(r)}} for r in (0, 1)]))
 """
 # Says that it runs by a file with its number, and ends as told by the file "ending" once the signal has come.
@@ -117,6 +117,16 @@ def test_exit_codes_come_through_and_one_that_fails_ends_the_others():
     environments = [os.environ | {"RANK": rank} for rank in ("0", "1")]
     assert run_group([sys.executable, "-c", code], environments=environments) == 7
     assert run_group([sys.executable, "-c", "pass"], environments=environments) == 0
+
+
+def test_one_of_independent_processes_that_is_killed_does_not_end_the_others(tmp_path, capfd):
+    code = "import os, pathlib, signal; rank = os.environ['RANK']; rank == '0' and os.kill(os.getpid(), signal.SIGKILL)"
+    environments = [os.environ | {"RANK": rank} for rank in ("0", "1")]
+    finished = f"{code}; pathlib.Path({str(tmp_path / 'done')!r}).touch()"
+    assert run_apart([sys.executable, "-c", finished], environments=environments) == 0
+    assert (tmp_path / "done").exists()
+    assert capfd.readouterr().err.strip() == "process 0 of 2 ended with -9; others do what it left"
+    assert run_apart([sys.executable, "-c", "exit(7)"], environments=environments) == 7
 
 
 APART = """
