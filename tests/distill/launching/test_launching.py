@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LAUNCHER = """
 import os, sys
 sys.path.insert(0, {root!r})
-from distill.launching.process_group import run_apart, run_group
+from distill.launching.process_group import run_group
 sys.exit(run_group([sys.executable, "-c", {child!r}], environments=[os.environ | {{"RANK": str(r)}} for r in (0, 1)]))
 """
 # Says that it runs by a file with its number, and ends as told by the file "ending" once the signal has come.
