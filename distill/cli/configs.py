@@ -36,7 +36,7 @@ def configs(
 
 
 def shipped_config(name: str) -> Path:
-    """The file of a shipped config, by its name with or without .yaml.
+    """Return the file of a shipped config, by its name with or without .yaml.
 
     Raises:
         InputError: there is none; near misses are named.
@@ -48,7 +48,7 @@ def shipped_config(name: str) -> Path:
 
 
 def purpose(text: str) -> str:
-    """The first sentence of a config's opening comment, on one line."""
+    """Return the first sentence of a config's opening comment, on one line."""
     comment = []
     for line in text.splitlines():
         if not line.startswith("#"):

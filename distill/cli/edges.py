@@ -1,4 +1,4 @@
-"""The command that scores edge maps made elsewhere: eval edges."""
+"""The command that scores edge maps of other programs: eval edges."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def edges(
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

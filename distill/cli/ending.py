@@ -56,7 +56,7 @@ def reader_gone(stream: TextIO | None) -> bool:
     if stream is None or descriptor < 0:
         return False
     poll = select.poll()
-    poll.register(descriptor, 0)  # nothing is asked for: errors are always told
+    poll.register(descriptor, 0)  # no event requested: errors are always reported
     gone = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
     if gone:
         drop(stream)

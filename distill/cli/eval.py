@@ -1,4 +1,4 @@
-"""The command that measures: eval."""
+"""The command that evaluates models: eval."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`repvit-sam eval`: models on data with options alone, and a sub-command for each suite that scores files made elsewhere.
+"""`repvit-sam eval`: models on data with options alone, and a sub-command for each suite that scores files of other programs.
 
 Such a suite is a file of this folder whose `register` calls `eval_app.command("NAME")(function)`; `distill.cli.app` names it.
 """

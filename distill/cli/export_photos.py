@@ -27,7 +27,7 @@ NumPhotosOption = Annotated[int, typer.Option(help="Use at most this many photos
 def first_photos(
     photos: str, *, limit: int, images: Path | None = None, wanted: Callable[[Shape], bool] | None = None
 ) -> Sequence[Sample]:
-    """The first photos of a folder or data set, with the objects that are marked in them.
+    """Return the first photos of a folder or data set, with their annotated objects.
 
     Args:
         limit: how many at most.
@@ -45,10 +45,10 @@ def first_photos(
 
 
 def named_photos(photos: str, *, keys: set[str], images: Path | None = None) -> Sequence[Sample]:
-    """Those photos of a folder or data set that have one of `keys`; no more are read than it takes to find them.
+    """Return the photos of a folder or data set with one of `keys`; reading stops when all are found.
 
     Raises:
-        InputError: there is no photo, or one cannot be read.
+        InputError: there are no photos, or one cannot be read.
     """
     missing, found = set(keys), []
     for sample in iterate_photos(photos, images=images):
@@ -61,7 +61,7 @@ def named_photos(photos: str, *, keys: set[str], images: Path | None = None) -> 
 
 
 def iterate_photos(photos: str, *, images: Path | None = None) -> Iterator[Sample]:
-    """The photos of a folder or data set, one at a time.
+    """Yield the photos of a folder or data set.
 
     Raises:
         InputError: there are none, or one cannot be read.

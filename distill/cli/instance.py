@@ -1,4 +1,4 @@
-"""`repvit-sam eval instance`: average precision of results made elsewhere."""
+"""`repvit-sam eval instance`: average precision of other programs' results."""
 
 import json
 import sys

@@ -26,9 +26,9 @@ def in_words_of_config(key: str, *, arch_key: str, may_be_null: bool = False) ->
     """Prefix an InputError of the block with `key`, and replace its advice on `--arch` by the corresponding `--set`.
 
     Args:
-        key: of the setting that names the model.
-        arch_key: of the setting that names its architecture.
-        may_be_null: that setting may be left out.
+        key: the setting that names the model.
+        arch_key: the setting that names its architecture.
+        may_be_null: whether the architecture may be left out.
     """
     try:
         yield

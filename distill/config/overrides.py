@@ -22,7 +22,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         override: `key.sub=value`, the value in YAML.
 
     Raises:
-        InputError: it is no `key=value`, the value is no YAML, or the key leads into what has no keys.
+        InputError: it is not `key=value`, the value is not YAML, or part of the key names a value without keys.
     """
     shown = f"--set {override[:MAX_SHOWN]!r}"
     key, separator, text = override.partition("=")

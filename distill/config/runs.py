@@ -18,7 +18,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelConfig(Frozen):
-    """The student (or, in the mask stage, the whole SAM): registry name, S, where its weights start."""
+    """The student (in the mask stage, the whole SAM): its name, input size and initial weights."""
 
     arch: str
     image_size: Positive = IMAGE_SIZE
@@ -34,7 +34,7 @@ class TeacherConfig(Frozen):
 
 
 class PrecomputeTeacherConfig(TeacherConfig):
-    """The teacher of a pass, and how it computes; both settings are meant for a GPU and were only ever run on a CPU."""
+    """The teacher of a precompute pass. The settings added here are meant for a GPU and have been tested only on a CPU."""
 
     precision: Precision = "fp32"  # bf16 changes the embeddings, so the cache is another one; see encoders/acceleration.py
     compile: bool = False  # torch.compile: minutes before the first batch; needs a C++ compiler on a CPU
@@ -113,7 +113,7 @@ class RunConfig(Frozen):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     deepspeed: str = "zero0"  # a name in configs/deepspeed, or a path
-    licences: dict[str, str] = {}  # of teacher, data, init: copied into run.json
+    licences: dict[str, str] = {}  # of the teacher, the data and the initial weights; copied into run.json
 
     @property
     def folder(self) -> Path:
@@ -206,5 +206,5 @@ class PrecomputeConfig(Frozen):
     samples_per_shard: Positive = 1000
     batch_size: Positive = 4
     max_bad_fraction: Share = 0.01
-    lease_seconds: Positive = 600  # a process without a sign of life for so long is taken for dead; more than a batch takes
+    lease_seconds: Positive = 600  # silence after which a process counts as dead; longer than a batch takes
     seed: Seed = 0

@@ -9,7 +9,7 @@ SPLITS = ("train", "val")
 
 
 def resolve_data(spec: str) -> Path:
-    """A data set's path: `sample:train` and `sample:val` are the shipped photos, all else is a path as it is."""
+    """Return a data set's path; `sample:train` and `sample:val` mean the shipped photos."""
     scheme, separator, split = spec.partition(":")
     if not separator or scheme != "sample":
         return Path(spec)

@@ -39,7 +39,7 @@ def random_view(
     Args:
         image_size: S; the view is at most S x S.
         scale: range of the photo's long side after scaling, as a multiple of S, drawn log-uniformly; 1 shows it whole.
-        max_masks: at most so many objects, drawn at random.
+        max_masks: largest number of objects, drawn at random.
         min_pixels: an object with fewer pixels in the view is left out.
     """
     height, width = sample.shape
