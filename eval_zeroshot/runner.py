@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from encoders.errors import InputError, did_you_mean
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.opening import EvalDataset
-from eval_zeroshot.datasets.plausible import BoxCheck
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.progress import Progress, chosen_progress
-from eval_zeroshot.results.lines import problem
 from eval_zeroshot.results.observations import Observation, ObservationStore, dataset_sha256
 from eval_zeroshot.results.result import Result, Role
-from eval_zeroshot.suites.base import Follows, KeepsFiles, Suite, check_suites
+from eval_zeroshot.suites.base import Suite, check_suites
+from eval_zeroshot.suites.observing import Stores, observe_all
 from eval_zeroshot.summaries import summarise_all
-
-Stores = Mapping[tuple[str, str], ObservationStore]  # (suite, model) -> its observations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +79,7 @@ def evaluate(
     total = len(samples) if isinstance(samples, Sized) else None
     show = chosen_progress(progress)
     with _opened(state, predictors=predictors, suites=suites, known=known, dataset=name) as stores:
-        digests = _observe_all(predictors, suites, samples, stores, show, total=total, dataset=name)
+        digests = observe_all(predictors, suites, samples, stores, progress=show, total=total, dataset=name)
     shown = dataset_sha256(digests.values())
 
     def seen_by(suite: Suite, model: str) -> list[Observation]:
@@ -129,72 +125,7 @@ def observe_share(
     mine = (samples[number] for number in numbers)
     show = chosen_progress(progress)
     with _opened(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part) as stores:
-        _observe_all(predictors, suites, mine, stores, show, total=len(numbers))
-
-
-def _observe_all(
-    predictors: Mapping[str, PredictorLike],
-    suites: Sequence[Suite],
-    samples: Iterable[Sample],
-    stores: Stores,
-    progress: Progress | None,
-    *,
-    total: int | None,
-    dataset: str | None = None,
-) -> dict[str, str]:
-    """Fill the stores; returns key -> sha256 of the annotations of all samples in order.
-
-    Annotations that are implausible are told where a `dataset` is named.
-    """
-    found: dict[str, str] = {}
-    boxes = BoxCheck()
-    for sample in samples:
-        boxes.look_at(sample)
-        if sample.key in found:
-            raise InputError(f"two samples have the key {sample.key}; keys must be unique within a data set")
-        if not _is_text(sample.key):
-            raise InputError(f"the photo {sample.key!r} has a name that is not UTF-8; rename its file")
-        shown = {"image_sha256": sample.image_sha256(), "annotations_sha256": sample.annotations_sha256()}
-        found[sample.key] = shown["annotations_sha256"]
-        for model, predictor in predictors.items():
-            due = [
-                suite
-                for suite in suites
-                if stores[suite.name, model].get(sample.key, ids=suite.counted_ids(sample), **shown) is None
-            ]
-            if due:
-                predictor.set_image(sample.image)
-            for suite in due:
-                store = stores[suite.name, model]
-                try:
-                    seen = _observe(suite, predictor, sample, store)
-                except ValidationError as error:
-                    where = f"{model}, suite {suite.name}, photo {sample.key}"
-                    raise InputError(f"{where}: the answer cannot be kept ({problem(error)})") from error
-                store.add(seen.model_copy(update=shown))
-        if progress is not None:
-            progress(len(found), total)
-    if dataset is not None:
-        boxes.warn(dataset)
-    return found
-
-
-def _observe(suite: Suite, predictor: PredictorLike, sample: Sample, store: ObservationStore) -> Observation:
-    if isinstance(suite, KeepsFiles):
-        return suite.observe_keeping(predictor, sample, folder=store.folder)
-    if isinstance(suite, Follows):
-        before = store.found.get(suite.predecessor(sample) or "")
-        return suite.observe_following(predictor, sample, before=before)
-    return suite.observe(predictor, sample)
-
-
-def _is_text(key: str) -> bool:
-    """Whether a file can hold it; a name on Linux is bytes, which need be no UTF-8."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        observe_all(predictors, suites, mine, stores, progress=show, total=len(numbers))
 
 
 def _facts(

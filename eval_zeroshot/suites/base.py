@@ -5,7 +5,7 @@ over processes, resumed, and compared pairwise later.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -50,12 +50,6 @@ class Suite(Protocol):
         reference: tuple[str, Sequence[Observation]] | None = None,
     ) -> Result:
         """One model's result; `reference` is another model's name and its observations of the same photos."""
-
-    @abstractmethod
-    def run(
-        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
-    ) -> Result:
-        """Observe all samples and sum up."""
 
 
 @runtime_checkable

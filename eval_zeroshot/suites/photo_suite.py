@@ -13,11 +13,12 @@ from encoders.samples.sample import Sample
 from eval_zeroshot.metrics.masks import SIZES
 from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.results.agreement import agreement, mean_agreement
-from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.observations import Observation, ObservationStore
 from eval_zeroshot.results.reading import ErrorKind, PromptKind, Reading
 from eval_zeroshot.results.result import Direction, Estimate, Result
 from eval_zeroshot.results.statistics import RESAMPLES, resampled_means
 from eval_zeroshot.suites.base import Suite
+from eval_zeroshot.suites.observing import observe_all
 
 Groups = dict[str, list[list[float]]]  # name of a number -> for each photo its values
 
@@ -59,12 +60,10 @@ class PhotoSuite(Suite, ABC):
     def run(
         self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
     ) -> Result:
-        """Observe all samples and sum up."""
-        observations = []
-        for sample in samples:
-            predictor.set_image(sample.image)
-            observations.append(self.observe(predictor, sample))
-        return self.summarise(observations, model=model, dataset=dataset)
+        """Observe all samples with one model and sum up; `eval_zeroshot.evaluate` does more."""
+        store = ObservationStore(None, identity={})
+        keys = observe_all({model: predictor}, [self], samples, {(self.name, model): store})
+        return self.summarise([store.found[key] for key in keys], model=model, dataset=dataset)
 
     def result(
         self,

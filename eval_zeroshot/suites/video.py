@@ -1,6 +1,6 @@
 """The video suite: objects told in the first frame, followed from frame to frame by prompts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -152,16 +152,6 @@ class Video(PhotoSuite):
         if reference is not None:
             drawn["agreement"] = resampled_means(_agreement(observations, reference), weights=weights)
         return drawn
-
-    def run(
-        self, predictor: PredictorLike, samples: Iterable[Sample], *, model: str = "model", dataset: str = "samples"
-    ) -> Result:
-        observations: dict[str, Observation] = {}
-        for sample in samples:
-            predictor.set_image(sample.image)
-            before = observations.get(self.predecessor(sample) or "")
-            observations[sample.key] = self.observe_following(predictor, sample, before=before)
-        return self.summarise(list(observations.values()), model=model, dataset=dataset)
 
 
 def _tracks(observations: Sequence[Observation]) -> dict[tuple[str, int], dict[str, float]]:

@@ -277,3 +277,12 @@ def test_progress_is_printed_where_it_is_asked_for(samples, capsys):
     for none in (False, None):
         evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, progress=none)
     assert capsys.readouterr().err == ""
+
+
+def test_a_suites_own_run_is_the_same_loop(make_sample):
+    samples = [make_sample((2, 3, 9, 8), key="a"), make_sample((4, 1, 8, 12), key="b")]
+    own = box_iou.run(FillBox(), samples, model="m", dataset="d")
+    (evaluated,) = evaluate({"m": FillBox()}, suites=[box_iou], samples=samples, dataset="d")
+    assert (own.value, own.n, own.extra) == (evaluated.value, evaluated.n, own.extra)
+    with pytest.raises(InputError, match="two samples have the key a"):
+        box_iou.run(FillBox(), [samples[0], samples[0]])
