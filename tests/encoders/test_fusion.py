@@ -51,7 +51,8 @@ def test_fusing_twice_changes_nothing(randomise):
     once = encoders.fuse(randomise(encoders.build_sam("repvit_m0_6", image_size=128)))
     twice = encoders.fuse(once)
     assert list(twice.state_dict()) == list(once.state_dict())
-    assert all(torch.equal(value, once.state_dict()[key]) for key, value in twice.state_dict().items())
+    kept = once.state_dict()
+    assert all(torch.equal(value, kept[key]) for key, value in twice.state_dict().items())
 
 
 def test_a_model_with_nothing_to_fold_is_copied(randomise):

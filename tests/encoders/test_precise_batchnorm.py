@@ -77,10 +77,11 @@ def test_the_order_of_equal_batches_and_a_second_time_make_no_difference(sam):
     images = batches(4)
     one, other = precise_batchnorm(sam, images), precise_batchnorm(sam, images[::-1])
     again = precise_batchnorm(one, images)
-    assert one.state_dict().keys() == other.state_dict().keys()
-    for key, value in one.state_dict().items():
-        assert torch.allclose(value, other.state_dict()[key], rtol=1e-6, atol=1e-7), key
-        assert torch.allclose(value, again.state_dict()[key], rtol=1e-6, atol=1e-7), key
+    found, turned, repeated = (model.state_dict() for model in (one, other, again))
+    assert found.keys() == turned.keys() == repeated.keys()
+    for key, value in found.items():
+        assert torch.allclose(value, turned[key], rtol=1e-6, atol=1e-7), key
+        assert torch.allclose(value, repeated[key], rtol=1e-6, atol=1e-7), key
 
 
 def test_statistics_of_another_scale_come_right_and_the_given_model_stays(sam):

@@ -87,7 +87,8 @@ def test_an_untrained_subject_has_no_tensor_of_zeros_and_is_the_same_each_time(n
     subject = untrained_subject(name, image_size=64)
     assert zero_weight_share(encoders.fuse(subject).image_encoder) == 0
     again = untrained_subject(name, image_size=64)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in subject.state_dict().items())
+    repeated = again.state_dict()
+    assert all(torch.equal(value, repeated[key]) for key, value in subject.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["repvit_m0_6", "repvit_m2_3", "tiny_vit"])

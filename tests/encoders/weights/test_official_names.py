@@ -66,7 +66,8 @@ def test_a_student_under_official_names_comes_back_with_its_values(name, randomi
     torch.save(encoders.official_state_dict(sam), tmp_path / "student.pt")
     again = encoders.load(tmp_path / "student.pt", image_size=64)
     assert again.arch == name
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in sam.state_dict().items())
+    found = again.state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in sam.state_dict().items())
 
 
 def test_a_segment_anything_checkpoint_keeps_its_names():

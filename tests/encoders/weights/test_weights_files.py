@@ -41,8 +41,9 @@ def test_half_precision_files_are_read_as_float32(sam, tmp_path):
     again = encoders.load(tmp_path / "half.safetensors")
     assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * (tmp_path / "full.safetensors").stat().st_size
     assert all(parameter.dtype == torch.float32 for parameter in again.parameters())
+    found = again.state_dict()
     for key, value in sam.state_dict().items():
-        assert torch.allclose(value.float(), again.state_dict()[key].float(), rtol=1e-3, atol=1e-4), key
+        assert torch.allclose(value.float(), found[key].float(), rtol=1e-3, atol=1e-4), key
 
 
 def test_a_run_folder_has_the_encoder_and_the_decoder(sam, tmp_path):

@@ -97,7 +97,8 @@ def test_a_file_of_the_first_release_is_read(sam, tmp_path):
     save_file(sam.state_dict(), tmp_path / "old.safetensors", metadata=facts)
     again = encoders.load(tmp_path / "old.safetensors")
     assert (again.arch, again.image_size, again.fused) == (NAME, 64, False)
-    assert all(torch.equal(value, again.state_dict()[key]) for key, value in sam.state_dict().items())
+    found = again.state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in sam.state_dict().items())
 
 
 def test_other_programs_read_what_we_write(sam, tmp_path):
