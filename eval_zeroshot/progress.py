@@ -1,4 +1,4 @@
-"""Progress of an evaluation: a function that is told how many photos are done."""
+"""Progress of an evaluation: a function that is called with the number of photos done."""
 
 import sys
 import time

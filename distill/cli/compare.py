@@ -16,7 +16,7 @@ from eval_zeroshot import compare as compare_results
 from eval_zeroshot import open_dataset, read_results
 from eval_zeroshot.datasets.opening import has_splits
 from eval_zeroshot.report.page import write_page
-from eval_zeroshot.report.photos import Photos
+from eval_zeroshot.report.photos import NamedPhotos
 from eval_zeroshot.report.referenced import AnsweredPhotos, kept_answers
 from eval_zeroshot.report.table import FORMATS
 from eval_zeroshot.results.result import EXPECTED
@@ -108,7 +108,7 @@ def compare(
 
 def _datasets(
     specs: list[str], *, states: list[Path], images: Path | None, split: str | None, present_only: bool
-) -> list[Photos]:
+) -> list[NamedPhotos]:
     """Open the data sets given by --data. --split applies to those with splits and requires at least one of them.
 
     Photos that agreement was measured on come with the masks of each reference that `states` keep.
@@ -117,7 +117,7 @@ def _datasets(
     splits = [split if split is not None and has_splits(path) else None for path in paths]
     if split is not None and paths and not any(splits):
         raise InputError(f"--split {split}: no data set of {', '.join(specs)} has splits; leave it out")
-    found: list[Photos] = []
+    found: list[NamedPhotos] = []
     for path, one in zip(paths, splits, strict=True):
         name, own = data_name(path), has_own_photos(path)
         answers = kept_answers(states, name=name)

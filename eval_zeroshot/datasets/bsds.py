@@ -13,6 +13,7 @@ from encoders.errors import InputError
 from encoders.geometry import mask_box
 from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
+from eval_zeroshot.datasets.missing import check_missing
 
 # What scipy raises for a .mat file that is cut off, holds something else, or is none.
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MatReadError, zlib.error)
@@ -40,9 +41,8 @@ class BsdsDataset:
         self.split = split
         self.truths = _split_folder(self.folder / "groundTruth", split=split)
         self.paths = sorted(_split_folder(self.folder / "images", split=split).glob("*.jpg"))
-        if not self.paths:
-            wanted = "expected BSDS500's folder of images/ and groundTruth/"
-            raise InputError(f"{self.folder} has no images/{split}/*.jpg; {wanted}")
+        none = f"no images/{split}/*.jpg"
+        check_missing([], of=len(self.paths), unit="photo", none=none, where=self.folder, how_to_get=HOW_TO_GET)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -13,6 +13,7 @@ from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.frames import frame_sample, video_blocks
 from eval_zeroshot.datasets.mask_file import read_labels
+from eval_zeroshot.datasets.missing import check_missing
 
 VOID = 255  # belongs to nothing; the official semi-supervised evaluation takes it for background
 RESOLUTION = "480p"
@@ -47,10 +48,15 @@ class DavisDataset:
         for name in _names(listing):
             photos = sorted((root / "JPEGImages" / RESOLUTION / name).glob("*.jpg"))
             missing = [photo.stem for photo in photos if not self._mask_path(photo).is_file()]
-            if missing or not photos:
-                count = f"{len(missing)} of {counted(len(photos), 'frame')}"
-                lacks = f"{count} without a mask, {missing[0]} first" if missing else "no *.jpg"
-                raise InputError(f"DAVIS sequence {name}: {lacks}; test splits have no public masks. {HOW_TO_GET}")
+            check_missing(
+                missing,
+                of=len(photos),
+                unit="frame",
+                lack="without a mask",
+                none="no *.jpg",
+                where=f"DAVIS sequence {name}",
+                how_to_get=f"Test splits have no public masks. {HOW_TO_GET}",
+            )
             frames = {photo.stem for photo in photos}
             strays = sorted(mask.name for mask in self._mask_path(photos[0]).parent.glob("*.png") if mask.stem not in frames)
             if strays:

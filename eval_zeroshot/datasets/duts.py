@@ -7,10 +7,10 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.geometry import mask_box
-from encoders.messages.words import counted
 from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.mask_file import read_mask
+from eval_zeroshot.datasets.missing import check_missing
 
 PARTS = {"test": "DUTS-TE", "train": "DUTS-TR"}
 HOW_TO_GET = (
@@ -41,10 +41,15 @@ class DutsDataset:
             raise InputError(f"{folder} has no {self.part}-Image. {HOW_TO_GET}")
         self.paths = sorted((self.folder / f"{self.part}-Image").glob("*.jpg"))
         missing = [path.name for path in self.paths if not self._mask_path(path).is_file()]
-        if missing or not self.paths:
-            count = f"{len(missing)} of {counted(len(self.paths), 'photo')}"
-            lacks = f"{count} without a mask, {missing[0]} first" if missing else "no *.jpg"
-            raise InputError(f"{self.folder / f'{self.part}-Image'}: {lacks}. {HOW_TO_GET}")
+        check_missing(
+            missing,
+            of=len(self.paths),
+            unit="photo",
+            lack="without a mask",
+            none="no *.jpg",
+            where=self.folder / f"{self.part}-Image",
+            how_to_get=HOW_TO_GET,
+        )
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -42,7 +42,7 @@ def frame_sample(
         image: (H, W, 3) uint8 RGB.
         masks: number of an object -> its mask, (H, W) bool, without a pixel where it is out of sight; of all objects that were
             given in this frame or before.
-        given: objects whose mask a tracker is told in this frame, as they are first seen here.
+        given: objects whose mask a tracker is given in this frame, as they are first seen here.
         sequence: name of the video.
         frame: number of the frame in it, from 0.
         frames: how many it has.

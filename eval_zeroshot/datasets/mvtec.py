@@ -5,10 +5,10 @@ from pathlib import Path
 
 from encoders.errors import InputError
 from encoders.geometry import mask_box
-from encoders.messages.words import counted
 from encoders.samples.image import read_image
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.mask_file import read_mask, regions
+from eval_zeroshot.datasets.missing import check_missing
 
 CATEGORIES = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw", "tile", "toothbrush",
@@ -39,11 +39,16 @@ class MvtecDataset:
             raise InputError(f"{folder} has no category with test and ground_truth. {HOW_TO_GET}")
         self.categories = [root.resolve().name for root in roots]
         self.paths = [path for root in roots for path in sorted(root.glob("test/*/*.png"))]
-        missing = [path for path in self.paths if path.parent.name != GOOD and not _mask_path(path).is_file()]
-        if missing or not self.paths:
-            count = f"{len(missing)} of {counted(len(self.paths), 'photo')}"
-            lacks = f"{count} without a mask, {_mask_path(missing[0])} first" if missing else "no test/*/*.png"
-            raise InputError(f"{folder}: {lacks}. {HOW_TO_GET}")
+        masks = [_mask_path(path) for path in self.paths if path.parent.name != GOOD]
+        check_missing(
+            [mask for mask in masks if not mask.is_file()],
+            of=len(self.paths),
+            unit="photo",
+            lack="without a mask",
+            none="no test/*/*.png",
+            where=folder,
+            how_to_get=HOW_TO_GET,
+        )
 
     @property
     def name(self) -> str:

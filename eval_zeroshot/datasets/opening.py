@@ -210,7 +210,7 @@ def open_dataset(
             absent = getattr(photos, "absent", 0)
             part = f" ({len(photos)} of {counted(len(photos) + absent, 'photo')})" if absent else ""
             return EvalDataset(photos, name=(name or usual) + part, limit=limit)
-    raise InputError(f"{annotations} does not exist; expected a data set.{_told(annotations)}")
+    raise InputError(f"{annotations} does not exist; expected a data set.{_advice(annotations)}")
 
 
 def has_splits(path: Path | str) -> bool:
@@ -226,9 +226,9 @@ def how_to_get(path: Path | str) -> str:
     return "\n".join(f"- {opener.how_to_get}" for opener in meant) if len(meant) != 1 else meant[0].how_to_get
 
 
-def _told(path: Path | str) -> str:
-    told = how_to_get(path)
-    return f"\n{told}" if "\n" in told else f" {told}"
+def _advice(path: Path | str) -> str:
+    advice = how_to_get(path)
+    return ("\n" if "\n" in advice else " ") + advice
 
 
 def find_annotations(path: Path) -> Path:
@@ -245,7 +245,7 @@ def find_annotations(path: Path) -> Path:
         problem = f"{path} is a folder with {counted(len(found), 'json file')} and no instances.json"
         if found:
             raise InputError(f"{problem}; name the annotations file itself")
-        raise InputError(f"{problem}, and in no layout that is known.{_told(path)}")
+        raise InputError(f"{problem}, and in no layout that is known.{_advice(path)}")
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a COCO-format json of instances.{_told(path)}")
+        raise InputError(f"{path} does not exist; expected a COCO-format json of instances.{_advice(path)}")
     return path

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from encoders.errors import InputError
-from encoders.messages.words import counted
 from encoders.samples.coco import CocoDataset, file_name
 from encoders.samples.sample import Sample
+from eval_zeroshot.datasets.missing import check_missing
 
 DATA_SETS = (
     "Airplane-Parts", "Bottles", "Brain-Tumor", "Chicken", "Cows", "Electric-Shaver", "Elephants", "Fruits", "Garbage",
@@ -39,9 +39,8 @@ class SegInWDataset:
         self.parts = {name: CocoDataset(path, images=path.parent) for name, path in files.items()}
         for name, part in self.parts.items():
             missing = [photo for photo in map(file_name, part.records) if not (part.images / photo).is_file()]
-            if missing:
-                lacks = f"{part.images} lacks {len(missing)} of {counted(len(part), 'photo')}, {missing[0]} first"
-                raise InputError(f"SegInW, {name}: {lacks}. {HOW_TO_GET}")
+            where = f"SegInW, {name}, photos in {part.images}"
+            check_missing(missing, of=len(part), unit="photo", where=where, how_to_get=HOW_TO_GET)
         self._photos = [(name, index) for name, part in self.parts.items() for index in range(len(part))]
 
     @property

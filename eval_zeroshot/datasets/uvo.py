@@ -17,6 +17,7 @@ from encoders.samples.image import read_image
 from encoders.samples.rle import decode_segmentation
 from encoders.samples.sample import Sample
 from eval_zeroshot.datasets.frames import frame_sample, video_blocks
+from eval_zeroshot.datasets.missing import check_missing
 
 FRAME_FOLDERS = (".", "images", "JPEGImages", "uvo_videos_dense_frames")  # where frames may lie beside the json
 HOW_TO_GET = (
@@ -78,10 +79,8 @@ class VideoJsonDataset:
         places = [Path(images)] if images is not None else [self.path.parent / place for place in FRAME_FOLDERS]
         self.images = next((place for place in places if names and (place / names[0]).is_file()), places[0])
         missing = [name for name in names if not (self.images / name).is_file()]
-        if missing or not names:
-            count = f"{len(missing)} of {counted(len(names), 'frame')}"
-            lacks = f"{self.images} lacks {count}, {missing[0]} first" if missing else "no frames"
-            raise InputError(f"{self.path}: {lacks}. {HOW_TO_GET}")
+        where = f"{self.path}, frames in {self.images}"
+        check_missing(missing, of=len(names), unit="frame", none="no frames", where=where, how_to_get=HOW_TO_GET)
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -24,7 +24,7 @@ def expected_calibration_error(predicted: np.ndarray, true: np.ndarray, *, bins:
     return float(np.abs(excess).sum() / predicted.size)
 
 
-def own_words(scores: np.ndarray, logits: np.ndarray, *, shape: Shape) -> dict[str, np.ndarray]:
+def predicted_iou_and_stability(scores: np.ndarray, logits: np.ndarray, *, shape: Shape) -> dict[str, np.ndarray]:
     """Values for an observation: the predicted IoU and the stability of P masks; nothing of a predictor without logits.
 
     Stability is measured at the decoder's resolution, not the photo's, on the part of the frame that the photo covers. A mask

@@ -17,7 +17,7 @@ from eval_zeroshot.report.curves import Figure, figures
 from eval_zeroshot.report.gallery import Gallery, gallery
 from eval_zeroshot.report.observed import ObservedFiles
 from eval_zeroshot.report.papers import printed_note, published_grid
-from eval_zeroshot.report.photos import Photos, PhotosByKey
+from eval_zeroshot.report.photos import NamedPhotos, PhotosByKey
 from eval_zeroshot.report.render import Grid
 from eval_zeroshot.report.summary import summary_grid, told_apart
 from eval_zeroshot.report.svg import safe
@@ -49,7 +49,7 @@ def write_page(
     *,
     out: Path | str,
     states: Iterable[Path] = (),
-    datasets: Sequence[Photos] = (),
+    datasets: Sequence[NamedPhotos] = (),
     gallery_of: str | None = None,
 ) -> list[str]:
     """Write the page of a comparison.
@@ -79,7 +79,7 @@ def page(
     comparison: Comparison,
     *,
     states: Iterable[Path] = (),
-    datasets: Sequence[Photos] = (),
+    datasets: Sequence[NamedPhotos] = (),
     gallery_of: str | None = None,
 ) -> str:
     """The page as text; see `write_page`. The same input gives the same bytes."""
@@ -87,7 +87,7 @@ def page(
 
 
 def _sections(
-    comparison: Comparison, *, states: Iterable[Path], datasets: Sequence[Photos], gallery_of: str | None
+    comparison: Comparison, *, states: Iterable[Path], datasets: Sequence[NamedPhotos], gallery_of: str | None
 ) -> dict[str, list[Section]]:
     """Data set -> what is shown of it."""
     models = _models(comparison)

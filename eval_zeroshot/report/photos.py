@@ -9,7 +9,7 @@ from encoders.samples.sample import Sample
 from eval_zeroshot.results.observations import Observation
 
 
-class Photos(Protocol):
+class NamedPhotos(Protocol):
     """A data set by number, with the name that results give it; see `open_dataset`."""
 
     name: str
@@ -23,9 +23,9 @@ class Photos(Protocol):
 class PhotosByKey:
     """Samples of several data sets by name and key; a photo is looked for where the observations have it first."""
 
-    datasets: Sequence[Photos] = field(default_factory=tuple)
+    datasets: Sequence[NamedPhotos] = field(default_factory=tuple)
 
-    def called(self, name: str) -> list[Photos]:
+    def called(self, name: str) -> list[NamedPhotos]:
         """The data sets that results call `name`, or of which it is the first photos."""
         return [each for each in self.datasets if name == each.name or name.startswith(f"{each.name}[")]
 

@@ -8,7 +8,7 @@ import numpy as np
 from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
-from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.predictors.reference import BOX, POINT, ReferencedPhotos
 from eval_zeroshot.prompting.clicks import point_prompts
@@ -68,7 +68,7 @@ class Agreement(InstanceIou):
         values = {"iou": most_confident_iou(ious, scores)}
         if self.kind == POINT:
             values["oracle"] = ious.max(axis=1)
-        values |= own_words(scores[each, best], logits[each, best], shape=objects.shape)
+        values |= predicted_iou_and_stability(scores[each, best], logits[each, best], shape=objects.shape)
         return Answers(values=values, masks=masks[each, best])
 
     def summarise(

@@ -2,7 +2,7 @@
 
 from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
-from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.predictors.protocol import PredictorLike, ask_single_and_three
 from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.suites.object_iou import OF_THREE_TITLES, Answers, InstanceIou, Objects, most_confident_iou
@@ -33,7 +33,7 @@ class BoxIou(InstanceIou):
                 "single": mask_iou(masks[:, 0], objects.truths),
                 "most_confident": most_confident_iou(ious, scores),
                 "oracle": ious.max(axis=1),
-                **own_words(predicted[:, 0], logits[:, 0], shape=objects.shape),
+                **predicted_iou_and_stability(predicted[:, 0], logits[:, 0], shape=objects.shape),
             },
             masks=masks[:, 0],
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
-from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import Click, click_prompts
 from eval_zeroshot.prompting.seeds import object_random
@@ -71,7 +71,7 @@ class _EdgeSamRule(InstanceIou):
                 three_ious = mask_iou(three, objects.truths[:, None])
                 values["most_confident"] = most_confident_iou(three_ious, three_scores)
                 values["oracle"] = three_ious.max(axis=1)
-                values |= own_words(scores[:, 0], logits[:, 0], shape=objects.shape)
+                values |= predicted_iou_and_stability(scores[:, 0], logits[:, 0], shape=objects.shape)
             else:
                 values[f"plus_{count}"] = ious
             if count < REFINEMENTS:

@@ -6,7 +6,7 @@ import numpy as np
 
 from encoders.prompts import Prompts
 from encoders.samples.sample import Sample
-from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.metrics.masks import Size, sizes_with_both_ends
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import BACKGROUND, Click, click_prompts, next_click
@@ -52,8 +52,8 @@ class EfficientVitSamBox(_EfficientVitSamRule):
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         masks, ious, scores, logits, oracle = _argmax(predictor, objects, Prompts(boxes=objects.boxes))
-        words = own_words(scores, logits, shape=objects.shape)
-        return Answers(values={"most_confident": ious, "oracle": oracle, **words}, masks=masks)
+        further = predicted_iou_and_stability(scores, logits, shape=objects.shape)
+        return Answers(values={"most_confident": ious, "oracle": oracle, **further}, masks=masks)
 
 
 class EfficientVitSamPoint(_EfficientVitSamRule):
@@ -82,7 +82,7 @@ class EfficientVitSamPoint(_EfficientVitSamRule):
             masks, ious, scores, logits, oracle = _argmax(predictor, objects, click_prompts(history))
             if count == 1:
                 first, values["oracle"] = masks, oracle
-                values |= own_words(scores, logits, shape=objects.shape)
+                values |= predicted_iou_and_stability(scores, logits, shape=objects.shape)
             if count in CLICKS:
                 values[f"click_{count}"] = ious
         return Answers(values=values, masks=first)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.samples.overlap import mask_iou
-from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import Click, centre_point, click_prompts, next_click
 from eval_zeroshot.results.reading import PromptKind
@@ -47,7 +47,7 @@ class PointIou(InstanceIou):
         first = three[every, best]
         ious = mask_iou(three, objects.truths[:, None])
         values = {"click_1": ious[every, best], "oracle": ious.max(axis=1)}
-        values |= own_words(scores[every, best], logits[every, best], shape=objects.shape)
+        values |= predicted_iou_and_stability(scores[every, best], logits[every, best], shape=objects.shape)
         masks, logits = first.copy(), logits[every, best][:, None].copy()
         for count in range(2, max(self.clicks, default=1) + 1):
             self._refine(predictor, objects, history=history, masks=masks, logits=logits)

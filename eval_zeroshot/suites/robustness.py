@@ -7,7 +7,7 @@ from scipy.ndimage import distance_transform_edt
 
 from encoders.prompts import Prompts
 from encoders.samples.overlap import mask_iou
-from eval_zeroshot.metrics.calibration import ECE_BINS, own_words
+from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
 from eval_zeroshot.prompting.clicks import FOREGROUND, Click, centre_point, click_prompts
 from eval_zeroshot.prompting.seeds import object_random
@@ -42,7 +42,7 @@ class _Noisy(InstanceIou):
             values[f"drop_{level}"] = values["clean"] - values[f"noise_{level}"]
             if self.primary == f"noise_{level}":
                 kept = masks
-                values |= own_words(scores, logits, shape=objects.shape)
+                values |= predicted_iou_and_stability(scores, logits, shape=objects.shape)
         return Answers(values=values, masks=kept)
 
 

@@ -41,7 +41,7 @@ class Saliency(MeanSuite):
         """The photo's one mask; none where it is empty.
 
         Raises:
-            InputError: the photo has no or several masks, so it is not told what stands out.
+            InputError: the photo has no or several masks, so what stands out is not given.
         """
         if len(sample.masks) != 1:
             raise InputError(

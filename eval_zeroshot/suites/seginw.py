@@ -51,8 +51,8 @@ class SegInW(PhotoSuite):
 
     def __init__(self, *, parts: dict[str, InstanceAp], keys: dict[str, tuple[str, str]], boxes: str) -> None:
         self._parts, self._keys, self._boxes = parts, keys, boxes
-        told = "\n".join(f"{name} {part.protocol}" for name, part in parts.items())
-        self._sha256 = hashlib.sha256(told.encode()).hexdigest()  # each part's protocol holds the checksum of its boxes
+        protocols = "\n".join(f"{name} {part.protocol}" for name, part in parts.items())
+        self._sha256 = hashlib.sha256(protocols.encode()).hexdigest()  # each part's protocol holds the checksum of its boxes
         self.protocol = (
             f"boxes of {boxes}, one file for each of {len(parts)} data sets (sha256 of all {self._sha256[:12]}); "
             f"{HQ_SAM.description}; AP of COCO on each data set, at most 100 masks of a category and photo; value is the mean "

@@ -1,4 +1,4 @@
-"""The video suite: objects told in the first frame, followed from frame to frame by prompts."""
+"""The video suite: objects given in the first frame, followed from frame to frame by prompts."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -81,11 +81,11 @@ class Video(PhotoSuite):
         if wanted is not None and (before is None or before.key != wanted):
             raise InputError(f"frame {sample.key} was shown without {wanted} before it; show all frames of a video in order")
         ids, given = self.counted_ids(sample), set(sample.meta["given"])
-        told = dict(zip(ids, sample.masks, strict=True))
+        truths = dict(zip(ids, sample.masks, strict=True))
         known = {} if before is None else dict(zip(before.ids, before.masks, strict=True))
         followed = [number for number in ids if number not in given]
         if strangers := [number for number in followed if number not in known]:
-            raise InputError(f"{sample.key}: objects {strangers[:5]} were never told; the video's annotations are not whole")
+            raise InputError(f"{sample.key}: objects {strangers[:5]} are given in no earlier frame; the annotations are not whole")
         old = [decode_segmentation(known[number], shape=sample.shape) for number in followed]
         masks, scores = follow(predictor, np.stack(old)) if old else (np.zeros((0, *sample.shape), bool), np.zeros(0))
         new = dict(zip(followed, masks, strict=True))
@@ -94,15 +94,15 @@ class Video(PhotoSuite):
             values = {
                 "object": [float(number) for number in followed],
                 "predicted_iou": scores.tolist(),
-                "J": [float(mask_iou(new[number], told[number])) for number in followed],
-                "F": [boundary_f(new[number], told[number]) for number in followed],
+                "J": [float(mask_iou(new[number], truths[number])) for number in followed],
+                "F": [boundary_f(new[number], truths[number]) for number in followed],
             }
         return Observation(
             key=sample.key,
             ids=ids,
             areas=[float(area) for area in sample.areas],
             values=values,
-            masks=[encode_mask(new.get(number, told[number])) for number in ids],
+            masks=[encode_mask(new.get(number, truths[number])) for number in ids],
         )
 
     def summarise(

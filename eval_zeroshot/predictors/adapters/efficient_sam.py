@@ -85,7 +85,7 @@ class EfficientSamAdapter:
     def _ask(self, points: np.ndarray, labels: np.ndarray, *, multimask: bool) -> tuple[np.ndarray, ...]:
         height, width = self._shape
         accepted = inspect.signature(self.model.predict_masks).parameters
-        # Some versions are told the photo's size here, others keep it themselves.
+        # Some versions are given the photo's size here, others keep it themselves.
         sizes = {"input_h": height, "input_w": width} if "input_h" in accepted else {}
         logits, scores = self.model.predict_masks(
             self._embedding,

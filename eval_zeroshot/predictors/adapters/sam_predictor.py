@@ -131,7 +131,7 @@ class SamPredictorAdapter:
         return found.astype(bool), scores.astype(np.float32), logits.astype(np.float32)
 
     def _options(self, channels: int) -> dict[str, Any]:
-        """How this predictor is told the number of masks."""
+        """How this predictor is asked for the number of masks."""
         if "num_multimask_outputs" not in self._accepted:
             return {"multimask_output": channels == 3}
         quiet = {"use_stability_score": False} if "use_stability_score" in self._accepted else {}

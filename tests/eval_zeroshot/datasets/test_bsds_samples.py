@@ -61,7 +61,7 @@ def test_a_box_spans_parts_that_do_not_touch():
 
 
 def test_a_folder_of_something_else_is_refused(folder):
-    with pytest.raises(InputError, match=r"no images/test/\*\.jpg; expected BSDS500"):
+    with pytest.raises(InputError, match=r"no images/test/\*\.jpg\. BSDS500: unpack"):
         BsdsDataset(folder, split="test")
 
 

@@ -95,7 +95,7 @@ def test_a_json_of_videos_gives_an_object_where_it_is_first_seen(tmp_path):
     assert dataset[1].masks[0].sum() == 0 and (dataset[2].masks[1] == WIDE).all()
     frames = tmp_path / "uvo_videos_dense_frames"
     frames.rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"lacks 3 of 3 frames, clip/0\.png first"):
+    with pytest.raises(InputError, match=r"3 of 3 frames missing, clip/0\.png first\. UVO: get "):
         open_dataset(path)
     assert len(open_dataset(path, images=tmp_path / "elsewhere")) == 3
     content = json.loads(path.read_text())
@@ -122,7 +122,7 @@ def test_seginw_is_many_data_sets_in_one(tmp_path):
     other.write_text(json.dumps(content | {"images": content["images"][:1], "annotations": content["annotations"][:1]}))
     assert len(open_dataset(data)) == 2
     (data / "Puppies" / "valid" / photo).unlink()
-    with pytest.raises(InputError, match=r"SegInW, Puppies: .* lacks 1 of 1 photo, .*seginw\.zip"):
+    with pytest.raises(InputError, match=r"SegInW, Puppies, photos in .*: 1 of 1 photo missing, .*seginw\.zip"):
         open_dataset(data)
 
 

@@ -5,7 +5,7 @@ from segment_anything.utils.amg import calculate_stability_score
 
 from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, box_iou, point_iou
-from eval_zeroshot.metrics.calibration import expected_calibration_error, own_words
+from eval_zeroshot.metrics.calibration import expected_calibration_error, predicted_iou_and_stability
 from eval_zeroshot.metrics.stability import stability_scores
 from eval_zeroshot.suites.everything.candidates import photo_stability
 
@@ -31,7 +31,7 @@ def test_stability_by_hand_inside_the_photo():
     # a photo twice as wide as high covers the upper 2 rows of a 4 x 4 frame; what is below is padding
     logits = np.asarray([[2.0, 1.5, 0.0, -3.0], [1.1, 0.9, -0.9, -1.0], [9.0] * 4, [9.0] * 4])
     # above 1: 2.0, 1.5, 1.1; above -1: those, 0.0, 0.9 and -0.9 (-1.0 is not above): 3 / 6
-    assert own_words(np.ones(1), logits[None], shape=(10, 20))["stability"] == pytest.approx(3 / 6)
+    assert predicted_iou_and_stability(np.ones(1), logits[None], shape=(10, 20))["stability"] == pytest.approx(3 / 6)
 
 
 def test_stability_is_segment_anythings_where_the_photo_fills_the_frame():
@@ -49,12 +49,12 @@ def test_what_an_empty_mask_scores_is_said_by_who_asks():
 def test_a_mask_that_is_surely_empty_is_stable_and_no_candidate():
     empty = np.full((1, 8, 8), -5.0, np.float32)
     empty.setflags(write=False)  # as some predictors give them
-    assert own_words(np.ones(1), empty, shape=(3, 8))["stability"] == 1.0
+    assert predicted_iou_and_stability(np.ones(1), empty, shape=(3, 8))["stability"] == 1.0
     assert photo_stability(empty.copy(), shape=(12, 32), offset=1.0) == 0.0
 
 
 def test_a_predictor_without_logits_has_nothing_to_say():
-    assert own_words(np.ones(2), np.zeros((2, 1, 1)), shape=(4, 6)) == {}
+    assert predicted_iou_and_stability(np.ones(2), np.zeros((2, 1, 1)), shape=(4, 6)) == {}
 
 
 class Boastful(FillBox):
