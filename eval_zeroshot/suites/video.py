@@ -85,7 +85,7 @@ class Video(PhotoSuite):
         known = {} if before is None else dict(zip(before.ids, before.masks, strict=True))
         followed = [number for number in ids if number not in given]
         if strangers := [number for number in followed if number not in known]:
-            raise InputError(f"{sample.key}: objects {strangers[:5]} are given in no earlier frame; the annotations are not whole")
+            raise InputError(f"{sample.key}: objects {strangers[:5]} are given in no earlier frame; the annotations have a gap")
         old = [decode_segmentation(known[number], shape=sample.shape) for number in followed]
         masks, scores = follow(predictor, np.stack(old)) if old else (np.zeros((0, *sample.shape), bool), np.zeros(0))
         new = dict(zip(followed, masks, strict=True))
