@@ -56,7 +56,6 @@ def test_the_page_resizes_exactly_as_pil_does(run_js):
     script = """
 import { resampleColumns, resampleRows } from "./resample.js";
 import { resizedShape } from "./geometry.js";
-from encoders.prompts import Prompts
 print(given.map(({ rgba, width, height }) => {
   const frame = resizedShape({ width, height }, 64);
   const half = new Uint8Array(height * frame.width * 3);
