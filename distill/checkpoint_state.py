@@ -71,6 +71,9 @@ def restore(state: CheckpointState, *, engine: Any, ema: Ema) -> None:
     engine.module.load_state_dict(state.module)
     groups = engine.optimizer.state_dict()["param_groups"]
     engine.optimizer.load_state_dict({"state": state.optimizer.state, "param_groups": groups})
+    for parameter, moments in engine.optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):  # laid out like their parameter, which may have been saved in another layout
+            moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(moments[name])
     ema.load_state_dict(updates=state.ema.updates, shadow=state.ema.shadow)
 
 

@@ -67,6 +67,11 @@ def initialize(task: Task, config: RunConfig, *, world: World, settings: DeepSpe
     fused, which takes few kernels and can skip an update by a flag on the device.
     """
     module = task.module.to(world.device)
+    if world.device.type == "cuda":
+        module.to(memory_format=torch.channels_last)  # as the images, so that no convolution has to convert its weights
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.allow_tf32 = True
     if world.world_size > 1 and task.batchnorm_learns:
         module = synchronize_batchnorm(module, device_type=world.device.type)
     optimizer = torch.optim.AdamW(

@@ -12,6 +12,8 @@ from distill.ranks import gather_over_ranks, sum_over_ranks
 from distill.task import Task
 from encoders.errors import NonFiniteLoss
 
+SMALLEST_NORM = 1e-6  # added to a norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does
+
 
 @dataclass(frozen=True)
 class StepStats:
@@ -38,12 +40,14 @@ class TrainingSteps:
     def __init__(self, engine: Any, task: Task, *, clip_grad_norm: float) -> None:
         self._engine, self._task = engine, task
         self._max_norm = clip_grad_norm or math.inf
+        self._world_size = torch.distributed.get_world_size()
         self._parameters = [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
         device = self._parameters[0].device
         self._missing, self._nan = torch.zeros((), device=device), torch.full((), math.nan, device=device)
         self._one = torch.ones((), device=device)
         self._failed = torch.zeros((), device=device)  # 1 after the first number that was not finite
         engine.optimizer.found_inf = self._failed
+        engine.enable_backward_allreduce = False  # it copies every parameter's gradient twice; see `_average_and_clip`
         self._clear()
 
     def _clear(self) -> None:
@@ -61,10 +65,27 @@ class TrainingSteps:
             self._backward(batch)
             if number < len(batches):
                 self._engine.step()  # counts the micro-batch; parameters only change at the last one
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm, foreach=True)
+        norm = self._average_and_clip()
         self._norms.append(norm)
         torch.maximum(self._failed, (~norm.isfinite()).to(self._failed.dtype), out=self._failed)
         self._engine.step()
+
+    def _average_and_clip(self) -> Tensor:
+        """Average the gradients over ranks and clip them, as one flat tensor; return their norm before clipping.
+
+        Parameters get views of it as their gradients: three kernels and one collective, however many parameters there are.
+        """
+        learning = [(parameter, parameter.grad) for parameter in self._parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.as_strided((gradient.numel(),), (1,)) for _, gradient in learning])  # in memory order
+        sum_over_ranks(flat)
+        if self._world_size > 1:
+            flat.div_(self._world_size)
+        norm = torch.linalg.vector_norm(flat)
+        flat.mul_((self._max_norm / (norm + SMALLEST_NORM)).clamp(max=1))
+        parts = flat.split([gradient.numel() for _, gradient in learning])
+        for (parameter, gradient), part in zip(learning, parts, strict=True):
+            parameter.grad = part.as_strided(gradient.size(), gradient.stride())
+        return norm
 
     def _backward(self, batch: Any) -> None:
         terms = self._task.losses(self._engine, batch)
@@ -82,7 +103,7 @@ class TrainingSteps:
                 and no parameter has changed since the step before it.
         """
         losses, norms = torch.stack(self._losses), torch.stack(self._norms)
-        mean = sum_over_ranks(losses.clone()) / torch.distributed.get_world_size()
+        mean = sum_over_ranks(losses.clone()) / self._world_size
         numbers = torch.cat([losses.flatten(), mean.flatten(), norms]).tolist()
         keys, shape = self._keys, losses.shape
         self._clear()

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -112,9 +113,7 @@ class PretendTensor(Tensor):
         name = func.overloadpacket.__name__
         _check_devices(func, name, args, kwargs)
         _count(name, args)
-        given = kwargs.pop("device", None)
-        if given is not None and torch.device(given).type == "cpu" and name in ("_to_copy", "empty_strided", "empty_like"):
-            raise AssertionError(f"{func} to the CPU reached the device; use .cpu()")
+        kwargs.pop("device", None)  # torch's own code, below the function mode, names the device of the wrapped data
         if kwargs.get("pin_memory"):
             kwargs.pop("pin_memory")
         out = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
@@ -133,6 +132,10 @@ class PretendedGpu(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if func in (Tensor.cpu, Tensor.cuda, Tensor.to, Tensor.type_as) or name == "to":
             return self._moved(func, args, kwargs)
+        if func == Tensor.data.__set__ and isinstance(args[0], PretendTensor) and isinstance(args[1], PretendTensor):
+            func(*args)  # of the wrapper: shape and strides
+            args[0].held = args[1].held
+            return None
         if func is Tensor.pin_memory:
             return _pinned(args[0])
         if func is Tensor.is_pinned:
@@ -152,26 +155,28 @@ class PretendedGpu(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _moved(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        tensor, rest = args[0], list(args[1:])
-        target: Any = "cpu" if func is Tensor.cpu else "cuda" if func is Tensor.cuda else kwargs.pop("device", None)
-        for number, value in enumerate(rest):
-            if isinstance(value, PretendTensor):
-                rest[number], target = value.dtype, CUDA
-            elif isinstance(value, Tensor):
-                rest[number], target = value.dtype, value.device
+        """`Tensor.to`, `cuda` and `cpu`: the copy between the devices, if any, then the change of dtype or layout."""
+        tensor, target, dtype = args[0], kwargs.get("device"), kwargs.get("dtype")
+        if func in (Tensor.cpu, Tensor.cuda):
+            target = "cpu" if func is Tensor.cpu else "cuda"
+        for value in args[1:]:
+            if isinstance(value, Tensor):
+                target, dtype = value.device, value.dtype
             elif isinstance(value, (torch.device, str)):
-                target = rest.pop(number)
-                break
-        non_blocking = bool(kwargs.get("non_blocking"))
-        if target is None or _is_cuda(target) == isinstance(tensor, PretendTensor):
-            return Tensor.to(tensor, *rest, **kwargs) if func is Tensor.to and (rest or kwargs) else tensor
-        if _is_cuda(target):
-            _copied_to_device(pinned=getattr(tensor, "pinned", False) and non_blocking)
-            moved = _ToDevice.apply(tensor)
-        else:
-            _copied_to_host()
-            moved = _ToHost.apply(tensor)
-        return Tensor.to(moved, *rest, **kwargs) if func is Tensor.to and (rest or kwargs) else moved
+                target = value
+            elif isinstance(value, torch.dtype):
+                dtype = value
+        non_blocking = bool(kwargs.get("non_blocking")) or any(value is True for value in args[1:])
+        if target is not None and _is_cuda(target) != isinstance(tensor, PretendTensor):
+            if _is_cuda(target):
+                _copied_to_device(pinned=getattr(tensor, "pinned", False) and non_blocking)
+                tensor = _ToDevice.apply(tensor)
+            else:
+                _copied_to_host()
+                tensor = _ToHost.apply(tensor)
+        changes = {"dtype": dtype, "memory_format": kwargs.get("memory_format"), "copy": kwargs.get("copy")}
+        changes = {name: value for name, value in changes.items() if value}
+        return Tensor.to(tensor, **changes) if changes else tensor
 
 
 class _ToDevice(torch.autograd.Function):
@@ -200,7 +205,7 @@ def pretended_gpu() -> Iterator[Counts]:
     counts = Counts()
     _counting.append(counts)
     try:
-        with PretendedGpu(), _no_grad_for_inference_mode():
+        with PretendedGpu(), _no_grad_for_inference_mode(), _devices_of_groups():
             yield counts
     finally:
         _counting.pop()
@@ -224,6 +229,23 @@ def _no_grad_for_inference_mode() -> Iterator[None]:
         yield
     finally:
         mode.__enter__, mode.__exit__ = kept  # type: ignore[method-assign]
+
+
+@contextmanager
+def _devices_of_groups() -> Iterator[None]:
+    """Let optimizers group tensors by the device that they say; torch's own code looks below the wrapper."""
+    kept = optimizer._group_tensors_by_device_and_dtype
+
+    def grouped(lists: Any, with_indices: bool = False) -> Any:
+        found = kept(lists, with_indices)
+        first = next((tensor for tensor in lists[0] if tensor is not None), None)
+        return {(CUDA if isinstance(first, PretendTensor) else device, dtype): rest for (device, dtype), rest in found.items()}
+
+    optimizer._group_tensors_by_device_and_dtype = grouped
+    try:
+        yield
+    finally:
+        optimizer._group_tensors_by_device_and_dtype = kept
 
 
 def on_gpu(module: nn.Module) -> nn.Module:
@@ -266,7 +288,7 @@ def _count(name: str, args: Any) -> None:
         if masks and name == "index":
             _wait("index by a mask")
     if name not in FREE:
-        _launch(name)
+        _launch(name, _launches(name, args))
 
 
 def _is_cuda(device: Any) -> bool:
@@ -287,9 +309,26 @@ def _wrap(value: Any) -> Any:
     return PretendTensor(value) if isinstance(value, Tensor) and not isinstance(value, PretendTensor) else value
 
 
-def _launch(name: str) -> None:
+def _launch(name: str, count: int = 1) -> None:
     if _counting:
-        _counting[-1].kernels[name] += 1
+        _counting[-1].kernels[name] += count
+
+
+def _launches(name: str, args: Any) -> int:
+    """Return how many kernels an operation launches: several where it takes lists of tensors.
+
+    Source of the limits: PyTorch, `aten/src/ATen/native/cuda/MultiTensorApply.cuh` (tensors a launch by the number of lists,
+    320 blocks of 65,536 elements each) and `Shape.cu` (128 tensors a launch of `cat`).
+    """
+    lists = [value for value in args if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor)]
+    if name in ("cat", "stack") and lists:
+        return -(-len(lists[0]) // 128)
+    if not name.startswith(("_foreach_", "_fused_")) or not lists:
+        return 1
+    tensors = lists[0]
+    most = {1: 110, 2: 64, 3: 48, 4: 36}.get(len(lists), 30)
+    blocks = sum(-(-tensor.numel() // 65536) for tensor in tensors)
+    return max(-(-len(tensors) // most), -(-blocks // 320))
 
 
 def _wait(name: str) -> None:

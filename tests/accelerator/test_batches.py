@@ -8,7 +8,7 @@ from shards.codec.records import CODECS, decode_embedding, encode_embedding, pad
 from shards.loading.batch import Batch
 from tests.accelerator.pretend import CUDA, pretended_gpu
 
-SIZE, SHAPES = 96, [(96, 57), (41, 96), (96, 96)]  # height, width
+SIZE, SHAPES = 128, [(128, 57), (41, 128), (128, 128)]  # height, width
 
 
 def made_batch(codec: str) -> Batch:
@@ -49,9 +49,9 @@ def test_a_pinned_batch_arrives_without_waiting_and_equal_to_the_cpus(codec):
 
 @pytest.mark.parametrize("codec", sorted(CODECS))
 def test_what_a_device_decodes_is_what_a_record_holds(codec):
-    record = encode_embedding(np.random.default_rng(0).standard_normal((256, 6, 6)), shape=(41, 96), codec=codec)
+    record = encode_embedding(np.random.default_rng(0).standard_normal((256, 8, 8)), shape=(41, 128), codec=codec)
     coded = parse_record(record)
     with pretended_gpu():
-        codes = torch.from_numpy(pad_codes(coded.codes, side=6))[None].to(CUDA)
+        codes = torch.from_numpy(pad_codes(coded.codes, side=8))[None].to(CUDA)
         found = CODECS[codec].dequantize(codes, torch.from_numpy(coded.scales)[None].to(CUDA)).cpu()[0]
-    assert np.array_equal(found[:, :3].numpy(), decode_embedding(record, image_size=96)[:, :3])
+    assert np.array_equal(found[:, :3].numpy(), decode_embedding(record, image_size=128)[:, :3])
