@@ -3,8 +3,7 @@
 The content of a position in an epoch depends only on (seed, epoch, position), so any rank or worker can produce it.
 """
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
 from typing import Protocol
 
@@ -15,11 +14,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from distill.config.mask import MaskDataConfig
 from distill.mask_stage.augmentation import View, jitter_colour, paste, random_view
+from distill.mask_stage.batch import MaskBatch, merge
 from distill.mask_stage.prompts import jitter_box, point_inside
 from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
-from encoders.geometry import Shape, mask_box
-from encoders.preprocess import normalize_padded, pad_to_square
+from encoders.geometry import mask_box
+from encoders.preprocess import pad_to_square
 from encoders.samples.sample import Sample
 from eval_zeroshot.prompting.clicks import centre_point
 
@@ -33,42 +33,6 @@ class Photos(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
-
-
-@dataclass(frozen=True)
-class MaskBatch:
-    """B photos and P = B x prompts_per_photo prompts; coordinates in the input frame.
-
-    Attributes:
-        keys: key of each photo.
-        pixels: (B, 3, S, S) uint8, photos at the top left; shapes: their (height, width).
-        image_index: (P,) int64, the photo of each prompt.
-        is_box: (P,) bool; boxes: (P, 4) float32 xyxy; points: (P, 1, 2) float32 xy. Only one of the two is the prompt.
-        target: (P, S/4, S/4) float32, the share of each cell that is object.
-        seeds: (P,) int64, for what is drawn during the step (the click of the second round).
-    """
-
-    keys: list[str]
-    pixels: Tensor
-    shapes: list[Shape]
-    image_index: Tensor
-    is_box: Tensor
-    boxes: Tensor
-    points: Tensor
-    target: Tensor
-    seeds: Tensor
-
-    def image(self, device: torch.device | str) -> Tensor:
-        """(B, 3, S, S) float32, normalised and padded, on `device`."""
-        return normalize_padded(self.pixels.to(device), self.shapes)
-
-    def valid(self) -> Tensor:
-        """(P, S/4, S/4) bool, False where a cell lies wholly on padding."""
-        side = self.target.shape[-1]
-        cells = torch.zeros(len(self.shapes), side, side, dtype=torch.bool)
-        for mask, (height, width) in zip(cells, self.shapes, strict=True):
-            mask[: -(-height // MASK_STRIDE), : -(-width // MASK_STRIDE)] = True
-        return cells[self.image_index]
 
 
 class PromptedPhotos(Dataset[MaskBatch]):
@@ -135,10 +99,10 @@ class PromptedPhotos(Dataset[MaskBatch]):
                 centre = rng.random() < config.centre_share
                 points[row, 0] = centre_point(mask)[:2] if centre else point_inside(mask, rng=rng)
         coverage = _coverage(view.masks, image_size=size)
-        return MaskBatch(
+        batch = MaskBatch(
             keys=[key],
             pixels=pad_to_square(view.image, image_size=size)[None],
-            shapes=[(view.image.shape[0], view.image.shape[1])],
+            sizes=torch.tensor([view.image.shape[:2]]),
             image_index=torch.zeros(count, dtype=torch.long),
             is_box=torch.from_numpy(is_box),
             boxes=torch.from_numpy(boxes),
@@ -146,6 +110,7 @@ class PromptedPhotos(Dataset[MaskBatch]):
             target=coverage[torch.from_numpy(order)],
             seeds=torch.from_numpy(rng.integers(0, 2**62, count)),
         )
+        return merge([batch])
 
 
 def _coverage(masks: np.ndarray, *, image_size: int) -> Tensor:
@@ -153,22 +118,6 @@ def _coverage(masks: np.ndarray, *, image_size: int) -> Tensor:
     frame = torch.zeros(len(masks), image_size, image_size)
     frame[:, : masks.shape[1], : masks.shape[2]] = torch.from_numpy(masks)
     return torch.nn.functional.avg_pool2d(frame[:, None], MASK_STRIDE)[:, 0]
-
-
-def merge(batches: Sequence[MaskBatch]) -> MaskBatch:
-    """Concatenate batches."""
-    first_prompt = np.cumsum([0, *(len(batch.shapes) for batch in batches)])
-    return MaskBatch(
-        keys=[key for batch in batches for key in batch.keys],
-        pixels=torch.cat([batch.pixels for batch in batches]),
-        shapes=[shape for batch in batches for shape in batch.shapes],
-        image_index=torch.cat([b.image_index + int(first) for b, first in zip(batches, first_prompt, strict=False)]),
-        is_box=torch.cat([batch.is_box for batch in batches]),
-        boxes=torch.cat([batch.boxes for batch in batches]),
-        points=torch.cat([batch.points for batch in batches]),
-        target=torch.cat([batch.target for batch in batches]),
-        seeds=torch.cat([batch.seeds for batch in batches]),
-    )
 
 
 class StepSampler(Sampler[list[Position]]):
@@ -205,5 +154,6 @@ def mask_batches(dataset: PromptedPhotos, *, sampler: StepSampler, num_workers: 
         batch_sampler=sampler,
         collate_fn=merge,
         num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
         multiprocessing_context="spawn" if num_workers else None,
     )

@@ -4,37 +4,17 @@ Source: SAM paper, appendix A (minimum over the multimask outputs, an error clic
 head trained by squared error), with BCE + dice where focal + dice learns too slowly from few photos (docs/log.md).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from distill.config.mask import MaskLossConfig
-from distill.mask_stage.data import MaskBatch
+from distill.mask_stage.batch import MaskBatch, PromptGroup
 from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou
 from distill.mask_stage.prompts import error_clicks
 from encoders.contract import MASK_STRIDE
 from encoders.sam import Sam
-
-SEED_SLOTS = 1000
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """G prompts of one kind, on one device: what a round of decoding needs and is compared with."""
-
-    image_index: Tensor
-    target: Tensor
-    valid: Tensor
-    seeds: Tensor
-    boxes: Tensor | None = None
-    points: Tensor | None = None
-    labels: Tensor | None = None
-
-    def rows(self, index: Tensor) -> "Prompts":
-        """Select prompts by index."""
-        kept = {name: None if value is None else value[index.to(value.device)] for name, value in vars(self).items()}
-        return Prompts(**kept)  # type: ignore[arg-type]
 
 
 class PromptedSam(nn.Module):
@@ -61,13 +41,13 @@ class PromptedSam(nn.Module):
         embeddings = self.sam.image_encoder(batch.image(device))
         count = len(batch.is_box)
         totals: dict[str, Tensor] = {}
-        for prompts in split_prompts(batch, device=device):
+        for prompts in batch.groups(device):
             share = len(prompts.image_index) / count
             for name, loss in self._rounds(embeddings, prompts).items():
                 totals[name] = totals.get(name, 0.0) + loss * share
         return totals
 
-    def _rounds(self, embeddings: Tensor, prompts: Prompts) -> dict[str, Tensor]:
+    def _rounds(self, embeddings: Tensor, prompts: PromptGroup) -> dict[str, Tensor]:
         weights = self.weights
         logits, scores = self._decode(embeddings, prompts, masks=None)
         mask_loss = self._mask_loss(logits, prompts)
@@ -79,14 +59,13 @@ class PromptedSam(nn.Module):
             losses["iou"] = weights.iou * (scores - iou).square().mean()
         if weights.refine:
             best = logits[:, 0] if prompts.boxes is not None else _best(logits[:, 1:], scores[:, 1:])
-            # By each prompt's own seed, so that a rank's prompts are refined or not whatever else is in its batch.
-            some = torch.nonzero(prompts.seeds % SEED_SLOTS < weights.refine_share * SEED_SLOTS)[:, 0]
-            if len(some):
-                refined = self._refine(embeddings, prompts.rows(some), best[some.to(best.device)].detach())
+            some = prompts.refined(weights.refine_share)
+            if len(some.slots):
+                refined = self._refine(embeddings, some, best[: len(some.slots)].detach())
                 losses["refine"] = weights.refine * refined.sum() / (weights.refine_share * len(best))
         return losses
 
-    def _refine(self, embeddings: Tensor, prompts: Prompts, earlier: Tensor) -> Tensor:
+    def _refine(self, embeddings: Tensor, prompts: PromptGroup, earlier: Tensor) -> Tensor:
         """(G,) losses of one more round on the single mask, with a click where the `earlier` logits (G, S/4, S/4) are wrong."""
         wrong = (earlier > 0) & prompts.valid
         truth = (prompts.target > 0.5) & prompts.valid
@@ -99,7 +78,7 @@ class PromptedSam(nn.Module):
         iou = mask_iou(logits[:, :1], prompts.target, prompts.valid)
         return (self._mask_loss(logits[:, :1], prompts) + self.weights.iou * (scores[:, :1] - iou).square())[:, 0]
 
-    def _decode(self, embeddings: Tensor, prompts: Prompts, *, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _decode(self, embeddings: Tensor, prompts: PromptGroup, *, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.sam.decode_all(
             embeddings,
             image_index=prompts.image_index,
@@ -109,7 +88,7 @@ class PromptedSam(nn.Module):
             masks=masks,
         )
 
-    def _mask_loss(self, logits: Tensor, prompts: Prompts) -> Tensor:
+    def _mask_loss(self, logits: Tensor, prompts: PromptGroup) -> Tensor:
         """(G, M, h, w) logits -> (G, M) weighted sum of the mask terms."""
         terms = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
         weighted = [
@@ -118,29 +97,6 @@ class PromptedSam(nn.Module):
             if getattr(self.weights, name)
         ]
         return torch.stack(weighted).sum(dim=0)
-
-
-def split_prompts(batch: MaskBatch, *, device: torch.device) -> list[Prompts]:
-    """The batch's box prompts and its point prompts: the prompt encoder takes one kind at a time."""
-    valid = batch.valid()
-    groups = []
-    for is_box in (True, False):
-        rows = torch.nonzero(batch.is_box == is_box)[:, 0]
-        if not len(rows):
-            continue
-        points = batch.points[rows]
-        groups.append(
-            Prompts(
-                image_index=batch.image_index[rows].to(device),
-                target=batch.target[rows].to(device),
-                valid=valid[rows].to(device),
-                seeds=batch.seeds[rows],
-                boxes=batch.boxes[rows].to(device) if is_box else None,
-                points=None if is_box else points.to(device),
-                labels=None if is_box else torch.ones(points.shape[:2], dtype=torch.long, device=device),
-            )
-        )
-    return groups
 
 
 def _best(logits: Tensor, scores: Tensor) -> Tensor:

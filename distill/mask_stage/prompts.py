@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 BOX_JITTER = 0.1  # standard deviation as a share of the side; SAM paper, appendix A
+LOW_BITS = 2**32 - 1
 BOX_JITTER_MAX = 20.0  # pixels at image size 1024; SAM paper, appendix A
 
 
@@ -40,11 +41,25 @@ def error_clicks(prediction: Tensor, target: Tensor, *, stride: int, seeds: Tens
     """
     count, _, width = prediction.shape
     error = (prediction ^ target).flatten(1)
-    noise = torch.stack([torch.rand(error.shape[1], generator=torch.Generator().manual_seed(s)) for s in seeds.tolist()])
-    weights = (1 + noise).to(error.device) * error
-    cell = weights.argmax(dim=1)
+    noise = seeded_noise(seeds.to(error.device), cells=error.shape[1])
+    cell = ((1 + noise) * error).argmax(dim=1)
     rows, columns = cell // width, cell % width
     points = torch.stack([columns, rows], dim=-1).float() * stride + (stride - 1) / 2
     labels = target.flatten(1)[torch.arange(count, device=cell.device), cell].long()
-    labels[~error.any(dim=1)] = -1
+    labels = torch.where(error.any(dim=1), labels, -1)
     return points[:, None], labels[:, None]
+
+
+def seeded_noise(seeds: Tensor, *, cells: int) -> Tensor:
+    """(P,) int64 seeds -> (P, cells) float32 in [0, 1): a row depends on its seed alone, on every device alike.
+
+    A hash of seed and cell takes the place of a generator for each prompt, which a GPU would have to be fed from the host.
+    Source of the hash: Wellons, "Prospecting for hash functions", 2018 (lowbias32).
+    """
+    number = torch.arange(cells, device=seeds.device)
+    mixed = (seeds[:, None] ^ (seeds[:, None] >> 32)) + number * 0x9E3779B1
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        mixed = mixed & LOW_BITS
+        mixed = (mixed ^ (mixed >> shift)) * factor
+    mixed = mixed & LOW_BITS
+    return ((mixed ^ (mixed >> 16)) >> 8).float() / 2**24  # the bits that a float32 holds exactly

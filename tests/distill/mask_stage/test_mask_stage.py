@@ -10,7 +10,8 @@ from torch import nn
 
 from distill.config.mask import MaskDataConfig, MaskLossConfig
 from distill.launching.stopping import signals_wait
-from distill.mask_stage.data import MaskBatch, PromptedPhotos, StepSampler, mask_batches, merge
+from distill.mask_stage.batch import MaskBatch, merge
+from distill.mask_stage.data import PromptedPhotos, StepSampler, mask_batches
 from distill.mask_stage.model import PromptedSam
 from distill.mask_stage.prompt_prior import start_at_the_prompt
 from encoders.errors import InputError
@@ -186,7 +187,7 @@ def test_an_untrained_decoder_knows_the_inside_of_a_box():
 
 def test_a_share_of_the_prompts_gets_the_second_round():
     sam = tiny_sam()
-    batch = replace(data(prompts_per_photo=4, box_share=1.0)[0, 0], seeds=torch.tensor([100, 700, 1400, 1600]))
+    batch = merge([replace(data(prompts_per_photo=4, box_share=1.0)[0, 0], seeds=torch.tensor([100, 700, 1400, 1600]))])
     decoded: list[int] = []
     decode = sam.decode_all
 

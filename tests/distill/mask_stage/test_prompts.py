@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.mask_stage.prompts import error_clicks, jitter_box, point_inside
+from distill.mask_stage.prompts import error_clicks, jitter_box, point_inside, seeded_noise
 from eval_zeroshot.prompting.clicks import centre_point
 
 
@@ -59,3 +59,14 @@ def test_error_clicks_reach_every_wrong_cell():
     target[:, 0, 1] = target[:, 1, 2] = True
     points, _ = error_clicks(torch.zeros_like(target), target, stride=4, seeds=torch.arange(400))
     assert {tuple(p) for p in points[:, 0].tolist()} == {(5.5, 1.5), (9.5, 5.5)}
+
+
+def test_noise_is_uniform_and_a_rows_own_seed_decides_it():
+    seeds = torch.randint(0, 2**62, (50,), generator=torch.Generator().manual_seed(0))
+    noise = seeded_noise(seeds, cells=1024)
+    assert torch.equal(noise[7], seeded_noise(seeds[7:8], cells=1024)[0])
+    assert noise.min() >= 0 and noise.max() < 1
+    counts = torch.histc(noise, 16, 0, 1)
+    assert (counts / counts.mean() - 1).abs().max() < 0.1
+    assert torch.corrcoef(noise).fill_diagonal_(0).abs().max() < 0.2  # rows are independent
+    assert torch.corrcoef(noise.T[:64]).fill_diagonal_(0).abs().max() < 0.7  # and so are cells
