@@ -54,6 +54,11 @@ class EmbeddingTask:
         torch.manual_seed(config.seed)
         self.module = starting_student(config)
 
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The student itself."""
+        return self.module
+
     def batches(self, *, start_step: int) -> Generator[Batch, None, None]:
         """Yield this rank's batches endlessly, starting at a global step."""
         return self.loader.batches(start_step)

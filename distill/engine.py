@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from distill.activation_checkpointing import checkpoint_blocks
 from distill.config.deepspeed import DeepSpeedSettings
 from distill.config.runs import RunConfig
 from distill.launching.world import World, cuda_wanted, meeting_variables, read_world
@@ -67,13 +68,16 @@ def initialize(task: Task, config: RunConfig, *, world: World, settings: DeepSpe
     fused, which takes few kernels and can skip an update by a flag on the device.
     """
     module = task.module.to(world.device)
+    if world.world_size > 1 and task.batchnorm_learns and config.compute.sync_batchnorm:
+        module = synchronize_batchnorm(module, device_type=world.device.type)
     if world.device.type == "cuda":
         module.to(memory_format=torch.channels_last)  # as the images, so that no convolution has to convert its weights
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")  # TF32
-        torch.backends.cudnn.allow_tf32 = True
-    if world.world_size > 1 and task.batchnorm_learns:
-        module = synchronize_batchnorm(module, device_type=world.device.type)
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.compute.tf32
+    if config.compute.activation_checkpointing:
+        checkpoint_blocks(task.image_encoder)
+    if config.compute.compile:
+        task.image_encoder.compile()
     optimizer = torch.optim.AdamW(
         decay_groups(task.parameter_groups(), config=config), betas=config.optim.betas, fused=True
     )

@@ -26,6 +26,7 @@ MAX_JSON_BYTES = 2**24
 _ANY = ""  # placeholder for an unknown checksum
 MAY_CHANGE = (
     *("licences", "log", "checkpoint", "out", "mask_data.num_workers", "schedule.steps", "schedule.epochs"),
+    *("compute.compile", "compute.activation_checkpointing", "compute.tf32"),
     *("data.num_workers", "data.cache", "data.local_cache", "data.local_cache_gib"),
 )
 

@@ -14,6 +14,7 @@ class Task(Protocol):
 
     Attributes:
         module: the module that the DeepSpeed engine trains.
+        image_encoder: the part of it that encodes images, which takes most of a step.
         steps_per_epoch: number of steps of `batches` per epoch.
         batchnorm_learns: whether BatchNorm statistics are updated, so that ranks must synchronise them.
         loss_names: names of the terms that `losses` may return, in order.
@@ -22,6 +23,9 @@ class Task(Protocol):
 
     @property
     def module(self) -> nn.Module: ...
+
+    @property
+    def image_encoder(self) -> nn.Module: ...
 
     steps_per_epoch: int
     batchnorm_learns: bool

@@ -99,6 +99,15 @@ class LogConfig(Frozen):
     every_steps: Positive = 20
 
 
+class ComputeConfig(Frozen):
+    """How a step is computed; meant for GPUs. All but `sync_batchnorm` change speed, memory and rounding only."""
+
+    compile: bool = False  # torch.compile of the student: minutes before the first step; needs a C++ compiler on a CPU
+    activation_checkpointing: bool = False  # recomputes each block in the backward pass: less memory, about a third more work
+    sync_batchnorm: bool = True  # statistics of the global batch; False: of each process's photos, without collectives
+    tf32: bool = True  # on a GPU, float32 products with 10 bits of mantissa
+
+
 class RunConfig(Frozen):
     """The settings of a training run that both stages share."""
 
@@ -112,6 +121,7 @@ class RunConfig(Frozen):
     ema: EmaConfig = EmaConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
+    compute: ComputeConfig = ComputeConfig()
     deepspeed: str = "zero0"  # a name in configs/deepspeed, or a path
     licences: dict[str, str] = {}  # of the teacher, the data and the initial weights; copied into run.json
 

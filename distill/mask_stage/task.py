@@ -54,6 +54,11 @@ class MaskTask:
         }
         self.steps_per_epoch = StepSampler(**self._sampling, start_step=0).steps_per_epoch
 
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The model's image encoder."""
+        return self.module.sam.image_encoder
+
     def batches(self, *, start_step: int) -> Generator[MaskBatch, None, None]:
         """Yield this rank's batches endlessly, starting at a global step."""
         sampler = StepSampler(**self._sampling, start_step=start_step)
