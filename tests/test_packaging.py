@@ -71,7 +71,7 @@ def test_only_our_packages_are_installed(installed):
 
 def test_config_sample_and_teacher_are_found_outside_the_checkout(installed, tmp_path):
     code = """
-import distill.config.runs, distill.jobs.sample_data, encoders
+import distill.config.folder, distill.config.runs, distill.jobs.sample_data, encoders
 from eval_zeroshot import open_dataset
 print(distill.config.runs.__file__)
 print(sorted(path.name for path in distill.config.folder.CONFIGS.glob("quickstart_*.yaml")))

@@ -53,7 +53,7 @@ def _images(loader: ShardLoader, *, batches: int) -> Iterator[Tensor]:
     stored = loader.batches()
     try:
         for number, batch in enumerate(islice(stored, batches), start=1):
-            yield normalize_padded(batch.pixels, batch.shapes).contiguous()
+            yield normalize_padded(batch.pixels, batch.sizes)
             say(f"BatchNorm statistics: photo {number * loader.batch_size}/{total}", last=number == batches)
     finally:
         stored.close()  # type: ignore[attr-defined]
