@@ -1,41 +1,36 @@
 """Precompute the teacher's embeddings of a source into shards. An interrupted call can be resumed at any point."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from encoders.acceleration import precision_mark
 from encoders.contract import PREPROCESS_VERSION
 from encoders.errors import InputError
-from encoders.files import sha256_file
 from encoders.local_folder import check_local_folder
 from encoders.sam import Sam
 from shards.cache.identity import CacheIdentity
 from shards.cache.kept import kept
 from shards.cache.manifest import ShardEntry, read_entries
-from shards.cache.ordered import ordered_map
-from shards.cache.shard_writer import ShardWriter, write_shard
-from shards.cache.stored_photo import BadSample, StoredPhoto, store_item
-from shards.codec.records import encode_embedding, get_codec
-from shards.codec.seal import seal_record, sealed_here
+from shards.cache.stored_photo import BadSample
+from shards.codec.records import get_codec
+from shards.codec.seal import sealed_here
 from shards.pipeline.codec_check import check_codec
 from shards.pipeline.lease import LEASE_SECONDS, Lease
+from shards.pipeline.maker import ShardMaker
 from shards.pipeline.merge import merge
 from shards.pipeline.progress import PrecomputeProgress, Tracker
 from shards.pipeline.quarantine import Quarantine
 from shards.pipeline.shard_plan import (
-    READ_THREADS,
     begin,
     clear_leftovers,
     finished,
     photos_in,
     shard_count,
-    shard_items,
     shard_name,
 )
-from shards.pipeline.teacher_pass import embed
+from shards.pipeline.stages import Made
 from shards.pipeline.work_folder import POLL_SECONDS, Board
 from shards.sources.base import Source
 
@@ -75,6 +70,7 @@ def precompute(
     codec: str = "int8",
     samples_per_shard: int = 1000,
     batch_size: int = 8,
+    decode_workers: int | None = None,
     max_bad_fraction: float = 0.01,
     progress: Callable[[PrecomputeProgress], None] | None = None,
     rank: int = 0,
@@ -96,6 +92,7 @@ def precompute(
         teacher_name: its name in the manifest.
         teacher_sha256: checksum of its weights; a cache made with another one is refused.
         codec: see `shards.codec.records`.
+        decode_workers: threads that read and resize photos; None for the cores of this process.
         max_bad_fraction: share of the source's photos that may be bad; one photo is always allowed unless it is 0.
         progress: called after every batch.
         rank, world_size: this process begins with the shards whose number is `rank` modulo `world_size`, so that
@@ -139,12 +136,22 @@ def precompute(
             shards_total=identity.shards,
         )
         tracker = Tracker(folder, state=state, callback=progress)
-        job = _Job(source, teacher, folder, identity, batch_size, quarantine, tracker, sealed=sealed_here(folder))
-        try:
-            job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
-        except FileNotFoundError:  # another process has finished the cache and removed the work folder
-            if len(finished(folder, read_entries(folder))) < identity.shards:
-                raise
+        maker = ShardMaker(
+            source,
+            teacher=teacher,
+            identity=identity,
+            folder=folder,
+            batch_size=batch_size,
+            decode_workers=decode_workers,
+            sealed=sealed_here(folder),
+        )
+        with maker:
+            job = _Job(source, maker, folder, identity, quarantine, tracker)
+            try:
+                job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
+            except FileNotFoundError:  # another process has finished the cache and removed the work folder
+                if len(finished(folder, read_entries(folder))) < identity.shards:
+                    raise
     return job.summary()
 
 
@@ -171,13 +178,11 @@ class _Job:
     """One process's share of a precompute, with checked settings."""
 
     source: Source
-    teacher: Sam
+    maker: ShardMaker
     folder: Path
     identity: CacheIdentity
-    batch_size: int
     quarantine: Quarantine
     tracker: Tracker
-    sealed: bool  # records have checksums of the sample's other files
     made: int = 0  # shards
 
     def run(self, *, rank: int, world_size: int, lease_seconds: float) -> None:
@@ -230,57 +235,20 @@ class _Job:
         self.tracker.set_totals(photos=photos, shards=len(board.known), quarantined=self.quarantine.count)
 
     def make_shard(self, index: int, lease: Lease) -> ShardEntry:
-        """Write one shard and return its manifest entry."""
-        name = shard_name(index)
-        items = shard_items(self.source, self.identity.samples_per_shard, index)
-        store = partial(store_item, self.source, image_size=self.identity.image_size)
-        stored = ordered_map(store, items, threads=READ_THREADS, ahead=2 * self.batch_size)
-        bad: list[BadSample] = []
-        self.quarantine.begin(name)
+        """Make and publish one shard; return its manifest entry."""
+        self.quarantine.begin(shard_name(index))
 
-        def reject(sample: BadSample) -> None:
-            bad.append(sample)
+        def reject(_: int, sample: BadSample) -> None:
             self.quarantine.add(sample)
 
-        with write_shard(self.folder / name) as writer:
-            for good, count in batches(stored, batch_size=self.batch_size, reject=reject):
-                lease.beat()
-                self._add_batch(writer, good, reject)
-                lease.beat()
-                self.tracker.add_photos(photos=count, quarantined=self.quarantine.count)
-        path = self.folder / name
-        made = self.identity
-        return ShardEntry(
-            name=name,
-            bytes=path.stat().st_size,
-            sha256=sha256_file(path),
-            keys=tuple(writer.keys),
-            quarantined=tuple(vars(sample) for sample in bad),
-            teacher=made.teacher,
-            teacher_sha256=made.teacher_sha256,
-            preprocess_version=made.preprocess_version,
-            image_size=made.image_size,
-            codec=made.codec,
-            codec_version=made.codec_version,
-            source=made.source,
-        )
+        def count(batch: Made) -> None:
+            lease.beat()
+            self.tracker.state.teacher_seconds += batch.teacher_seconds
+            self.tracker.add_photos(photos=batch.photos, quarantined=self.quarantine.count)
 
-    def _add_batch(self, writer: ShardWriter, photos: list[StoredPhoto], reject: Callable[[BadSample], None]) -> None:
-        if not photos:
-            return
-        with self.tracker.teacher_time():
-            embeddings = embed(self.teacher, photos)
-        for photo, embedding in zip(photos, embeddings, strict=True):
-            shape = (photo.pixels.shape[0], photo.pixels.shape[1])
-            try:
-                record = encode_embedding(embedding, shape=shape, codec=self.identity.codec)
-            except InputError as error:
-                reject(BadSample(key=photo.key, where=photo.where, reason=str(error)))
-                continue
-            facts = photo.json
-            if self.sealed:
-                record = seal_record(record, jpeg=photo.jpeg, facts=facts)
-            writer.add(photo.key, jpeg=photo.jpeg, embedding=record, facts=facts)
+        [made] = self.maker.make([index], progress=count, reject=reject)
+        made.publish(replace=True)
+        return made.entry
 
     def summary(self) -> PrecomputeSummary:
         """Summarise the current state of the cache."""
@@ -297,22 +265,3 @@ class _Job:
             teacher_seconds=state.teacher_seconds,
             complete=len(entries) == self.identity.shards,
         )
-
-
-def batches(
-    stored: Iterable[StoredPhoto | BadSample], *, batch_size: int, reject: Callable[[BadSample], None]
-) -> Iterator[tuple[list[StoredPhoto], int]]:
-    """Yield batches of usable photos, each with the number of photos consumed for it. Bad photos are passed to `reject`."""
-    group: list[StoredPhoto] = []
-    count = 0
-    for sample in stored:
-        count += 1
-        if isinstance(sample, BadSample):
-            reject(sample)
-            continue
-        group.append(sample)
-        if len(group) == batch_size:
-            yield group, count
-            group, count = [], 0
-    if count:
-        yield group, count

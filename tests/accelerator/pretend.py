@@ -205,7 +205,7 @@ def pretended_gpu() -> Iterator[Counts]:
     counts = Counts()
     _counting.append(counts)
     try:
-        with PretendedGpu(), _no_grad_for_inference_mode(), _devices_of_groups():
+        with PretendedGpu(), _no_grad_for_inference_mode(), _devices_of_groups(), _streams():
             yield counts
     finally:
         _counting.pop()
@@ -246,6 +246,27 @@ def _devices_of_groups() -> Iterator[None]:
         yield
     finally:
         optimizer._group_tensors_by_device_and_dtype = kept
+
+
+class _Stream:
+    """A stream and an event of it: everything launched has happened; a copy to the host was counted when it was asked for."""
+
+    def record_event(self) -> "_Stream":
+        return self
+
+    def synchronize(self) -> None:
+        pass
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Let `torch.cuda.current_stream` give a stream, also without a driver."""
+    kept = torch.cuda.current_stream
+    torch.cuda.current_stream = lambda device=None: _Stream()  # type: ignore[assignment, return-value]
+    try:
+        yield
+    finally:
+        torch.cuda.current_stream = kept
 
 
 def on_gpu(module: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ def photos(tmp_path_factory):
     return folder
 
 
-def made(photos, out, teacher, codec):
+def made(photos, out, teacher, codec, **options):
     shards.precompute(
         shards.open_source(str(photos)),
         teacher=teacher,
@@ -31,6 +31,7 @@ def made(photos, out, teacher, codec):
         codec=codec,
         samples_per_shard=3,
         batch_size=2,
+        **options,
     )
     return {path.name: path.read_bytes() for path in sorted(out.glob("*")) if path.is_file() and path.name != "progress.jsonl"}
 
@@ -43,3 +44,13 @@ def test_shards_equal_the_cpus(photos, tmp_path, codec):
     assert sorted(found) == sorted(expected)
     assert found == expected
     assert counts.kernels["convolution"] > 0
+
+
+def test_the_host_waits_once_a_batch_for_its_result(photos, tmp_path):
+    teacher = on_gpu(encoders.load("sam_demo", image_size=64))
+    with pretended_gpu() as counts:
+        made(photos, tmp_path / "gpu", teacher, "int8", codec_gate=False)
+    assert counts.to_host == 3  # batches of 2 and 1, and of 2
+    assert counts.to_device["pinned"] == 2 * 3  # photos and their sizes
+    assert counts.to_device["pageable"] <= 2  # mean and standard deviation of pixels, once a process
+    assert not counts.synchronisations
