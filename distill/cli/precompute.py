@@ -93,6 +93,7 @@ def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, w
         codec=job.codec,
         samples_per_shard=job.samples_per_shard,
         batch_size=job.batch_size,
+        decode_workers=job.decode_workers,
         max_bad_fraction=job.max_bad_fraction,
         progress=progress_line(),
         rank=world.rank,

@@ -215,6 +215,7 @@ class PrecomputeConfig(Frozen):
     codec_gate: bool = True  # refuse a codec that loses too much of the first photos' masks
     samples_per_shard: Positive = 1000
     batch_size: Positive = 4
+    decode_workers: Positive | None = None  # threads a process that read and resize photos; null: its cores
     max_bad_fraction: Share = 0.01
     lease_seconds: Positive = 600  # silence after which a process counts as dead; longer than a batch takes
     seed: Seed = 0
