@@ -1,15 +1,17 @@
 """Validated field types for `cache.json` and manifest lines. These files may be untrusted, so every field is checked."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from encoders.contract import check_image_size
 from encoders.errors import InputError
 from encoders.messages.shown import shown
 from encoders.untrusted import json_kind
+from shards.cache.key_list import KeyList
 from shards.cache.names import shard_index
 
 MAX_COUNT = 10**9  # upper bound on shards per cache and photos per shard; larger than any data set
@@ -34,11 +36,25 @@ def _check_key(key: str) -> str:
     return key
 
 
-def _check_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+def _check_keys(keys: Sequence[str]) -> Sequence[str]:
     if len(set(keys)) != len(keys):
         [(twice, _)] = Counter(keys).most_common(1)
         raise ValueError(f"key {twice!r} comes twice in one shard")
     return keys
+
+
+def _pack(value: Any, check: ValidatorFunctionWrapHandler) -> KeyList:
+    """Return checked keys in little memory: good ones are checked all at once, others by `check`, which says what is wrong."""
+    return KeyList(value if are_keys(value) else check(value))
+
+
+def are_keys(value: Any) -> bool:
+    """Return whether each of these keys is a `Key`, none comes twice, and there are not too many."""
+    if type(value) is not list or not value or len(value) > MAX_COUNT or set(map(type, value)) != {str}:
+        return False
+    lengths, text = set(map(len, value)), "".join(value)
+    printable = text.isprintable() and "/" not in text
+    return printable and min(lengths) >= 1 and max(lengths) <= MAX_KEY and len(set(value)) == len(value)
 
 
 def _check_bad(photo: dict[str, str]) -> dict[str, str]:
@@ -55,7 +71,7 @@ Sha256 = Annotated[str, Strict(), Field(pattern="^[0-9a-f]{64}$", max_length=64)
 Name = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_NAME)]
 ShardName = Annotated[str, Strict(), AfterValidator(_check_name)]
 Key = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_KEY), AfterValidator(_check_key)]
-Keys = Annotated[tuple[Key, ...], Field(max_length=MAX_COUNT), AfterValidator(_check_keys)]
+Keys = Annotated[Sequence[Key], Field(max_length=MAX_COUNT), AfterValidator(_check_keys), WrapValidator(_pack)]
 Text = Annotated[str, Strict(), Field(max_length=MAX_TEXT)]
 BadPhoto = Annotated[dict[str, Text], AfterValidator(_check_bad)]
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -16,10 +15,11 @@ from encoders.messages.shown import shown
 from encoders.messages.words import counted
 from encoders.untrusted import parse_json
 from shards.cache.fields import BadPhoto, ImageSize, Keys, Name, Sha256, ShardBytes, ShardName, Version, checked
-from shards.cache.files import to_line, write_if_other
+from shards.cache.files import atomic_writer, to_line
 from shards.cache.identity import CACHE_FILE, MAX_CACHE_BYTES, CacheIdentity
 from shards.cache.names import shard_index
 from shards.cache.remote import fetched, is_url
+from shards.sources.repeats import repeated_keys
 
 MANIFEST_FILE = "manifest.jsonl"
 FORMAT = 1
@@ -35,7 +35,7 @@ class ShardEntry:
     Attributes:
         name: file name of the shard, e.g. "train-000000.tar".
         bytes, sha256: of the file.
-        keys: keys of its samples, in order.
+        keys: keys of its samples, in order; a `KeyList` where the entry was read from a file.
         quarantined: `{"key", "where", "reason"}` of each unusable photo among the shard's source photos.
         teacher, teacher_sha256, preprocess_version, image_size, codec, codec_version, source: see `CacheIdentity`.
         format: version of this line.
@@ -57,7 +57,7 @@ class ShardEntry:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"keys": tuple(self.keys)}
 
 
 def parse_entry(line: bytes) -> ShardEntry:
@@ -119,10 +119,9 @@ class Manifest:
                 raise InputError(f"{self.folder}/{entry.name}: {problem}; see what is wrong with: repvit-sam cache verify")
 
     def check_keys(self) -> None:
-        """Raise InputError if a key occurs twice; holds all keys in memory."""
-        counts = Counter(key for entry in self.entries for key in entry.keys)
-        twice = [key for key, count in counts.most_common(3) if count > 1]
-        if twice:
+        """Raise InputError if a key occurs twice."""
+        counts = repeated_keys([entry.keys for entry in self.entries], count=self.samples)
+        if twice := [key for key, _ in counts.most_common(3)]:
             raise InputError(f"the cache in {self.folder} holds keys twice: {', '.join(twice)}")
 
     def check_files(self) -> None:
@@ -151,7 +150,10 @@ class Manifest:
     @cached_property
     def sha256(self) -> str:
         """Return the sha256 of the manifest's lines in order, which identifies the cache's content."""
-        return hashlib.sha256(b"".join(to_line(entry.to_json()) for entry in self.entries)).hexdigest()
+        digest = hashlib.sha256()
+        for entry in self.entries:
+            digest.update(to_line(entry.to_json()))
+        return digest.hexdigest()
 
     @property
     def samples(self) -> int:
@@ -212,6 +214,21 @@ def manifest_lines(folder: Path) -> Iterable[bytes]:
 
 
 def write_manifest(folder: Path, entries: Iterable[ShardEntry]) -> None:
-    """Write the complete manifest, sorted by name: its bytes do not depend on the order in which shards finished."""
-    content = b"".join(to_line(entry.to_json()) for entry in sorted(entries, key=lambda entry: entry.name))
-    write_if_other(folder / MANIFEST_FILE, content)
+    """Write the complete manifest, sorted by name: its bytes do not depend on the order in which shards finished.
+
+    A manifest that already has these lines is left as it is. One line at a time is in memory.
+    """
+    path, ordered = folder / MANIFEST_FILE, sorted(entries, key=lambda entry: entry.name)
+    if _has_lines(path, ordered):
+        return
+    with atomic_writer(path) as file:
+        for entry in ordered:
+            file.write(to_line(entry.to_json()))
+
+
+def _has_lines(path: Path, entries: Iterable[ShardEntry]) -> bool:
+    if not path.is_file():
+        return False
+    lines = (to_line(entry.to_json()) for entry in entries)
+    with path.open("rb") as file:
+        return all(file.read(len(line)) == line for line in lines) and not file.read(1)
