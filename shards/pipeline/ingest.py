@@ -1,7 +1,7 @@
 """Inspection of a photo source without a teacher: a plan of the precompute and a list of unusable photos."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,7 +84,8 @@ def ingest(
     with kept(out, what="what was checked is kept"):
         check_output_folder(out)
         identity = source.identity()
-        bad = _bad_photos(source, identity, out, processes, progress) if decode else _bad_items(source.items())
+        size, listed = _look_through(source)
+        bad = _bad_photos(source, identity, out, processes, progress) if decode else map(_numbered, listed)
         by_shard: dict[str, list[dict[str, str]]] = {}
         for number, sample in bad:
             by_shard.setdefault(shard_name(number // samples_per_shard), []).append(sample)
@@ -98,8 +99,8 @@ def ingest(
             bad=quarantine.count,
             bad_allowed=quarantine.allowed,
             decoded=decode,
-            bytes=sum(source.item_bytes(item) for item in source.items()),
-            damaged_tars=tuple(item.where for item in source.items() if is_ending(item)),
+            bytes=size,
+            damaged_tars=tuple(item.where for _, item in listed if is_ending(item)),
             samples_per_shard=samples_per_shard,
             shards=shard_count(source, samples_per_shard),
         )
@@ -112,11 +113,20 @@ def ingest(
 Numbered = tuple[int, dict[str, str]]  # number of the item, and the `key`, `where` and `reason` of a bad one
 
 
-def _bad_items(items: Sequence[Item]) -> Iterator[Numbered]:
-    """Return the unusable photos known from the listing alone, in the format of a precompute's quarantine list."""
-    for number, item in enumerate(items):
+def _look_through(source: Source) -> tuple[int, list[tuple[int, Item]]]:
+    """Return the bytes of all items, and the unusable ones with their numbers, in one pass: SA-1B's takes half a minute."""
+    size, bad = 0, []
+    for number, item in enumerate(source.items()):
+        size += source.item_bytes(item)
         if item.problem is not None:
-            yield number, vars(BadSample(key=item.key, where=item.where, reason=f"{item.where}: {item.problem}"))
+            bad.append((number, item))
+    return size, bad
+
+
+def _numbered(listed: tuple[int, Item]) -> Numbered:
+    """Return an unusable item in the format of a precompute's quarantine list."""
+    number, item = listed
+    return number, vars(BadSample(key=item.key, where=item.where, reason=f"{item.where}: {item.problem}"))
 
 
 def _bad_photos(

@@ -1,8 +1,9 @@
 """Selecting part of a source: a share of its photos by key hash, or a list of names."""
 
 import hashlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from encoders.errors import InputError
 from encoders.files import read_bounded
 from shards.sources.base import Item, Photo, Source, printable
-from shards.sources.tar_items import is_ending
+from shards.sources.tar_items import endings_of, is_ending, keys_of
 
 MAX_LIST_BYTES = 1 << 30  # 11 million names are 200 MB
 NAMED = 3  # unknown names listed in an error
@@ -48,8 +49,13 @@ class Subset:
         return f"{self.percent}%@seed={self.seed}"
 
     def __contains__(self, key: str) -> bool:
-        digest = hashlib.sha256(f"{self.seed}:{key}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") < float(self.percent) / 100 * 2**64
+        return bool(self.numbers([key]))
+
+    def numbers(self, keys: Iterable[str]) -> list[int]:
+        """Return the numbers of the keys in it, counted from 0."""
+        start, limit, sha256 = f"{self.seed}:", math.ceil(float(self.percent) / 100 * 2**64), hashlib.sha256
+        digests = (sha256((start + key).encode()).digest()[:8] for key in keys)
+        return [number for number, digest in enumerate(digests) if int.from_bytes(digest, "big") < limit]
 
 
 class Selection(Source):
@@ -86,11 +92,13 @@ class Selection(Source):
     def list_items(self) -> Sequence[Item]:
         """Return the selected items in the order of the source."""
         items = self.source.items()
-        numbers: Sequence[int] = range(len(items)) if self.names is None else _find(self.source, self.names)
-        if self.subset is not None:
-            candidates = enumerate(items) if self.names is None else ((number, items[number]) for number in numbers)
-            numbers = [number for number, item in candidates if item.key in self.subset or is_ending(item)]
-        return _Chosen(items, np.asarray(numbers, np.int64))
+        numbers = None if self.names is None else np.asarray(_find(self.source, self.names), np.int64)
+        if self.subset is None:
+            return _Chosen(items, np.arange(len(items)) if numbers is None else numbers)
+        if numbers is None:
+            return _Chosen(items, np.union1d(self.subset.numbers(keys_of(items)), endings_of(items)).astype(np.int64))
+        named = [items[number] for number in numbers.tolist()]
+        return _Chosen(items, numbers[[item.key in self.subset or is_ending(item) for item in named]])
 
     def item_bytes(self, item: Item) -> int:
         """See `Source.item_bytes`; the source answers."""

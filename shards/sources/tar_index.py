@@ -4,29 +4,24 @@ tarfile trusts the sizes in headers: it reads as many bytes as an extended heade
 backwards. Therefore the bytes it may read between two members are limited here, and it may only move forward.
 """
 
-import json
 import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO
-
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from typing import BinaryIO
 
 from encoders.errors import InputError
-from encoders.files import atomic_path, file_kind, remedy
+from encoders.files import file_kind, remedy
 from encoders.samples.image import MAX_PHOTO_BYTES
-from encoders.untrusted import read_json
 from shards.sources.base import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
+from shards.sources.kept_index import TarIndex as TarIndex  # re-exported
+from shards.sources.kept_index import keep_index, kept_index, kept_path
 from shards.sources.pool import worker_pool
 
-FORMAT = 1
-MAX_INDEX_BYTES = 2**30  # limit of a cached index: one tar of ten million photos; SA-1B's indexes have 1 MiB
 MAX_HEADER_BYTES = 1 << 16  # limit of all headers of a member; a long name takes 2 KiB
 MAX_GLOBAL_RECORDS = 100  # limit of global PAX records, which tarfile processes for every member
 GZIP_MAGIC = b"\x1f\x8b"
@@ -51,25 +46,6 @@ class Listing:
     progress: Callable[[int, int], None] | None = None
 
 
-@dataclass
-class TarIndex:
-    """The pairs of a tar in order of offset.
-
-    Attributes:
-        names: member names without suffix; bytes that are not UTF-8 become surrogates, as in tarfile.
-        spans: offset and size of the photo's data, then of the json's, in bytes, four numbers per pair; -1 if absent.
-        problems: why a pair cannot be used, by pair index.
-        ending: why the tar cannot be read to its end; None if it can.
-        others: number of members that are neither photo nor json.
-    """
-
-    names: list[str] = field(default_factory=list)
-    spans: list[int] = field(default_factory=list)
-    problems: dict[int, str] = field(default_factory=dict)
-    ending: str | None = None
-    others: int = 0
-
-
 def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
     """Return the index of a tar: cached in `folder` for a tar of this name, size and time, or else read from its headers.
 
@@ -88,13 +64,10 @@ def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
         raise InputError(f"{tar} is a {file_kind(facts.st_mode)}; expected an SA-1B tar")
     if folder is None:
         return scan_tar(tar)
-    kept = folder / f"{printable(tar.name)}.{facts.st_size}-{facts.st_mtime_ns}.json"
-    index = _read_kept(kept, tar_bytes=facts.st_size)
+    index = kept_index(tar, facts, folder=folder)
     if index is None:
         index = scan_tar(tar)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(kept) as temporary:
-            temporary.write_text(json.dumps({"format": FORMAT} | asdict(index)), "ascii")
+        keep_index(index, tar, facts, folder=folder)
     return index
 
 
@@ -111,44 +84,9 @@ def keep_indexes(tars: Sequence[Path], listing: Listing) -> None:
 
 
 def _keep_index(tar: Path, *, folder: Path) -> None:
-    with suppress(InputError):
-        read_index(tar, folder=folder)
-
-
-class _Kept(BaseModel):
-    """The cached file of an index."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    format: int
-    names: list[str]
-    spans: list[Annotated[int, Field(ge=-1, le=2**61)]]
-    problems: dict[str, str]
-    ending: str | None
-    others: Annotated[int, Field(ge=0)]
-
-    def index(self, *, tar_bytes: int) -> TarIndex | None:
-        """Return the index, or None if it cannot belong to a tar of this size."""
-        if self.format != FORMAT or len(self.spans) != 4 * len(self.names):
-            return None
-        problems = {int(number): problem for number, problem in self.problems.items()}
-        spans = np.asarray(self.spans, np.int64).reshape(-1, 2)
-        outside = (spans[:, 0] >= 0) & ((spans[:, 1] < 0) | (spans.sum(axis=1) > tar_bytes))
-        named = set(problems)
-        if not named <= set(range(len(self.names))) or not set((np.flatnonzero(outside) // 2).tolist()) <= named:
-            return None
-        return TarIndex(self.names, self.spans, problems, self.ending, self.others)
-
-
-def _read_kept(path: Path, *, tar_bytes: int) -> TarIndex | None:
-    """Read a cached index; None if it is missing, damaged or has another format, in which case the tar is read again."""
-    if not path.is_file():
-        return None
-    try:
-        content = read_json(path, max_bytes=MAX_INDEX_BYTES, finite=False)
-        return _Kept.model_validate(content).index(tar_bytes=tar_bytes)
-    except ValueError:  # InputError and pydantic's
-        return None
+    with suppress(InputError, OSError):
+        if not kept_path(tar, tar.stat(), folder=folder).is_file():  # `read_index` makes a damaged one again
+            read_index(tar, folder=folder)
 
 
 @dataclass

@@ -1,16 +1,19 @@
 """A compact lazy sequence of the photos in many tars: 11 million photos take 0.5 GiB."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
-from shards.sources.base import Item, printable, safe_key
-from shards.sources.tar_index import TarIndex
+from shards.sources.base import KEY_LENGTH, Item, printable, safe_key
+from shards.sources.kept_index import TarIndex
+from shards.sources.repeats import repeated_numbers
 
 NO_PHOTO, NO_JSON = "a json without its photo", "a photo without its json"
+PLAIN = re.compile("[A-Za-z0-9_-]*")
 
 
 class TarItems(Sequence[Item]):
@@ -51,27 +54,38 @@ class TarItems(Sequence[Item]):
         for tar, part in enumerate(self._parts):
             yield from self._tar_items(tar, range(len(part)))
 
+    def keys(self) -> Iterator[str]:
+        """Iterate over the keys of all items, without making the items."""
+        for name, part in zip(self._names, self._parts, strict=True):
+            yield from keys_of_members(part.names(range(len(part))))
+            if part.ending is not None:
+                yield _ending_key(name)
+
+    def endings(self) -> list[int]:
+        """Return the numbers of the items that stand for the unreadable rest of a tar."""
+        return [int(end) - 1 for end, part in zip(self._starts[1:], self._parts, strict=True) if part.ending is not None]
+
     def _tar_items(self, tar: int, places: range) -> Iterator[Item]:
         part, tar_name, first = self._parts[tar], self._names[tar], int(self._starts[tar])
         rows = part.spans[places.start : places.stop].tolist()
-        for place, name, (photo, photo_size, json, json_size) in zip(places, part.names(places), rows, strict=False):
-            problem = part.problem(place, photo=photo, json=json) or self._repeated.get(first + place)
+        names, problems = part.names(places), part.problems_at(places)
+        keys = keys_of_members(names)
+        if not "".join(names).isprintable():
+            names = list(map(printable, names))
+        for place, key, name, (photo, photo_size, json, json_size) in zip(places, keys, names, rows, strict=False):
+            problem = problems.get(place) or self._repeated.get(first + place)
             spans = ((photo, photo_size) if photo >= 0 else None, (json, json_size) if json >= 0 else None)
-            yield Item(key_of_member(name), f"{tar_name}/{printable(name)}", (tar, *spans), problem)
+            yield Item(key, f"{tar_name}/{name}", (tar, *spans), problem)
         if part.ending is not None and len(part) - 1 in places:
-            yield Item(safe_key(f"{tar_name.removesuffix('.tar')}-end"), tar_name, (tar, None, None), part.ending)
+            yield Item(_ending_key(tar_name), tar_name, (tar, None, None), part.ending)
 
     def _find_repeated(self) -> dict[int, str]:
         """Return a problem text for each item, by index, that repeats an earlier key; skips items with other problems."""
-        hashes = np.zeros(len(self), np.uint64)
-        for first, part in zip(self._starts.tolist(), self._parts, strict=False):
-            for number, name in enumerate(part.names(range(len(part))), start=first):
-                digest = hashlib.blake2b(key_of_member(name).encode(), digest_size=8).digest()
-                hashes[number] = int.from_bytes(digest, "little")
-        _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        hashes = np.fromiter(map(hash, self.keys()), np.int64, count=len(self))
+        suspects = repeated_numbers(hashes)
         first_of: dict[str, str] = {}
         repeated: dict[int, str] = {}
-        for number in np.flatnonzero(counts[inverse] > 1).tolist():
+        for number in np.flatnonzero(np.isin(hashes, suspects)).tolist() if len(suspects) else ():
             item = self[number]
             if item.problem is None and item.key in first_of:
                 repeated[number] = f"duplicate key {item.key!r}, first seen in {first_of[item.key]}"
@@ -94,9 +108,32 @@ def is_ending(item: Item) -> bool:
     return item.problem is not None and item.locator[1:] == (None, None)
 
 
+def keys_of(items: Sequence[Item]) -> Iterable[str]:
+    """Return the keys of items in order; those of tars are not made into items for it."""
+    return items.keys() if isinstance(items, TarItems) else (item.key for item in items)
+
+
+def endings_of(items: Sequence[Item]) -> list[int]:
+    """Return the numbers of the items that `is_ending` says yes to."""
+    return items.endings() if isinstance(items, TarItems) else [n for n, item in enumerate(items) if is_ending(item)]
+
+
 def key_of_member(name: str) -> str:
     """Return the key for a member's name without its suffix: its base name, made safe."""
     return safe_key(name.rpartition("/")[2])
+
+
+def keys_of_members(names: Sequence[str]) -> list[str]:
+    """Return the key for each name, as `key_of_member` does; names that are keys already are checked all at once."""
+    bases = [name.rpartition("/")[2] for name in names]
+    lengths, text = set(map(len, bases)), "\n".join(["", *bases, ""])
+    if not bases or not (min(lengths) and max(lengths) <= KEY_LENGTH and PLAIN.fullmatch("".join(bases))):
+        return list(map(safe_key, bases))
+    return bases if "\n_" not in text and "_\n" not in text else list(map(safe_key, bases))
+
+
+def _ending_key(tar_name: str) -> str:
+    return safe_key(f"{tar_name.removesuffix('.tar')}-end")
 
 
 class _Part:
@@ -120,18 +157,20 @@ class _Part:
     def __len__(self) -> int:
         return len(self.ends) + (self.ending is not None)
 
-    def names(self, places: range) -> Iterator[str]:
+    def names(self, places: range) -> list[str]:
         """Return the names of these pairs; the item for an unreadable end has none."""
         ends = self.ends[places.start : places.stop].tolist()
         start = int(self.ends[places.start - 1]) if places.start else 0
-        for end in ends:
-            yield self.text[start:end].decode("utf-8", "surrogateescape")
-            start = end
+        if self.text.isascii():
+            text = self.text[start : ends[-1] if ends else start].decode("ascii")
+            return [text[begin - start : end - start] for begin, end in zip([start, *ends], ends, strict=False)]
+        pairs = zip([start, *ends], ends, strict=False)
+        return [self.text[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairs]
 
-    def problem(self, place: int, *, photo: int, json: int) -> str | None:
-        """Return why a pair cannot be used, given the offsets of its members (-1 if absent)."""
-        if place in self.problems:
-            return self.problems[place]
-        if photo < 0:
-            return NO_PHOTO
-        return NO_JSON if self.annotated and json < 0 else None
+    def problems_at(self, places: range) -> dict[int, str]:
+        """Return why pairs among these places cannot be used."""
+        spans = self.spans[places.start : places.stop]
+        lacking = (spans[:, 0] < 0) | (self.annotated & (spans[:, 2] < 0))
+        numbers = (np.flatnonzero(lacking) + places.start).tolist()
+        found = {place: NO_PHOTO if self.spans[place, 0] < 0 else NO_JSON for place in numbers}
+        return found | {place: problem for place, problem in self.problems.items() if place in places}

@@ -10,7 +10,8 @@ import shards
 from encoders.errors import InputError
 from shards.cache.manifest import parse_entry
 from shards.cache.names import is_shard_name, shard_index, shard_name
-from shards.sources.tar_index import FORMAT, read_index, scan_tar
+from shards.sources.kept_index import FORMAT
+from shards.sources.tar_index import read_index, scan_tar
 from tests.shards.helpers.standin import CALL, standin_teacher
 
 WRONG = {
