@@ -10,7 +10,8 @@
 With --ranks 2 instead: updates a second of two processes with one thread each, that share a global batch, over those of one
 process with two threads; ratio is the median of pairs of runs.
 
-Run: python -m benchmarks.step [--json] [--arch repvit_m1_1] [--image-size 512] [--batch 4] [--rounds 7] [--ranks 2]. On the CPU.
+Run: python -m benchmarks.step [--json] [--arch repvit_m1_1] [--image-size 512] [--batch 4] [--rounds 7] [--ranks 2].
+On the CPU.
 """
 
 import argparse
@@ -205,7 +206,8 @@ def measure_ranks(options: argparse.Namespace) -> dict[str, Any]:
 
 def run_ranks(options: argparse.Namespace, *, ranks: int, threads: int) -> float:
     """Updates a second of `ranks` processes of `threads` threads that share the global batch."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": str(threads)}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": str(ranks)}
+    meeting["OMP_NUM_THREADS"] = str(threads)
     settings = ("arch", "image_size", "batch", "updates")
     arguments = [text for key in settings for text in (f"--{key.replace('_', '-')}", str(getattr(options, key)))]
     command = [sys.executable, "-m", "benchmarks.step", "--as-rank", "--threads", str(threads), *arguments]
