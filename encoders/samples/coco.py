@@ -4,6 +4,7 @@ LVIS differs in three ways: its photos lie in COCO's `train2017` and `val2017`, 
 a file name of 2014 (version 0.5), and its instances have no `iscrowd`, as it has no crowds.
 """
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from encoders.geometry import Shape
 from encoders.messages.words import counted
 from encoders.samples.annotation_json import read_annotation_json
 from encoders.samples.image import read_image
-from encoders.samples.rle import decode_segmentation, to_rle
+from encoders.samples.rle import Rle, decode_segmentation, to_rle, to_rles
 from encoders.samples.sample import Sample
 from encoders.untrusted import json_kind
 
@@ -129,12 +130,24 @@ def is_lvis_image(record: dict[str, Any]) -> bool:
     return "coco_url" in record and ("neg_category_ids" in record or not record.get("file_name"))
 
 
-def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:
+def normalize_instances(annotations: list[Any], *, shape: Shape) -> list[dict[str, Any]]:
+    """Like `normalize_instance` for all instances of a photo; faster, as sound RLE masks are checked together."""
+    rles = None
+    if all(isinstance(annotation, dict) for annotation in annotations):
+        rles = to_rles([annotation.get("segmentation") for annotation in annotations], shape=shape)
+    checked = rles or [None] * len(annotations)
+    return [
+        normalize_instance(annotation, shape=shape, rle=rle) for annotation, rle in zip(annotations, checked, strict=True)
+    ]
+
+
+def normalize_instance(annotation: Any, *, shape: Shape, rle: Rle | None = None) -> dict[str, Any]:
     """Check one instance and bring its mask to RLE, without decoding it.
 
     Args:
         annotation: a COCO instance; `segmentation` is polygons or RLE. `bbox` and `area` are the mask's where absent.
         shape: (height, width) of the photo in pixels.
+        rle: its mask, if it was checked before.
 
     Returns:
         `id`, `category_id` (0 where there is none), `iscrowd`, `area` in pixels, `bbox` as x, y, width, height in
@@ -151,7 +164,7 @@ def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:
             " COCO's instances_*.json"
         )
     try:
-        rle = to_rle(annotation["segmentation"], shape=shape)
+        rle = rle or to_rle(annotation["segmentation"], shape=shape)
         box = annotation["bbox"] if annotation.get("bbox") is not None else coco_mask.toBbox(rle).tolist()
         area = annotation["area"] if annotation.get("area") is not None else coco_mask.area(rle)
         numbers = finite_numbers([*box, area], count=5)
@@ -171,7 +184,7 @@ def normalize_instance(annotation: Any, *, shape: Shape) -> dict[str, Any]:
 def finite_numbers(values: Any, *, count: int) -> list[float]:
     """Return `count` finite numbers as floats; raises ValueError or TypeError for anything else."""
     numbers = [float(value) for value in values]
-    if len(numbers) != count or not np.isfinite(numbers).all():
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise ValueError(f"{str(numbers[:8])} must be {count} finite numbers")
     return numbers
 
@@ -193,7 +206,7 @@ def sample_from_coco(record: dict[str, Any], annotations: list[Any], *, image: n
     shape = (image.shape[0], image.shape[1])
     _check_size(record, shape=shape)
     try:
-        instances = [normalize_instance(annotation, shape=shape) for annotation in annotations]
+        instances = normalize_instances(annotations, shape=shape)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     boxes = np.asarray([a["bbox"] for a in instances], np.float32).reshape(-1, 4)

@@ -4,6 +4,8 @@ pycocotools trusts its input: run lengths that stop short leave the rest of the 
 are written beyond it, and long outlines exhaust memory. So all of it is checked here before pycocotools sees it.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from encoders.errors import InputError
 from encoders.geometry import Shape
 
 Rle = dict[str, Any]  # {"size": [H, W], "counts": str}, fit for json
+MAX_CHARACTERS = 7  # of a number in compressed counts: 35 bits, more than any image has pixels
 MAX_OUTLINE = 100  # length of an instance's polygons in sums of the photo's sides; pycocotools takes 100 bytes a pixel of it
 
 
@@ -76,13 +79,76 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
     last = (codes & 32) == 0
     starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
     place = np.arange(codes.size) - np.repeat(starts, np.diff(np.append(starts, codes.size)))
-    if place.max() > 6:  # 7 characters are 35 bits: more than any image has pixels
+    if place.max() >= MAX_CHARACTERS:
         raise ValueError("the counts string has a number of more than 35 bits")
     values = np.add.reduceat((codes & 31) << (5 * place), starts)
     values -= np.where(codes[last] & 16, 1 << (5 * (place[last] + 1)), 0)
     for first in (1, 2):  # numbers 1, 3, 5 ... and 2, 4, 6 ... are two chains of differences; number 0 stands alone
         values[first::2] = np.cumsum(values[first::2])
     return values
+
+
+def to_rles(segmentations: Sequence[Any], *, shape: Shape) -> list[Rle] | None:
+    """Check many masks of one image at once, in a fraction of the time that `to_rle` takes for each.
+
+    Returns:
+        What `to_rle` returns for each; None unless all are sound compressed RLE, and then `to_rle` says what is wrong.
+    """
+    size = list(shape)
+    for segmentation in segmentations:
+        if not isinstance(segmentation, dict) or not isinstance(segmentation.get("counts"), str):
+            return None
+        stated = segmentation.get("size")
+        if type(stated) is not list or stated != size or any(type(side) is not int for side in stated):
+            return None
+    counts = [segmentation["counts"] for segmentation in segmentations]
+    if counts and not _are_whole(counts, pixels=shape[0] * shape[1]):
+        return None
+    return [{"size": size.copy(), "counts": text} for text in counts]
+
+
+def _are_whole(counts: list[str], *, pixels: int) -> bool:
+    """Return whether the runs of each of these compressed counts are sound and cover `pixels`; see `run_lengths`."""
+    text = "".join(counts)
+    if not text.isascii() or not all(counts):
+        return False
+    codes = np.frombuffer(text.encode("ascii"), np.uint8) - np.uint8(48)  # wraps around to more than 63
+    ends = np.asarray(list(accumulate(map(len, counts))))
+    stops = np.flatnonzero(codes & 32 == 0)  # the last character of each number
+    after = np.searchsorted(stops, ends)  # numbers of this mask and those before it
+    if codes.max() > 63 or (codes[ends - 1] & 32).any():
+        return False
+    starts = np.concatenate([[0], stops[:-1] + 1])
+    characters = stops - starts + 1
+    if characters.max() > MAX_CHARACTERS:
+        return False
+    values = (codes[starts] & 31).astype(np.int64)
+    for place in range(1, int(characters.max())):
+        longer = np.flatnonzero(characters > place)
+        values[longer] |= (codes[starts[longer] + place] & 31).astype(np.int64) << (5 * place)
+    values -= ((codes[stops] & 16) != 0).astype(np.int64) << (5 * characters)
+    runs = _undo_differences(values, first=np.concatenate([[0], after[:-1]]), after=after)
+    if ((runs < 0) | (runs > pixels)).any():  # first, so that the sums cannot overflow
+        return False
+    return bool((np.add.reduceat(runs, np.concatenate([[0], after[:-1]])) == pixels).all())
+
+
+def _undo_differences(values: np.ndarray, *, first: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Sum up the differences of many masks' numbers, in place where possible.
+
+    Args:
+        values: (R,) int64, the numbers of all masks one after another; see `run_lengths`.
+        first, after: index of each mask's first number, and the index after its last one.
+    """
+    sums = values.copy()
+    for start in (0, 1):  # over all masks: what came before a mask's two chains is subtracted below
+        sums[start::2] = np.cumsum(sums[start::2])
+    lengths = after - first
+    odd = (np.arange(len(values)) - np.repeat(first, lengths)) % 2 == 1
+    before = np.where(first > 0, sums[first - 1], 0)
+    runs: np.ndarray = sums - np.where(odd, np.repeat(before, lengths), np.repeat(sums[first], lengths))
+    runs[first] = values[first]
+    return runs
 
 
 def _from_polygons(polygons: list[Any], shape: Shape) -> Rle:

@@ -4,7 +4,7 @@ from typing import Any
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.samples.coco import finite_numbers, normalize_instance
+from encoders.samples.coco import finite_numbers, normalize_instances
 from encoders.untrusted import json_kind
 
 MAX_INSTANCES = 10_000  # per photo; SA-1B has a few hundred at most
@@ -30,7 +30,8 @@ def normalize_annotations(annotations: Any, *, shape: Shape, where: str) -> list
     if len(annotations) > MAX_INSTANCES:
         raise InputError(f"{where}: {len(annotations)} annotations; at most {MAX_INSTANCES} per photo are supported")
     try:
-        return [normalize_instance(annotation, shape=shape) | _sa1b_fields(annotation) for annotation in annotations]
+        instances = normalize_instances(annotations, shape=shape)
+        return [instance | _sa1b_fields(given) for instance, given in zip(instances, annotations, strict=True)]
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from encoders.errors import InputError
-from encoders.samples.rle import decode_segmentation, encode_mask, rle_iou, run_lengths, to_rle
+from encoders.samples.rle import decode_segmentation, encode_mask, rle_iou, run_lengths, to_rle, to_rles
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 60))
 
@@ -105,3 +105,55 @@ def test_iou_from_the_runs_by_hand_and_of_empty_masks():
     assert rle_iou(mask((1, 5), (2, 8)), mask((1, 5), (5, 9))) == pytest.approx(3 / 7)  # 12 of 28 pixels
     assert rle_iou(mask((0, 0), (0, 0)), mask((0, 0), (0, 0))) == 1.0
     assert rle_iou(mask((0, 0), (0, 0)), mask((1, 5), (2, 8))) == 0.0
+
+
+def _accepted_alone(segmentation, shape):
+    try:
+        return to_rle(segmentation, shape=shape)
+    except InputError:
+        return None
+
+
+def test_many_masks_are_checked_together_as_each_alone():
+    """Sound masks in random groups, and the same with a character changed, removed or added."""
+    rng = np.random.default_rng(11)
+    shape = (37, 52)
+    accepted = 0
+    for trial in range(400):
+        masks = []
+        for _ in range(rng.integers(1, 6)):
+            noise = rng.random(shape)
+            masks.append(encode_mask(noise < rng.choice([0.0, 0.02, 0.5, 0.98, 1.0])))
+        if trial % 2:
+            spoilt = masks[rng.integers(len(masks))]
+            place, text = int(rng.integers(len(spoilt["counts"]))), spoilt["counts"]
+            middle = ["", chr(rng.integers(40, 120)), text[place] + chr(rng.integers(40, 120)), "é"][rng.integers(4)]
+            spoilt["counts"] = text[:place] + middle + text[place + 1 :]
+        alone = [_accepted_alone(mask, shape) for mask in masks]
+        together = to_rles(masks, shape=shape)
+        assert together == (None if None in alone else alone)
+        accepted += together is not None
+    assert 200 <= accepted < 300
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": [6, 8]},
+        {"counts": "`1", "size": [8, 6]},
+        {"counts": "`1", "size": [6.0, 8]},
+        {"counts": [48], "size": [6, 8]},
+        {"counts": "", "size": [6, 8]},
+        [[1, 1, 4, 1, 4, 4]],
+        None,
+    ],
+)
+def test_masks_of_other_forms_are_left_to_the_check_of_each(segmentation):
+    sound = encode_mask(np.zeros((6, 8), bool))
+    assert to_rles([sound], shape=(6, 8)) == [sound] and to_rles([], shape=(6, 8)) == []
+    assert to_rles([sound, segmentation], shape=(6, 8)) is None
+
+
+def test_sizes_that_are_truth_values_are_refused_alone_and_together():
+    one = {"size": [True, True], "counts": encode_mask(np.zeros((1, 1), bool))["counts"]}
+    assert to_rles([one], shape=(1, 1)) is None and _accepted_alone(one, (1, 1)) is None
