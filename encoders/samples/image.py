@@ -9,6 +9,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 
 from encoders.errors import InputError
 from encoders.files import read_bounded
+from encoders.geometry import Shape, resized_shape
 from encoders.samples.whole_image import check_whole
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no other decoder ever sees a file (PIL's EPS starts Ghostscript)
@@ -24,6 +25,13 @@ TURNS = {  # EXIF orientation -> what brings the stored pixels upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+SIDEWAYS = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
 
 
 def decode_image(data: bytes, *, name: str) -> np.ndarray:
@@ -42,14 +50,29 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
             it states, see `encoders.samples.whole_image`; an animated one; one of more than `MAX_PIXELS` pixels, refused before
             they are decoded; or one of floating-point or more than 16-bit pixels, whose range is unknown.
     """
+    return decode_shrunk(data, name=name, long_side=None)[0]
+
+
+def decode_shrunk(data: bytes, *, name: str, long_side: int | None) -> tuple[np.ndarray, Shape]:
+    """Like `decode_image`; a JPEG at 1/2, 1/4 or 1/8 of its size if that is enough to be resized.
+
+    Args:
+        long_side: pixels that the longer side is to have in the end, see `resized_shape`; None for the whole image.
+
+    Returns:
+        The pixels, and the whole image's (height, width), upright.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, name)
             if image.format in ("JPEG", "MPO"):
-                return _from_jpeg(image, data, name)
+                pixels = _from_jpeg(image, data, name, long_side)
+                width, height = image.size
+                return pixels, (width, height) if _turn(image) in SIDEWAYS else (height, width)
             _check_whole(image, data, name)
             image.load()
-            return np.array(_as_rgb(_upright(image), name))
+            pixels = np.array(_as_rgb(_upright(image), name))
+            return pixels, (pixels.shape[0], pixels.shape[1])
     except InputError:
         raise
     except UnidentifiedImageError as error:  # its message holds a memory address, so it differs from run to run
@@ -67,6 +90,11 @@ def read_image(path: Path | str, *, name: str | None = None) -> np.ndarray:
     return decode_image(read_bounded(Path(path), max_bytes=MAX_PHOTO_BYTES, name=name), name=name)
 
 
+def read_shrunk(path: Path, *, name: str, long_side: int | None) -> tuple[np.ndarray, Shape]:
+    """Read a photo from disk, see `decode_shrunk`."""
+    return decode_shrunk(read_bounded(path, max_bytes=MAX_PHOTO_BYTES, name=name), name=name, long_side=long_side)
+
+
 def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -82,10 +110,14 @@ def _check_whole(image: Image.Image, data: bytes, name: str) -> None:
         raise InputError(f"{name}: not a readable image ({error})") from error
 
 
-def _from_jpeg(header: Image.Image, data: bytes, name: str) -> np.ndarray:
+def _from_jpeg(header: Image.Image, data: bytes, name: str, long_side: int | None) -> np.ndarray:
     """Pixels by simplejpeg: those of PIL, both are libjpeg-turbo, but where it warns of lost data PIL gives grey."""
     if header.mode in ("RGB", "L"):
-        pixels, turn = simplejpeg.decode_jpeg(data, colorspace="RGB"), _turn(header)
+        enough = {}
+        if long_side is not None:
+            height, width = resized_shape(header.size[::-1], image_size=long_side)
+            enough = {"min_height": height, "min_width": width, "min_factor": 2}  # between 1/2 and 1 libjpeg is slow
+        pixels, turn = simplejpeg.decode_jpeg(data, colorspace="RGB", **enough), _turn(header)
         return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
     simplejpeg.decode_jpeg(data, colorspace="CMYK")
     header.load()

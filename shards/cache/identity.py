@@ -15,7 +15,7 @@ CACHE_FILE = "cache.json"
 MAX_CACHE_BYTES = 2**16  # of cache.json, which has less than 1 KiB
 MEANING = {
     "teacher_sha256": "another teacher's weights",
-    "preprocess_version": "another version of the preprocessing, or another precision of the teacher",
+    "preprocess_version": "another version of the preprocessing, another way of decoding, or another precision of the teacher",
     "image_size": "another image size",
     "codec": "another codec",
     "codec_version": "another version of the codec",
@@ -33,7 +33,8 @@ class CacheIdentity:
     Attributes:
         teacher: display name; teachers with the same weights are the same, whatever their names.
         teacher_sha256: checksum of the teacher's weights.
-        preprocess_version: `encoders.contract.PREPROCESS_VERSION`, and the precision of a teacher that is not in fp32.
+        preprocess_version: `encoders.contract.PREPROCESS_VERSION`, a mark of fast decoding (`shards.cache.stored_photo`), and
+            the precision of a teacher that is not in fp32.
         image_size: S in pixels.
         codec, codec_version: see `shards.codec.records`.
         source, source_sha256: see `shards.sources.base.Source`.

@@ -2,19 +2,21 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from encoders.errors import InputError
-from encoders.geometry import resize_image
+from encoders.geometry import resize_fast, resize_image, resized_shape
 from encoders.samples.image import decode_image
 from shards.cache.files import to_line
 from shards.sources.base import Item, Photo, Source
 
 JPEG_QUALITY = 95
 SUBSAMPLING_444 = 0  # PIL's number for 4:4:4: colour at full resolution
+Decode = Literal["exact", "fast"]
+FAST_MARK = "+fast"  # follows the version of the preprocessing in a cache of photos that were decoded and resized fast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +50,29 @@ class BadSample:
     reason: str
 
 
-def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
+def decode_mark(decode: Decode) -> str:
+    """Return the suffix of a cache's preprocessing version: empty for "exact", "+fast" for "fast"."""
+    return FAST_MARK if decode == "fast" else ""
+
+
+def decode_of(preprocess_version: str) -> Decode:
+    """Return how the photos of a cache of this preprocessing version are decoded and resized."""
+    return "fast" if FAST_MARK in preprocess_version else "exact"
+
+
+def store_photo(photo: Photo, *, where: str, image_size: int, decode: Decode = "exact") -> StoredPhoto:
     """Resize as SAM does, encode as JPEG and decode again: the teacher sees the JPEG's pixels, not the original ones.
+
+    With `decode="fast"` the image may be a smaller one than the photo, and is resized by `encoders.geometry.resize_fast`.
 
     The facts are `key`, `height` and `width` of the original, `stored_height` and `stored_width`, `meta`, and
     `annotations` (COCO instances in pixels of the original; see `shards.sources.annotations`).
     """
-    height, width = photo.image.shape[:2]
-    resized = resize_image(photo.image, image_size=image_size)
+    height, width = photo.shape
+    if decode == "fast":
+        resized = resize_fast(photo.image, shape=resized_shape(photo.shape, image_size=image_size))
+    else:
+        resized = resize_image(photo.image, image_size=image_size)
     buffer = io.BytesIO()
     Image.fromarray(resized).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=SUBSAMPLING_444)
     jpeg = buffer.getvalue()
@@ -71,9 +88,10 @@ def store_photo(photo: Photo, *, where: str, image_size: int) -> StoredPhoto:
     return StoredPhoto(key=photo.key, where=where, jpeg=jpeg, pixels=decode_image(jpeg, name=photo.key), facts=facts)
 
 
-def store_item(source: Source, item: Item, *, image_size: int) -> StoredPhoto | BadSample:
+def store_item(source: Source, item: Item, *, image_size: int, decode: Decode = "exact") -> StoredPhoto | BadSample:
     """Read one item and convert it to its stored form; an unusable item is returned as a BadSample, not raised."""
     try:
-        return store_photo(source.photo(item), where=item.where, image_size=image_size)
+        photo = source.photo(item, long_side=image_size if decode == "fast" else None)
+        return store_photo(photo, where=item.where, image_size=image_size, decode=decode)
     except InputError as error:
         return BadSample(key=item.key, where=item.where, reason=str(error))

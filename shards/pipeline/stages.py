@@ -10,7 +10,7 @@ from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import ShardEntry
 from shards.cache.names import shard_name
 from shards.cache.shard_writer import ShardFile
-from shards.cache.stored_photo import BadSample, StoredPhoto, store_item
+from shards.cache.stored_photo import BadSample, StoredPhoto, decode_of, store_item
 from shards.codec.records import encode_embedding
 from shards.codec.seal import seal_record
 from shards.pipeline.made_shard import MadeShard
@@ -50,7 +50,8 @@ class Stages:
 
     def store(self, item: Item) -> StoredPhoto | BadSample:
         """Read a photo, in a thread."""
-        return store_item(self.source, item, image_size=self.identity.image_size)
+        made = self.identity
+        return store_item(self.source, item, image_size=made.image_size, decode=decode_of(made.preprocess_version))
 
     def code(self, photo: StoredPhoto, embedding: np.ndarray) -> tuple[bytes, bytes]:
         """Return the sample's record and its json, in a thread. Raises InputError if the embedding cannot be coded."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import InputError
+from encoders.geometry import Shape
 from encoders.samples.coco import sample_from_coco
 from encoders.samples.sample import Sample
 
@@ -43,15 +44,22 @@ class Photo:
 
     Attributes:
         key: see `Item`.
-        image: (H, W, 3) uint8 RGB, upright.
-        annotations: COCO instances with checked RLE masks of the size of `image`.
+        image: (H, W, 3) uint8 RGB, upright; perhaps smaller than the photo, see `Source.photo`.
+        annotations: COCO instances with checked RLE masks of the size of the whole photo.
         meta: source, licence, attribution, original file name. JSON types only.
+        whole: (height, width) of the whole photo in pixels; None if `image` is the whole photo.
     """
 
     key: str
     image: np.ndarray
     annotations: list[dict[str, Any]] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=dict)
+    whole: Shape | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """(height, width) of the whole photo in pixels."""
+        return self.whole or (self.image.shape[0], self.image.shape[1])
 
     def to_sample(self) -> Sample:
         """Return the photo with decoded masks."""
@@ -76,8 +84,8 @@ class Source(ABC):
         """Return the items in a stable order that does not depend on the file system."""
 
     @abstractmethod
-    def read_photo(self, item: Item) -> Photo:
-        """Read one item. Raises InputError if the photo or its annotations cannot be used."""
+    def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
+        """Read one item, see `photo`. Raises InputError if the photo or its annotations cannot be used."""
 
     def item_bytes(self, item: Item) -> int:
         """Return the size of the item's photo and annotations in bytes; 0 if unknown."""
@@ -95,12 +103,17 @@ class Source(ABC):
         """Return the items in a stable order; an item with an already used key has a `problem`."""
         return self._items
 
-    def photo(self, item: Item) -> Photo:
-        """Read one item in the form that the cache stores. Raises InputError, also for an item with a `problem`."""
+    def photo(self, item: Item, *, long_side: int | None = None) -> Photo:
+        """Read one item in the form that the cache stores. Raises InputError, also for an item with a `problem`.
+
+        Args:
+            long_side: pixels that the image will have after it is resized, so that a large JPEG may be decoded at half its
+                size or less, in less time; None for the whole image.
+        """
         if item.problem is not None:
             raise InputError(f"{item.where}: {item.problem}")
         try:
-            return self.read_photo(item)
+            return self.read_photo(item) if long_side is None else self.read_photo(item, long_side=long_side)
         except OSError as error:
             raise InputError(f"{item.where}: cannot be read ({error.strerror})") from error
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from encoders.errors import InputError
 from encoders.files import sha256_file
 from encoders.samples.coco import CocoDataset, file_name
-from encoders.samples.image import read_image
+from encoders.samples.image import read_shrunk
 from shards.sources.annotations import normalize_annotations, plain_facts
 from shards.sources.base import Item, Photo, Source, printable, safe_key
 from shards.sources.folder import photo_size
@@ -51,12 +51,11 @@ class CocoSource(Source):
         """Return the size of the photo's file in bytes."""
         return int(item.locator[2] or 0)
 
-    def read_photo(self, item: Item) -> Photo:
+    def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
         """Read one photo and its instances."""
         index, name, *_ = item.locator
         record = self.data.records[index]
-        image = read_image(self.data.images / name, name=item.where)
-        shape = (image.shape[0], image.shape[1])
+        image, shape = read_shrunk(self.data.images / name, name=item.where, long_side=long_side)
         instances = self.data.instances(index) if self.masks else []
         stated = (record.get("height", shape[0]), record.get("width", shape[1]))
         if self.masks and stated != shape:
@@ -68,6 +67,7 @@ class CocoSource(Source):
             meta={"source": self.name, "file_name": item.where}
             | {"image_id": plain_facts(record, ("id",), where=item.where)["id"]}
             | plain_facts(record, FACTS, where=item.where),
+            whole=shape,
         )
 
 

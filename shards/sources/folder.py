@@ -7,7 +7,7 @@ from pathlib import Path
 
 from encoders.errors import InputError
 from encoders.files import file_kind
-from encoders.samples.image import read_image
+from encoders.samples.image import read_shrunk
 from shards.sources.base import PHOTO_SUFFIXES, Item, Photo, Source, printable, unique_keys
 
 
@@ -39,11 +39,11 @@ class FolderSource(Source):
         """Return the size of the photo's file in bytes."""
         return int(item.locator[1] or 0)
 
-    def read_photo(self, item: Item) -> Photo:
+    def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
         """Read one photo; it has no annotations."""
         name, _ = item.locator
-        image = read_image(self.folder / name, name=item.where)
-        return Photo(key=item.key, image=image, meta={"source": self.name, "file_name": item.where})
+        image, whole = read_shrunk(self.folder / name, name=item.where, long_side=long_side)
+        return Photo(key=item.key, image=image, meta={"source": self.name, "file_name": item.where}, whole=whole)
 
 
 def photo_size(path: Path) -> tuple[int | None, str | None]:

@@ -108,9 +108,9 @@ class Selection(Source):
         """See `Source.key_of`; the source answers."""
         return self.source.key_of(name)
 
-    def read_photo(self, item: Item) -> Photo:
+    def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
         """Read one photo from the source."""
-        return self.source.photo(item)
+        return self.source.photo(item, long_side=long_side)
 
 
 class _Chosen(Sequence[Item]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.samples.image import decode_image
+from encoders.samples.image import decode_shrunk
 from encoders.untrusted import json_kind
 from shards.sources.annotations import normalize_annotations, plain_facts
 from shards.sources.base import Item, Photo, Source
@@ -80,14 +80,13 @@ class TarSource(Source):
         """Return the size of the pair's members in bytes."""
         return sum(span[1] for span in item.locator[1:] if span is not None)
 
-    def read_photo(self, item: Item) -> Photo:
+    def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
         """Read one pair by its offsets."""
         index, photo, annotations = item.locator
         with self.tars[index].open("rb") as file:
-            image = decode_image(_read(file.fileno(), photo, item.where), name=item.where)
+            image, shape = decode_shrunk(_read(file.fileno(), photo, item.where), name=item.where, long_side=long_side)
             raw = None if annotations is None else _read(file.fileno(), annotations, item.where)
         record = {} if raw is None else parse_annotations(raw, where=item.where)
-        shape = (image.shape[0], image.shape[1])
         facts = record.get("image")
         facts = facts if isinstance(facts, dict) else {}
         return Photo(
@@ -95,6 +94,7 @@ class TarSource(Source):
             image=image,
             annotations=normalize_annotations(record.get("annotations", []), shape=shape, where=item.where),
             meta={"source": self.name, "file_name": item.where} | plain_facts(facts, ("image_id", "license"), where=item.where),
+            whole=shape,
         )
 
 

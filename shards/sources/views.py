@@ -1,5 +1,7 @@
 """Augmented views of photos, so that a few hundred photos are enough to train on for many epochs."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from encoders.errors import InputError
@@ -37,12 +39,12 @@ class ViewSource(Source):
             for view in range(self.views)
         ]
 
-    def read_photo(self, item: Item) -> Photo:
-        """Read the photo and crop the view from it."""
+    def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
+        """Read the photo and crop the view from it; crops are taken from the whole image."""
         index, view, _ = item.locator
-        photo = self.source.photo(self.source.items()[index])
+        photo = self.source.photo(self.source.items()[index], long_side=long_side if view == 0 else None)
         if view == 0:
-            return Photo(key=item.key, image=photo.image, annotations=photo.annotations, meta=photo.meta)
+            return replace(photo, key=item.key)
         rng = np.random.default_rng((self.seed, int(short_hash(photo.key), 16), view))
         image, crop = random_crop(photo.image, rng=rng)
         return Photo(key=item.key, image=image, meta=photo.meta | {"view": crop})

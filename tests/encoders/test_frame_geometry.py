@@ -4,6 +4,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from encoders.geometry import (
     embedding_shape,
+    resize_fast,
     resize_image,
     resized_shape,
     scale_boxes,
@@ -60,3 +61,12 @@ def test_an_image_of_the_right_size_is_not_resampled(photo):
 @pytest.mark.parametrize(("shape", "expected"), [((16, 16), (1, 1)), ((17, 256), (2, 16)), ((683, 1024), (43, 64))])
 def test_embedding_shape(shape, expected):
     assert embedding_shape(shape) == expected
+
+
+def test_the_fast_resize_is_pillows_but_for_a_unit_in_few_values():
+    photo = np.random.default_rng(1).integers(0, 256, (301, 407, 3), np.uint8)
+    exact, fast = resize_image(photo, image_size=140), resize_fast(photo, shape=(104, 140))
+    assert fast.shape == exact.shape and fast.flags.c_contiguous
+    difference = np.abs(fast.astype(int) - exact)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+    assert resize_fast(photo, shape=(301, 407)) is photo

@@ -84,7 +84,7 @@ def break_teacher(maker):
 
 
 def break_reading(maker):
-    maker._stages.source.photo = lambda item: 1 / 0
+    maker._stages.source.photo = lambda item, **_: 1 / 0
 
 
 def break_coding(maker):
