@@ -135,7 +135,7 @@ def normalize_instances(annotations: list[Any], *, shape: Shape) -> list[dict[st
     rles = None
     if all(isinstance(annotation, dict) for annotation in annotations):
         rles = to_rles([annotation.get("segmentation") for annotation in annotations], shape=shape)
-    checked = rles or [None] * len(annotations)
+    checked: list[Rle | None] = [*rles] if rles else [None] * len(annotations)
     return [
         normalize_instance(annotation, shape=shape, rle=rle) for annotation, rle in zip(annotations, checked, strict=True)
     ]
