@@ -69,13 +69,8 @@ def store_photo(photo: Photo, *, where: str, image_size: int, decode: Decode = "
     `annotations` (COCO instances in pixels of the original; see `shards.sources.annotations`).
     """
     height, width = photo.shape
-    if decode == "fast":
-        resized = resize_fast(photo.image, shape=resized_shape(photo.shape, image_size=image_size))
-    else:
-        resized = resize_image(photo.image, image_size=image_size)
-    buffer = io.BytesIO()
-    Image.fromarray(resized).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=SUBSAMPLING_444)
-    jpeg = buffer.getvalue()
+    resized = resize_photo(photo, image_size=image_size, decode=decode)
+    jpeg = encode_jpeg(resized)
     facts = {
         "key": photo.key,
         "height": height,
@@ -86,6 +81,20 @@ def store_photo(photo: Photo, *, where: str, image_size: int, decode: Decode = "
         "annotations": photo.annotations,
     }
     return StoredPhoto(key=photo.key, where=where, jpeg=jpeg, pixels=decode_image(jpeg, name=photo.key), facts=facts)
+
+
+def resize_photo(photo: Photo, *, image_size: int, decode: Decode) -> np.ndarray:
+    """Return the photo's pixels with the longer side `image_size`, (h, w, 3) uint8."""
+    if decode == "fast":
+        return resize_fast(photo.image, shape=resized_shape(photo.shape, image_size=image_size))
+    return resize_image(photo.image, image_size=image_size)
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """(h, w, 3) uint8 RGB -> `KEY.jpg`. By Pillow: simplejpeg gives other bytes in the same time."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=SUBSAMPLING_444)
+    return buffer.getvalue()
 
 
 def store_item(source: Source, item: Item, *, image_size: int, decode: Decode = "exact") -> StoredPhoto | BadSample:

@@ -41,8 +41,9 @@ class Int8Codec:
 
     def encode(self, embedding: np.ndarray) -> bytes:
         scales = (np.abs(embedding).max(axis=(1, 2), initial=0) / 127).astype("<f4")
-        divisors = np.where(scales > 0, scales, 1)[:, None, None]
-        codes = np.rint(embedding / divisors).clip(-127, 127).astype(np.int8)
+        units = embedding / np.where(scales > 0, scales, 1)[:, None, None]
+        np.rint(units, out=units)
+        codes = np.clip(units, -127, 127, out=units).astype(np.int8)
         return scales.tobytes() + codes.tobytes()
 
     def parse(self, payload: Payload, shape: tuple[int, int, int]) -> Coded:

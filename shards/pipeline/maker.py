@@ -32,7 +32,7 @@ from shards.cache.stored_photo import BadSample
 from shards.pipeline.made_shard import MadeShard
 from shards.pipeline.maker_run import MakerRun
 from shards.pipeline.stages import Made, Stages
-from shards.pipeline.teacher_pass import TeacherPasses
+from shards.pipeline.teacher_pass import Passes, TeacherPasses
 from shards.sources.base import Source
 
 
@@ -41,7 +41,7 @@ class ShardMaker:
 
     Args:
         source: where the photos come from.
-        teacher: in eval mode, on its device.
+        teacher: in eval mode, on its device; or something else that makes embeddings of photos.
         identity: of the cache; says which photos a shard has, and how they are coded.
         folder: the cache.
         batch_size: photos in a pass of the teacher; part of what decides the bytes of a shard.
@@ -56,7 +56,7 @@ class ShardMaker:
         self,
         source: Source,
         *,
-        teacher: Sam,
+        teacher: Sam | Passes,
         identity: CacheIdentity,
         folder: Path,
         batch_size: int,
@@ -73,7 +73,7 @@ class ShardMaker:
             batch_size=batch_size,
             sealed=sealed,
             ahead=2 * (batch_size + workers),
-            teacher=TeacherPasses(teacher, batch_size=batch_size),
+            teacher=TeacherPasses(teacher, batch_size=batch_size) if isinstance(teacher, Sam) else teacher,
             readers=ThreadPoolExecutor(workers, thread_name_prefix="read"),
             coders=ThreadPoolExecutor(workers, thread_name_prefix="code"),
             writer=ThreadPoolExecutor(1, thread_name_prefix="write"),

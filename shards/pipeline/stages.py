@@ -14,7 +14,7 @@ from shards.cache.stored_photo import BadSample, StoredPhoto, decode_of, store_i
 from shards.codec.records import encode_embedding
 from shards.codec.seal import seal_record
 from shards.pipeline.made_shard import MadeShard
-from shards.pipeline.teacher_pass import Pass, TeacherPasses
+from shards.pipeline.teacher_pass import Pass, Passes
 from shards.sources.base import Item, Source
 
 
@@ -43,7 +43,7 @@ class Stages:
     batch_size: int
     sealed: bool
     ahead: int
-    teacher: TeacherPasses
+    teacher: Passes
     readers: ThreadPoolExecutor
     coders: ThreadPoolExecutor
     writer: ThreadPoolExecutor

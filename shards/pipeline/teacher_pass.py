@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -56,6 +57,20 @@ class Pass:
             self.seconds += time.monotonic() - started
             self._done = None
         return self._embeddings
+
+
+class Passes(Protocol):
+    """What a maker of shards asks of a teacher; see `TeacherPasses`."""
+
+    @property
+    def ahead(self) -> int:
+        """Number of passes that may be launched before the oldest one is waited for."""
+
+    def launch(self, photos: Sequence[StoredPhoto]) -> Pass:
+        """Start the pass over a batch of photos."""
+
+    def release(self, finished: Pass) -> None:
+        """Give back the host buffers of a pass whose result is no longer needed."""
 
 
 class TeacherPasses:
