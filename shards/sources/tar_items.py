@@ -43,16 +43,23 @@ class TarItems(Sequence[Item]):
     def __getitem__(self, number: slice) -> list[Item]: ...
     def __getitem__(self, number: int | slice) -> Item | list[Item]:
         if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
+            wanted = range(*number.indices(len(self)))
+            return list(self._run(wanted)) if wanted.step == 1 else [self[each] for each in wanted]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        tar = int(np.searchsorted(self._starts, number, side="right")) - 1
-        place = number - int(self._starts[tar])
-        return next(self._tar_items(tar, range(place, place + 1)))
+        return next(self._run(range(number, number + 1)))
 
     def __iter__(self) -> Iterator[Item]:
         for tar, part in enumerate(self._parts):
             yield from self._tar_items(tar, range(len(part)))
+
+    def _run(self, numbers: range) -> Iterator[Item]:
+        """Iterate over the items of consecutive numbers."""
+        tar = int(np.searchsorted(self._starts, numbers.start, side="right")) - 1
+        while tar < len(self._parts) and (first := int(self._starts[tar])) < numbers.stop:
+            stop = min(len(self._parts[tar]), numbers.stop - first)
+            yield from self._tar_items(tar, range(max(0, numbers.start - first), stop))
+            tar += 1
 
     def keys(self) -> Iterator[str]:
         """Iterate over the keys of all items, without making the items."""
@@ -68,12 +75,12 @@ class TarItems(Sequence[Item]):
     def _tar_items(self, tar: int, places: range) -> Iterator[Item]:
         part, tar_name, first = self._parts[tar], self._names[tar], int(self._starts[tar])
         rows = part.spans[places.start : places.stop].tolist()
-        names, problems = part.names(places), part.problems_at(places)
+        names, unusable = part.names(places), part.unusable
         keys = keys_of_members(names)
         if not "".join(names).isprintable():
             names = list(map(printable, names))
         for place, key, name, (photo, photo_size, json, json_size) in zip(places, keys, names, rows, strict=False):
-            problem = problems.get(place) or self._repeated.get(first + place)
+            problem = unusable.get(place) or self._repeated.get(first + place)
             spans = ((photo, photo_size) if photo >= 0 else None, (json, json_size) if json >= 0 else None)
             yield Item(key, f"{tar_name}/{name}", (tar, *spans), problem)
         if part.ending is not None and len(part) - 1 in places:
@@ -153,6 +160,7 @@ class _Part:
         self.problems = {places[number]: problem for number, problem in index.problems.items() if number in places}
         self.annotated = bool((spans[:, 2] >= 0).any())
         self.ending = index.ending
+        self.unusable = self._unusable()
 
     def __len__(self) -> int:
         return len(self.ends) + (self.ending is not None)
@@ -161,16 +169,15 @@ class _Part:
         """Return the names of these pairs; the item for an unreadable end has none."""
         ends = self.ends[places.start : places.stop].tolist()
         start = int(self.ends[places.start - 1]) if places.start else 0
-        if self.text.isascii():
-            text = self.text[start : ends[-1] if ends else start].decode("ascii")
-            return [text[begin - start : end - start] for begin, end in zip([start, *ends], ends, strict=False)]
-        pairs = zip([start, *ends], ends, strict=False)
-        return [self.text[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairs]
+        data, stop = self.text[start : ends[-1] if ends else start], [end - start for end in ends]
+        pairs = zip([0, *stop], stop, strict=False)
+        if data.isascii():
+            text = data.decode("ascii")
+            return [text[begin:end] for begin, end in pairs]
+        return [data[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairs]
 
-    def problems_at(self, places: range) -> dict[int, str]:
-        """Return why pairs among these places cannot be used."""
-        spans = self.spans[places.start : places.stop]
-        lacking = (spans[:, 0] < 0) | (self.annotated & (spans[:, 2] < 0))
-        numbers = (np.flatnonzero(lacking) + places.start).tolist()
-        found = {place: NO_PHOTO if self.spans[place, 0] < 0 else NO_JSON for place in numbers}
-        return found | {place: problem for place, problem in self.problems.items() if place in places}
+    def _unusable(self) -> dict[int, str]:
+        """Return why pairs cannot be used, by place."""
+        lacking = (self.spans[:, 0] < 0) | (self.annotated & (self.spans[:, 2] < 0))
+        found = {place: NO_PHOTO if self.spans[place, 0] < 0 else NO_JSON for place in np.flatnonzero(lacking).tolist()}
+        return found | self.problems

@@ -9,6 +9,7 @@ import shards
 from encoders.errors import InputError
 from shards.sources import tar_index
 from shards.sources.tar_index import Listing
+from shards.sources.tar_items import endings_of, key_of_member, keys_of, keys_of_members
 from shards.sources.tars import TarSource
 from tests.shards.helpers.photos import cut_end_mark, jpeg, make_photo, pair, write_tar
 
@@ -94,6 +95,29 @@ def test_items_come_one_at_a_time_by_number_in_slices_and_in_order(tars, tmp_pat
         items[11]
 
 
+ODD = [["_a", "b"], ["a_"], ["a b"], [""], ["a/"], ["a\nb"], ["k" * 81], []]
+
+
+@pytest.mark.parametrize("names", [["./sa_1", "a/b/sa-2"], *ODD], ids=repr)
+def test_keys_made_all_at_once_are_those_made_one_by_one(names):
+    assert keys_of_members(names) == [key_of_member(name) for name in names]
+
+
+def test_keys_and_slices_over_tars_are_those_of_the_items(tars, tmp_path):
+    odd = [*pair(20), ("p\u00e9rou.jpg", b"1"), ("p\u00e9rou.json", b"{}"), ("x.json", b"{}")]
+    odd = write_tar(tmp_path / "sa_000001b.tar", odd)
+    cut = write_tar(tmp_path / "sa_000002b.tar", pair(21))
+    cut_end_mark(cut)
+    items = TarSource([*tars, odd, cut]).items()
+    each = list(items)
+    assert list(keys_of(items)) == [item.key for item in each] and endings_of(items) == [10]
+    assert endings_of(each) == [10] and list(keys_of(each)) == list(keys_of(items))
+    for start in range(-1, 14):
+        for stop in range(-1, 14):
+            assert items[start:stop] == each[start:stop]
+    assert [item.problem for item in each if item.problem is not None][0] == "a json without its photo"
+
+
 def test_all_tars_that_cannot_be_read_are_named_together(tmp_path, tars):
     (tmp_path / "a.tar").write_bytes(b"no tar at all" * 100)
     os.mkfifo(tmp_path / "b.tar")
@@ -119,3 +143,12 @@ def test_a_name_that_is_no_utf8_and_one_with_control_characters_are_read_and_pri
         assert item.where.isprintable()
 
 
+
+
+def test_a_kept_index_is_read_once_a_listing(tmp_path, tars, monkeypatch):
+    TarSource(tars, listing=Listing(folder=tmp_path / "index"))
+    seen = []
+    read = tar_index.kept_index
+    monkeypatch.setattr(tar_index, "kept_index", lambda tar, *args, **more: seen.append(tar.name) or read(tar, *args, **more))
+    TarSource(tars, listing=Listing(folder=tmp_path / "index"))
+    assert seen == [tar.name for tar in tars]
