@@ -9,23 +9,34 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a config key, e.g. --set optim.lr=5e-4. Repeatable.")
 ]
 ProcessesOption = Annotated[int, typer.Option(help="Processes on this machine that share the work; use one per GPU.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--num-processes",
+        "--processes-count",
+        help="Processes that share the work; use one per GPU (default: 1; with --engine ray, all GPUs of the cluster).",
+    ),
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        help="local: processes of this machine. slurm: a fixed share for each process of srun, torchrun or a job array. ray: "
+        "workers of a Ray cluster. (Default: slurm where a launcher started several processes, else local.)"
+    ),
+]
+RetryOption = Annotated[int, typer.Option(help="How often work is handed out again after its worker failed.")]
+RayOption = Annotated[str | None, typer.Option(help="Address of a running Ray cluster (default: one on this machine).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def in_processes(
-    command: str, *, config: str, overrides: list[str] | None, num_processes: int, apart: bool = False
-) -> None:
-    """Run one of our commands in several processes; on failure exit with its exit code.
-
-    Args:
-        apart: whether the processes are independent, so that one of them may fail.
-    """
-    from distill.launching.launch import launch, launch_apart
+def in_processes(command: str, *, config: str, overrides: list[str] | None, num_processes: int) -> None:
+    """Run one of our commands in several processes that belong together; on failure exit with its exit code."""
+    from distill.launching.launch import launch
 
     arguments = [command, "--config", config]
     for override in overrides or []:
         arguments += ["--set", override]
-    if code := (launch_apart if apart else launch)(arguments, num_processes=num_processes):
+    if code := launch(arguments, num_processes=num_processes):
         raise typer.Exit(code)
 
 

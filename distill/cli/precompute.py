@@ -7,27 +7,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
-import encoders
-from distill.cli.options import ConfigOption, JsonOption, ProcessesOption, SetOption, in_processes
-from distill.config.reading import read_config, write_config
+from distill.cli.options import ConfigOption, EngineOption, JsonOption, RayOption, RetryOption, SetOption, WorkersOption
+from distill.config.reading import read_config
 from distill.config.runs import PrecomputeConfig
+from distill.engines.base import MAX_SHARD_RETRY, engine_options
 from distill.jobs.photos import open_photos
+from distill.jobs.precompute import CONFIG_FILE as CONFIG_FILE  # re-exported
+from distill.jobs.precompute import open_teacher, precompute_job, teacher_facts
 from distill.jobs.progress import every_few_seconds
 from distill.launching.world import World, read_world
-from encoders.acceleration import accelerate
-from encoders.files import atomic_path, check_output_folder
 from encoders.local_folder import check_local_folder
-from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
-from shards import precompute as run_precompute
-from shards.cache.kept import kept
+from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, plan_precompute, wanted_identity
 from shards.pipeline.progress import progress_text, samples_text
 from shards.pipeline.quarantine import QUARANTINE_FILE
 from shards.sources.views import photo_key
 
-CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
 RENAMED = {  # the teacher treats every view as a photo; messages call it a sample
     "photos_done": "samples_done",
     "bytes_per_photo": "bytes_per_sample",
@@ -38,7 +34,10 @@ RENAMED = {  # the teacher treats every view as a photo; messages call it a samp
 def precompute(
     config: ConfigOption,
     set_: SetOption = None,
-    num_processes: ProcessesOption = 1,
+    engine: EngineOption = None,
+    num_processes: WorkersOption = None,
+    max_shard_retry: RetryOption = MAX_SHARD_RETRY,
+    ray_address: RayOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the number of photos, bytes and hours, without running the teacher.")
     ] = False,
@@ -46,81 +45,32 @@ def precompute(
 ) -> None:
     """Run the teacher over photos and write its embeddings as shards. Resumes if interrupted.
 
-    Run the same command on several machines to share the work through the output folder.
+    Several processes share the work, see --engine.
 
     Example: repvit-sam precompute --config precompute_sa1b_vit_h --set source.path=/data/sa1b --num-processes 8
     """
     job = read_config(config, PrecomputeConfig, overrides=set_ or [])
     check_local_folder(job.out, name="out")
     if dry_run:
-        facts = plan_facts(job, processes=num_processes)
-    elif num_processes != 1:
-        in_processes("precompute", config=config, overrides=set_, num_processes=num_processes, apart=True)
-        facts = cache_facts(Path(job.out), views=job.source.views)
+        facts = plan_facts(job, processes=num_processes or 1)
     else:
-        world = read_world()
-        summary = precompute_share(job, world=world)
-        if world.rank != 0:
+        options = engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address)
+        summary = precompute_job(job, options=options, progress=progress_line())
+        if not summary.complete:
+            print(left_to_others(summary, shards=CacheIdentity.read(summary.out), world=options.world), file=sys.stderr)
             return
         facts = summary_facts(summary, views=job.source.views)
     facts |= quarantine_list(facts, folder=Path(job.out))
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
-def precompute_share(job: PrecomputeConfig, *, world: World) -> PrecomputeSummary:
-    """Run this process's share of a job on its own device; returns when the whole job is done.
-
-    Raises:
-        InputError: see `shards.precompute`; that `out` cannot be written to shows before the teacher is loaded.
-    """
-    with kept(Path(job.out), what="finished shards are kept"):
-        check_output_folder(Path(job.out))
-    teacher = open_teacher(job, device=world.device)
-    with kept(Path(job.out), what="finished shards are kept"):
-        summary = run_share(job, source=open_photos(job, world=world), teacher=teacher, world=world)
-        with atomic_path(Path(job.out) / CONFIG_FILE) as temporary:
-            write_config(job, temporary)
-    return summary
-
-
-def run_share(job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, world: World) -> PrecomputeSummary:
-    """Like `precompute_share`, with the source and teacher already opened, and without writing the job's config."""
-    return run_precompute(
-        source,
-        teacher=teacher,
-        **teacher_facts(job),
-        out=Path(job.out),
-        codec=job.codec,
-        samples_per_shard=job.samples_per_shard,
-        batch_size=job.batch_size,
-        decode_workers=job.decode_workers,
-        max_bad_fraction=job.max_bad_fraction,
-        progress=progress_line(),
-        rank=world.rank,
-        world_size=world.world_size,
-        lease_seconds=job.lease_seconds,
-        codec_gate=job.codec_gate,
+def left_to_others(summary: PrecomputeSummary, *, shards: CacheIdentity | None, world: World) -> str:
+    """Return what to say at the end of a rank that does not find the cache complete."""
+    total = "" if shards is None else f" of {shards.shards}"
+    return (
+        f"process {world.rank} of {world.world_size} has made its share; {summary.shards}{total} shards are finished. The"
+        " process that finds all of them finished completes the cache; if one ends early, run the same command again"
     )
-
-
-def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
-    """Load the teacher of a job on a device."""
-    teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
-    return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
-
-
-def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
-    """Return the teacher's name and checksum for the cache; an existing cache keeps its name for the same teacher."""
-    begun = CacheIdentity.read(Path(job.out))
-    return teacher_facts_as(job, recorded=None if begun is None else begun.teacher_sha256)
-
-
-def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str, str]:
-    """Like `teacher_facts`, given the checksum recorded in the cache; see `encoders.tensors_sha256`."""
-    return {
-        "teacher_name": job.teacher.arch or job.teacher.model,
-        "teacher_sha256": encoders.tensors_sha256(job.teacher.model, recorded=recorded),
-    }
 
 
 def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
@@ -172,19 +122,6 @@ def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
 def quarantine_list(facts: Mapping[str, Any], *, folder: Path) -> dict[str, str]:
     """Return the path of the quarantine list with its label; empty if no photos were left out."""
     return {"quarantine": str(folder / QUARANTINE_FILE)} if facts.get("quarantined") else {}
-
-
-def cache_facts(folder: Path, *, views: int) -> dict[str, Any]:
-    """Return the facts on a complete cache."""
-    manifest = Manifest.read(folder)
-    return {
-        "cache": str(folder),
-        **photo_counts(folder, samples=manifest.samples, views=views),
-        "quarantined": len(manifest.quarantined),
-        "shards": len(manifest.entries),
-        "bytes": sum(entry.bytes for entry in manifest.entries),
-        "complete": True,
-    }
 
 
 def progress_line() -> Callable[[PrecomputeProgress], None]:

@@ -10,10 +10,11 @@ import typer
 
 import encoders
 from distill.cli.options import JsonOption
-from distill.cli.precompute import CONFIG_FILE, open_teacher, run_share, teacher_facts_as
+from distill.cli.precompute import progress_line
 from distill.config.reading import read_config
 from distill.config.runs import PrecomputeConfig
 from distill.jobs.photos import open_photos
+from distill.jobs.precompute import CONFIG_FILE, open_teacher, run_share, teacher_facts_as
 from distill.jobs.progress import every_few_seconds
 from distill.launching.world import read_world
 from encoders.errors import InputError
@@ -89,7 +90,7 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     )
     before = clear_damaged(report, wanted=wanted)
     there, made_before = known_entries(cache), sorted(work_entries(cache)[0])
-    run_share(job, source=source, teacher=teacher, world=world)
+    run_share(job, source=source, teacher=teacher, world=world, progress=progress_line())
     after = {entry.name: entry.sha256 for entry in Manifest.read(cache).entries}
     changed = [name for name in report.damaged if name in before and before[name] != after.get(name)]
     left = report_facts(verify_cache(cache, source=source, progress=_progress()))

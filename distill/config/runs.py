@@ -1,5 +1,6 @@
 """The settings of training runs and precompute passes. Relative data paths are resolved from the working directory."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from distill.config.mask import MaskDataConfig, MaskLossConfig, TrainableConfig
 from distill.config.sections import Count, Frozen, Positive, Seed, Share, Weight
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
-from encoders.errors import InputError, did_you_mean
+from encoders.errors import InputError, InputWarning, did_you_mean
 from encoders.local_folder import check_local_folder
 from shards.cache.local_cache import DEFAULT_BYTES
 
@@ -217,5 +218,14 @@ class PrecomputeConfig(Frozen):
     batch_size: Positive = 4
     decode_workers: Positive | None = None  # threads a process that read and resize photos; null: its cores
     max_bad_fraction: Share = 0.01
-    lease_seconds: Positive = 600  # silence after which a process counts as dead; longer than a batch takes
     seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_leases(cls, content: Any) -> Any:
+        """Ignore `lease_seconds`, which earlier releases wrote into the config of each cache."""
+        if not isinstance(content, dict) or "lease_seconds" not in content:
+            return content
+        text = "lease_seconds is not used any more, as engines hand out the shards (--engine); it is ignored, remove it"
+        warnings.warn(text, InputWarning, stacklevel=2)
+        return {key: value for key, value in content.items() if key != "lease_seconds"}

@@ -16,7 +16,7 @@ def launch(arguments: list[str], *, num_processes: int) -> int:
     All that they print goes to stderr. Where there is no GPU they meet on the CPU.
     """
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    environments = [environment | meeting for environment in _environments(num_processes)]
+    environments = [environment | meeting for environment in process_environments(num_processes)]
     return run_group([sys.executable, "-m", "distill", *arguments], environments=environments)
 
 
@@ -26,11 +26,15 @@ def launch_apart(arguments: list[str], *, num_processes: int) -> int:
     Returns:
         0 where at least one of them did all there was to do, else the exit code of one.
     """
-    return run_apart([sys.executable, "-m", "distill", *arguments], environments=_environments(num_processes))
+    return run_apart([sys.executable, "-m", "distill", *arguments], environments=process_environments(num_processes))
 
 
-def _environments(num_processes: int) -> list[dict[str, str]]:
-    """Return the environment variables of each process. Raises InputError if this machine cannot run that many."""
+def process_environments(num_processes: int) -> list[dict[str, str]]:
+    """Return the environment variables of each process of a group on this machine.
+
+    Raises:
+        InputError: this machine cannot run that many.
+    """
     if num_processes < 1:
         raise InputError(f"--num-processes {num_processes}: expected at least 1")
     cuda = cuda_wanted()

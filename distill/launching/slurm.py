@@ -27,6 +27,28 @@ def task_variables(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def array_place(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return this job's number in its job array, from 0, and the number of jobs of the array; (0, 1) outside of one.
+
+    Raises:
+        InputError: the array leaves out numbers, so that nobody would do the share of those.
+    """
+    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_COUNT")
+    if any(name not in environment for name in names):
+        return 0, 1
+    try:
+        number, first, last, count = (int(environment[name]) for name in names)
+    except ValueError as error:
+        raise InputError(f"{', '.join(names)} must be whole numbers ({error}); start with sbatch --array=0-7") from error
+    step = (last - first) // (count - 1) if count > 1 else 1
+    if first + step * (count - 1) != last or not first <= number <= last or (number - first) % max(1, step):
+        raise InputError(
+            f"the job array has {count} jobs from {first} to {last} and this is {number}, so that some numbers are missing;"
+            " each job does a fixed share: number them without gaps, as in --array=0-7"
+        )
+    return (number - first) // max(1, step), count
+
+
 def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
     """Return MASTER_ADDR, the node of the first task, and MASTER_PORT, derived from the job number.
 

@@ -12,26 +12,13 @@ from encoders.local_folder import check_local_folder
 from encoders.sam import Sam
 from shards.cache.identity import CacheIdentity
 from shards.cache.kept import kept
-from shards.cache.manifest import ShardEntry, read_entries
-from shards.cache.stored_photo import BadSample
 from shards.codec.records import get_codec
-from shards.codec.seal import sealed_here
-from shards.pipeline.codec_check import check_codec
-from shards.pipeline.lease import LEASE_SECONDS, Lease
-from shards.pipeline.maker import ShardMaker
-from shards.pipeline.merge import merge
-from shards.pipeline.progress import PrecomputeProgress, Tracker
-from shards.pipeline.quarantine import Quarantine
-from shards.pipeline.shard_plan import (
-    begin,
-    clear_leftovers,
-    finished,
-    photos_in,
-    shard_count,
-    shard_name,
-)
-from shards.pipeline.stages import Made
-from shards.pipeline.work_folder import POLL_SECONDS, Board
+from shards.pipeline.lead import CacheLead, finished_elsewhere
+from shards.pipeline.progress import PrecomputeProgress
+from shards.pipeline.quarantine import check_fraction
+from shards.pipeline.shard_plan import shard_count
+from shards.pipeline.work_folder import known_entries
+from shards.pipeline.worker import CacheWorker
 from shards.sources.base import Source
 
 
@@ -75,16 +62,15 @@ def precompute(
     progress: Callable[[PrecomputeProgress], None] | None = None,
     rank: int = 0,
     world_size: int = 1,
-    lease_seconds: float = LEASE_SECONDS,
     codec_gate: bool = True,
 ) -> PrecomputeSummary:
     """Write the teacher's embeddings of a source's photos to shards in `out`.
 
     A shard is `samples_per_shard` consecutive photos of the source, without the bad ones among them. Finished shards
-    are kept, so the same call resumes. Any number of processes on machines that share `out` may call it, also later:
-    each makes shards that no other process has made or is making, takes over those of processes that have ended or hang,
-    and returns when all shards are finished. The result is byte-identical to that of one undisturbed process on the
-    same kind of machine with the same batch size.
+    are kept, so the same call resumes. Several processes on machines that share `out` may split the work by `rank` and
+    `world_size`: each makes its share, and whoever then finds all shards finished completes the cache; if one of them was
+    killed, the same calls make what is missing. The result is byte-identical to that of one undisturbed process on the same
+    kind of machine with the same batch size.
 
     Args:
         source: where the photos come from.
@@ -95,26 +81,23 @@ def precompute(
         decode_workers: threads that read and resize photos; None for the cores of this process.
         max_bad_fraction: share of the source's photos that may be bad; one photo is always allowed unless it is 0.
         progress: called after every batch.
-        rank, world_size: this process begins with the shards whose number is `rank` modulo `world_size`, so that
-            processes started together do not ask for the same ones. Wrong values only cost time.
-        lease_seconds: a process that has shown no sign of life for this long is presumed dead, and another process
-            makes its shard; must be longer than a batch takes.
+        rank, world_size: this process makes the shards whose number is `rank` modulo `world_size`. A single process locks
+            the folder against others of this machine.
         codec_gate: before a cache is begun, check the codec's accuracy on its first photos (`pipeline.codec_check`).
 
     Raises:
-        InputError: the codec misses its gate; or `out` holds a cache of another teacher, preprocessing, codec, image
-            size, source or shard size; or is a URL, or cannot be written to (finished shards are kept); or too many photos
-            are bad (the first few are named, finished shards are kept); or no photo can be used.
+        InputError: another process is at work in `out`; the codec misses its gate; or `out` holds a cache of another
+            teacher, preprocessing, codec, image size, source or shard size; or is a URL, or cannot be written to (finished
+            shards are kept); or too many photos are bad (the first few are named, finished shards are kept); or no photo can
+            be used.
     """
     folder = check_local_folder(out, name="out")
-    if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size or lease_seconds <= 0:
+    if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size:
         raise InputError(
-            f"samples_per_shard={samples_per_shard} and batch_size={batch_size} must be at least 1, rank={rank} below"
-            f" world_size={world_size}, and lease_seconds={lease_seconds} more than 0"
+            f"samples_per_shard={samples_per_shard} and batch_size={batch_size} must be at least 1, and rank={rank} below"
+            f" world_size={world_size}"
         )
-    quarantine = Quarantine(
-        folder, total=len(source.items()), max_bad_fraction=max_bad_fraction, noun="photos" if source.views == 1 else "samples"
-    )
+    check_fraction(max_bad_fraction)
     wanted = wanted_identity(
         source,
         teacher=teacher,
@@ -123,36 +106,33 @@ def precompute(
         codec=codec,
         samples_per_shard=samples_per_shard,
     )
-    if codec_gate and CacheIdentity.read(folder) is None:
-        check_codec(source, teacher=teacher, codec=codec)
-    with kept(folder, what="finished shards are kept"):
-        identity = begin(folder, wanted)
-        state = PrecomputeProgress(
-            photos=0,
-            photos_total=len(source.items()),
-            views=source.views,
-            quarantined=0,
-            shards=0,
-            shards_total=identity.shards,
-        )
-        tracker = Tracker(folder, state=state, callback=progress)
-        maker = ShardMaker(
+    with (
+        kept(folder, what="finished shards are kept"),
+        CacheWorker(
             source,
             teacher=teacher,
-            identity=identity,
+            wanted=wanted,
             folder=folder,
             batch_size=batch_size,
             decode_workers=decode_workers,
-            sealed=sealed_here(folder),
-        )
-        with maker:
-            job = _Job(source, maker, folder, identity, quarantine, tracker)
-            try:
-                job.run(rank=rank, world_size=world_size, lease_seconds=lease_seconds)
-            except FileNotFoundError:  # another process has finished the cache and removed the work folder
-                if len(finished(folder, read_entries(folder))) < identity.shards:
-                    raise
-    return job.summary()
+            codec_gate=codec_gate,
+        ) as worker,
+        CacheLead(
+            folder, max_bad_fraction=max_bad_fraction, progress=progress, rank=rank, world_size=world_size
+        ) as lead,
+    ):
+        started = time.monotonic()
+        try:
+            while True:
+                tasks = iter(lead.begin(worker.facts))
+                for index, news in worker.run(tasks, count=lead.count, reject=lead.reject):
+                    lead.done(index, news)
+                if lead.finish():
+                    break
+        except FileNotFoundError:
+            if not finished_elsewhere(folder, worker.facts.identity):
+                raise
+    return summary(lead, seconds=time.monotonic() - started)
 
 
 def wanted_identity(
@@ -173,95 +153,23 @@ def wanted_identity(
     )
 
 
-@dataclass
-class _Job:
-    """One process's share of a precompute, with checked settings."""
+def summary(lead: CacheLead, *, seconds: float) -> PrecomputeSummary:
+    """Summarise the current state of a cache.
 
-    source: Source
-    maker: ShardMaker
-    folder: Path
-    identity: CacheIdentity
-    quarantine: Quarantine
-    tracker: Tracker
-    made: int = 0  # shards
-
-    def run(self, *, rank: int, world_size: int, lease_seconds: float) -> None:
-        """Make shards until all are finished, by any process; then one process writes the manifest."""
-        board = Board(self.folder, identity=self.identity, rank=rank, world_size=world_size, lease_seconds=lease_seconds)
-        clear_leftovers(self.folder, before=board.leases.now() - lease_seconds)
-        self._count_others(board)
-        self.quarantine.check()
-        while True:
-            try:
-                for index, lease in board.claims():
-                    with lease:
-                        self._make(index, lease, board)
-            finally:
-                self.tracker.release()
-            if self._finish_cache(board):
-                return
-
-    def _make(self, index: int, lease: Lease, board: Board) -> None:
-        self._count_others(board)
-        try:
-            entry = self.make_shard(index, lease)
-        except FileNotFoundError:
-            lease.beat()
-            if not lease.lapsed:
-                raise
-            return  # this process stalled so long that its lease lapsed and others removed its half-written shard
-        board.finish(index, entry)
-        self.made += 1
-        self._count_others(board)
-        self.tracker.shard_finished(board.leases)
-
-    def _finish_cache(self, board: Board) -> bool:
-        """Finish the cache; return False if shards have to be made again."""
-        while (lease := board.leases.take("manifest")) is None:
-            time.sleep(min(POLL_SECONDS, board.leases.seconds / 4))
-        with lease:
-            self._count_others(board)
-            missing = merge(self.folder, identity=self.identity, quarantine=self.quarantine)
-            if not missing:
-                self.tracker.all_finished()
-            board.reopen(missing)
-        return not missing
-
-    def _count_others(self, board: Board) -> None:
-        """Count the shards finished by other processes."""
-        for index, bad in board.news():
-            self.quarantine.finished(shard_name(index), bad)
-        photos = photos_in(board.known, total=len(self.source.items()), identity=self.identity)
-        self.tracker.set_totals(photos=photos, shards=len(board.known), quarantined=self.quarantine.count)
-
-    def make_shard(self, index: int, lease: Lease) -> ShardEntry:
-        """Make and publish one shard; return its manifest entry."""
-        self.quarantine.begin(shard_name(index))
-
-        def reject(_: int, sample: BadSample) -> None:
-            self.quarantine.add(sample)
-
-        def count(batch: Made) -> None:
-            lease.beat()
-            self.tracker.state.teacher_seconds += batch.teacher_seconds
-            self.tracker.add_photos(photos=batch.photos, quarantined=self.quarantine.count)
-
-        [made] = self.maker.make([index], progress=count, reject=reject)
-        made.publish(replace=True)
-        return made.entry
-
-    def summary(self) -> PrecomputeSummary:
-        """Summarise the current state of the cache."""
-        entries = list(finished(self.folder, read_entries(self.folder)).values())
-        state = self.tracker.measured()
-        return PrecomputeSummary(
-            out=self.folder,
-            photos=sum(len(entry.keys) for entry in entries),
-            quarantined=sum(len(entry.quarantined) for entry in entries),
-            shards=len(entries),
-            shards_made=self.made,
-            bytes=sum(entry.bytes for entry in entries),
-            seconds=state.seconds,
-            teacher_seconds=state.teacher_seconds,
-            complete=len(entries) == self.identity.shards,
-        )
+    Args:
+        lead: of a call that has ended.
+        seconds: its duration.
+    """
+    entries = list(known_entries(lead.folder).values())
+    identity = CacheIdentity.read(lead.folder)
+    return PrecomputeSummary(
+        out=lead.folder,
+        photos=sum(len(entry.keys) for entry in entries),
+        quarantined=sum(len(entry.quarantined) for entry in entries),
+        shards=len(entries),
+        shards_made=lead.made,
+        bytes=sum(entry.bytes for entry in entries),
+        seconds=seconds,
+        teacher_seconds=lead.teacher_seconds,
+        complete=identity is not None and finished_elsewhere(lead.folder, identity),
+    )

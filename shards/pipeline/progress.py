@@ -1,15 +1,14 @@
 """Progress of a precompute, as text and in `progress.jsonl`."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from encoders.messages.eta import duration, time_left
 from encoders.messages.words import counted
 from shards.cache.files import append_line, read_lines
-from shards.pipeline.lease import Lease, Leases
 
 PROGRESS_FILE = "progress.jsonl"
 
@@ -25,8 +24,9 @@ class PrecomputeProgress:
         quarantined: bad photos so far.
         views: number of views of each photo.
         shards, shards_total: finished shards and total.
-        photos_made: photos processed by this process in this call.
-        seconds, teacher_seconds: duration of this call in this process, and the part of it spent in the teacher.
+        photos_made: photos processed in this call by this process, or by the workers that it leads.
+        seconds, teacher_seconds: duration of this call, and the time that the teacher took, in all workers together.
+        processes: number of workers.
     """
 
     photos: int
@@ -38,6 +38,7 @@ class PrecomputeProgress:
     photos_made: int = 0
     seconds: float = 0.0
     teacher_seconds: float = 0.0
+    processes: int = 1
 
 
 def progress_text(now: PrecomputeProgress, *, since: PrecomputeProgress) -> str:
@@ -63,9 +64,7 @@ def samples_text(samples: int, *, views: int) -> str:
 
 
 class Tracker:
-    """Counts progress, measures rates and reports both.
-
-    One process at a time, the one that holds the lease "progress", writes `progress.jsonl`, one line per shard.
+    """Counts progress, measures rates and reports both. One process of a group writes `progress.jsonl`, one line per shard.
 
     Args:
         folder: folder of `progress.jsonl`.
@@ -80,15 +79,7 @@ class Tracker:
         self._path = folder / PROGRESS_FILE
         self._callback = callback
         self._started = time.monotonic()
-        self._lease: Lease | None = None
         self._written = 0
-
-    @contextmanager
-    def teacher_time(self) -> Iterator[None]:
-        """Time the block as teacher time."""
-        started = time.monotonic()
-        yield
-        self.state.teacher_seconds += time.monotonic() - started
 
     def set_totals(self, *, photos: int, shards: int, quarantined: int) -> None:
         """Set the totals finished by all processes together."""
@@ -100,15 +91,11 @@ class Tracker:
         self.state.photos_made += photos
         self.state.quarantined = quarantined
         self._report()
-        if self._lease is not None:
-            self._lease.beat()
 
-    def shard_finished(self, leases: Leases) -> None:
-        """Record a finished shard."""
+    def shard_finished(self, *, write: bool) -> None:
+        """Record a finished shard; only one process of a group may `write` it to the file."""
         self._report()
-        if self._lease is None or self._lease.lapsed:
-            self._lease = leases.take("progress")
-        if self._lease is not None:
+        if write:
             self._write()
 
     def all_finished(self) -> None:
@@ -116,12 +103,6 @@ class Tracker:
         if self._written != self.state.shards:
             self._report()
             self._write()
-
-    def release(self) -> None:
-        """Release the lease, so that another process can write."""
-        if self._lease is not None:
-            self._lease.release()
-        self._lease = None
 
     def measured(self) -> PrecomputeProgress:
         """Return the state with up-to-date durations."""
@@ -144,7 +125,11 @@ def earlier_rate(folder: Path) -> float | None:
     lines = read_lines(path)[0] if path.is_file() else []
     for line in reversed(lines):
         given = line if isinstance(line, dict) else {}
-        made, seconds = given.get("photos_made"), given.get("seconds")
-        if isinstance(made, (int, float)) and isinstance(seconds, (int, float)) and made > 0 and seconds > 0:
-            return made / seconds
+        made, seconds, processes = (_positive(given.get(name)) for name in ("photos_made", "seconds", "processes"))
+        if made is not None and seconds is not None:
+            return made / seconds / (processes or 1)
     return None
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

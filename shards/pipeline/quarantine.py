@@ -23,8 +23,7 @@ class Quarantine:
     """
 
     def __init__(self, folder: Path, *, total: int, max_bad_fraction: float, noun: str = "photos") -> None:
-        if not 0 <= max_bad_fraction <= 1:
-            raise InputError(f"max_bad_fraction={max_bad_fraction} is not a fraction; expected 0 to 1")
+        check_fraction(max_bad_fraction)
         self.path = folder / QUARANTINE_FILE
         self.total = total
         self.noun = noun
@@ -71,6 +70,12 @@ class Quarantine:
         lines = quarantine_lines((shard, known[shard]) for shard in sorted(known))
         write_quarantine(self.path, lines)
         return lines
+
+
+def check_fraction(max_bad_fraction: float) -> None:
+    """Raise InputError if the share of photos that may be bad is not a fraction."""
+    if not 0 <= max_bad_fraction <= 1:
+        raise InputError(f"max_bad_fraction={max_bad_fraction} is not a fraction; expected 0 to 1")
 
 
 def quarantine_lines(shards: Iterable[tuple[str, Sequence[Mapping[str, str]]]]) -> list[dict[str, str]]:

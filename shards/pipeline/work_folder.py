@@ -1,15 +1,15 @@
 """Shared state of an unfinished cache, kept in its folder `work/` and removed when the cache is complete.
 
-    work/shards/NAME.json       the manifest line of a finished shard, made after the shard is on disk
-    work/shards/NAME.G.lease    the lease of the process that makes this shard, see `shards.pipeline.lease`
+    work/lock                   locked by a call that works alone, see `shards.pipeline.lead`
+    work/shards/NAME.json       the manifest line of a finished shard, see `shards.pipeline.publishing`
     work/processes/OWNER.jsonl  one process's journal: one line per finished shard, with the photos left out of it
 
-Checking one shard takes a single file access, and other processes' results are read incrementally from their journals, so
-neither the whole folder nor the manifest is read for each shard. A process lists the folder once, at its start.
+A process lists the folder at its start and at its end, and reads other processes' results incrementally from their journals,
+so neither the whole folder nor the manifest is read for each shard. Earlier releases also kept leases here (`NAME.G.lease`),
+which are not read any more.
 """
 
 import os
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,17 +21,15 @@ from encoders.errors import InputError, InputWarning
 from encoders.files import read_bounded
 from encoders.untrusted import parse_json
 from shards.cache.fields import BadPhoto, ShardName, checked
-from shards.cache.files import append_line, atomic_writer, new_lines, to_line
+from shards.cache.files import new_lines
 from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import MAX_LINE_BYTES, ShardEntry, contradiction, parse_entry, read_entries
 from shards.cache.names import is_shard_name, shard_index, shard_name
 from shards.cache.ordered import ordered_map
-from shards.pipeline.lease import Lease, Leases
 from shards.pipeline.shard_plan import finished
 
 WORK = "work"
 ENTRY_SUFFIX = ".json"
-POLL_SECONDS = 2.0  # seconds between two checks of shards that other processes are making
 
 READ_THREADS = 8  # threads that read small files; over a network the latency dominates
 
@@ -51,43 +49,43 @@ class Board:
 
     Args:
         folder: the cache.
-        identity: the cache's identity.
-        rank, world_size: determine where this process begins in the list of shards; only a hint.
-        lease_seconds: see `shards.pipeline.lease.Leases`.
+        shards: number of shards of the complete cache.
 
     Attributes:
         done: numbers of the shards known to be finished.
         known: those and the ones listed in journals; used for counting.
-        leases: for shards, and for other work that only one process at a time may do.
 
     Raises:
         FileNotFoundError: here and in every method: the work folder is gone, because the cache was finished.
     """
 
-    def __init__(
-        self, folder: Path, *, identity: CacheIdentity, rank: int = 0, world_size: int = 1, lease_seconds: float
-    ) -> None:
-        self._shards = identity.shards
-        self._entries = folder / WORK / "shards"
-        self._journals = folder / WORK / "processes"
-        for path in (self._entries, self._journals):
+    def __init__(self, folder: Path, *, shards: int) -> None:
+        self._folder = folder
+        self._shards = shards
+        for path in (_entry_folder(folder), journal_folder(folder)):
             path.mkdir(parents=True, exist_ok=True)
-        self.leases = Leases(self._entries, seconds=lease_seconds)
-        self._journal = self._journals / f"{self.leases.owner}.jsonl"
         self._read: dict[str, int] = {}  # bytes read so far of each journal
-        self._order = _own_first(identity.shards, rank=rank, world_size=world_size)
         # Read the work folder before the manifest: when the folder is removed, the manifest has already been written.
-        entries = {shard_index(path.stem) for path in _entries_in(self._entries)}
+        listed = self._listed()
         self._before = finished(folder, read_entries(folder))
-        self.done = {index for index in entries | set(map(shard_index, self._before)) if index < self._shards}
+        self.done = listed | {index for index in map(shard_index, self._before) if index < shards}
         self.known = set(self.done)
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the shards that are not finished, as far as is known, in order."""
+        return [index for index in range(self._shards) if index not in self.done]
+
+    def look_again(self) -> None:
+        """List the finished shards again, to see those of other processes."""
+        self.done |= self._listed()
+        self.known |= self.done
 
     def news(self) -> Iterator[tuple[int, Bad]]:
         """Return (number, photos left out) of each shard newly found to be finished since the last call."""
         for name, entry in self._before.items():
             yield shard_index(name), entry.quarantined
         self._before = {}
-        for journal in sorted(os.scandir(self._journals), key=lambda found: found.name):
+        for journal in sorted(os.scandir(journal_folder(self._folder)), key=lambda found: found.name):
             start = self._read.get(journal.name, 0)
             if journal.is_file() and journal.stat().st_size > start:
                 lines, self._read[journal.name] = new_lines(Path(journal.path), start=start)
@@ -97,51 +95,30 @@ class Board:
                         self.known.add(shard_index(found.shard))
                         yield shard_index(found.shard), found.quarantined
 
-    def claims(self) -> Iterator[tuple[int, Lease]]:
-        """Yield shards to make, each with its lease, until all are done; waits for shards that other processes are making."""
-        open_shards = [index for index in self._order if index not in self.done]
-        while open_shards:
-            claimed = False
-            for index in open_shards:
-                if (lease := self._claim(index)) is not None:
-                    claimed = True
-                    yield index, lease
-            open_shards = [index for index in open_shards if index not in self.done]
-            if open_shards and not claimed:
-                time.sleep(min(POLL_SECONDS, self.leases.seconds / 4))
-
-    def finish(self, index: int, entry: ShardEntry) -> None:
-        """Publish a shard that is on disk."""
-        append_line(self._journal, {"shard": entry.name, "quarantined": entry.quarantined})
-        with atomic_writer(self._entry_path(index)) as file:
-            file.write(to_line(entry.to_json()))
-        self.done.add(index)
-
     def reopen(self, missing: set[int]) -> None:
         """Mark shards that are missing or differ from their entries to be made again."""
         for index in missing:
-            self._entry_path(index).unlink(missing_ok=True)
+            entry_path(self._folder, index).unlink(missing_ok=True)
         self.done -= missing
         self.known -= missing
 
-    def _claim(self, index: int) -> Lease | None:
-        if self._is_done(index):
-            return None
-        lease = self.leases.take(shard_name(index))
-        # Check again: after the lease was created, a network file system shows the folder's current content.
-        if lease is not None and self._is_done(index):
-            lease.release()
-            return None
-        return lease
+    def _listed(self) -> set[int]:
+        indexes = (shard_index(path.stem) for path in _entries_in(_entry_folder(self._folder)))
+        return {index for index in indexes if index < self._shards}
 
-    def _is_done(self, index: int) -> bool:
-        if index not in self.done and self._entry_path(index).exists():
-            self.done.add(index)
-            self.known.add(index)
-        return index in self.done
 
-    def _entry_path(self, index: int) -> Path:
-        return self._entries / f"{shard_name(index)}{ENTRY_SUFFIX}"
+def entry_path(folder: Path, index: int) -> Path:
+    """Return the file of a finished shard's entry."""
+    return _entry_folder(folder) / f"{shard_name(index)}{ENTRY_SUFFIX}"
+
+
+def journal_folder(folder: Path) -> Path:
+    """Return the folder of the processes' journals."""
+    return folder / WORK / "processes"
+
+
+def _entry_folder(folder: Path) -> Path:
+    return folder / WORK / "shards"
 
 
 def known_entries(folder: Path) -> dict[str, ShardEntry]:
@@ -169,7 +146,7 @@ def work_entries(folder: Path) -> tuple[dict[str, ShardEntry], dict[str, str]]:
     identity = None
     with suppress(InputError):  # callers that need it report the error
         identity = CacheIdentity.read(folder)
-    paths = _entries_in(folder / WORK / "shards")
+    paths = _entries_in(_entry_folder(folder))
     read = partial(_read_entry, identity=identity)
     found = list(ordered_map(read, paths, threads=READ_THREADS, ahead=8 * READ_THREADS))
     return (
@@ -210,9 +187,3 @@ def _entries_in(folder: Path) -> list[Path]:
     """Return the files named like a shard's entry, unordered."""
     paths = (Path(found.path) for found in os.scandir(folder) if found.name.endswith(ENTRY_SUFFIX))
     return [path for path in paths if is_shard_name(path.stem)]
-
-
-def _own_first(shards: int, *, rank: int, world_size: int) -> list[int]:
-    """Order the shards to try: every `world_size`-th from `rank` on, then the rest backwards to avoid the other processes."""
-    own = range(rank, shards, world_size)
-    return [*own, *(index for index in reversed(range(shards)) if index % world_size != rank)]

@@ -12,7 +12,7 @@ from distill.config.folder import CONFIGS
 from distill.config.reading import find_config, read_config, read_run, write_config
 from distill.config.runs import PrecomputeConfig, Run, RunConfig
 from distill.run_folder import check_run, claim_run
-from encoders.errors import InputError
+from encoders.errors import InputError, InputWarning
 
 BASE = {
     "name": "x",
@@ -275,3 +275,11 @@ def test_a_stored_run_of_the_other_stage_or_of_none_is_another_run(file, mask_fi
     stored.write_text(stored.read_text().replace("stage: mask", "stage: [1]"))
     with pytest.raises(InputError, match="stage: \\[1\\] there"):
         check_run(read(file, out))
+
+
+def test_a_precompute_config_of_an_earlier_release_with_a_lease_is_read_with_a_note(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("source: {path: photos}\nteacher: {model: sam_demo}\nout: cache\nlease_seconds: 600\n")
+    with pytest.warns(InputWarning, match="lease_seconds is not used any more, .* remove it"):
+        config = read_config(path, PrecomputeConfig)
+    assert config.out == "cache" and "lease_seconds" not in config.model_dump()

@@ -100,15 +100,13 @@ def test_files_of_others_in_the_work_folder_stop_nobody(unfinished):
     assert content(out) == content(calm)
 
 
-def test_an_unfinished_cache_whose_lease_is_dated_ahead_is_finished(unfinished):
+def test_an_unfinished_cache_of_an_earlier_release_with_leases_is_finished(unfinished):
     photos, calm, out = unfinished
-    lease = out / "work" / "shards" / "train-000002.tar.0.lease"
-    lease.write_text(json.dumps({"owner": "else-7-00", "node": "another boot", "pid": 7}))
-    ahead = lease.stat().st_mtime + 3600
-    os.utime(lease, (ahead, ahead))
-    with pytest.warns(InputWarning, match="ahead of the file system's clock"):
-        assert standin.run(photos, out, lease_seconds=3).shards_made == 1
-    assert content(out) == content(calm)
+    for name in ("train-000002.tar.0.lease", "progress.0.lease", "manifest.0.lease", "host-7-00.clock"):
+        (out / "work" / "shards" / name).write_text(json.dumps({"owner": "host-7-00", "node": "this boot", "pid": os.getpid()}))
+    (out / "train-000002.tar.99.tmp").write_bytes(b"of the process that held the lease")
+    assert standin.run(photos, out).shards_made == 1
+    assert content(out) == content(calm) and not list(out.glob("*.tmp"))
 
 
 def test_a_line_of_the_manifest_that_is_damaged_is_named(unfinished):

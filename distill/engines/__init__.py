@@ -1,0 +1,1 @@
+"""Engines that spread numbered tasks over processes and machines."""

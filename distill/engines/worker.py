@@ -1,0 +1,69 @@
+"""The process of a worker: `python -m distill.engines.worker PIPE LABEL`, started by `distill.engines.local`."""
+
+import pickle
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from distill.launching.starter import end_with_starter
+from encoders.errors import InputError, InputWarning, MissingExtra
+
+if TYPE_CHECKING:
+    from distill.engines.base import Work
+    from distill.launching.world import World
+
+OPEN, DONE, NOTE, REFUSED, FAILED = "open", "done", "note", "refused", "failed"  # what a worker tells; the first of each tuple
+
+
+def main() -> None:
+    """Receive the work through the pipe and do the tasks that come after it."""
+    end_with_starter()
+    pipe = Connection(int(sys.argv[1]))
+    sys.path[:] = pipe.recv()
+    work, world = pickle.loads(pipe.recv_bytes())  # from the process that started this one
+    warnings.showwarning = lambda message, category, *where, **more: _note(pipe, message, category)
+    sys.exit(serve(work, world, pipe))
+
+
+def serve(work: "Work", world: "World", pipe: Any) -> int:
+    """Open what the work needs and do tasks until the lead closes the pipe; return the exit code."""
+    try:
+        with work.open(world) as worker:
+            pipe.send((OPEN, worker.facts))
+            while True:
+                for task, result in worker.run(handed(pipe)):
+                    pipe.send((DONE, task, result))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return 0  # the lead has no more tasks, or has ended
+    except (InputError, MissingExtra) as error:
+        pipe.send((REFUSED, str(error)))
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        pipe.send((FAILED, "".join(traceback.format_exception_only(error)).strip()))
+        return 1
+
+
+def handed(pipe: Any) -> Iterator[int]:
+    """Wait for a task, then yield it and those that have come meanwhile.
+
+    It never waits for a second one: a worker that reads ahead would not hand over what it has finished until then.
+    """
+    yield pipe.recv()
+    while pipe.poll():
+        yield pipe.recv()
+
+
+def _note(pipe: Any, message: Warning | str, category: type[Warning]) -> None:
+    if issubclass(category, InputWarning) and threading.current_thread() is threading.main_thread():  # two would mix
+        pipe.send((NOTE, str(message)))
+    else:
+        print(f"{category.__name__}: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

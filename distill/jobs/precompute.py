@@ -1,0 +1,145 @@
+"""Precompute jobs: opening what a config names, and leading workers on any engine."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import encoders
+from distill.config.reading import write_config
+from distill.config.runs import PrecomputeConfig
+from distill.engines.base import EngineOptions, run
+from distill.jobs.photos import open_photos
+from distill.launching.world import World
+from encoders.acceleration import accelerate
+from encoders.files import atomic_path, check_output_folder
+from shards import CacheIdentity, PrecomputeProgress, PrecomputeSummary, Source, wanted_identity
+from shards import precompute as run_precompute
+from shards.cache.kept import kept
+from shards.pipeline.lead import CacheLead, finished_elsewhere
+from shards.pipeline.precompute import summary
+from shards.pipeline.worker import CacheWorker
+
+CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
+STAYS = "finished shards are kept"
+Show = Callable[[PrecomputeProgress], None]
+
+
+@dataclass(frozen=True)
+class PrecomputeWork:
+    """What each worker of a precompute opens: the teacher on its device, and the source."""
+
+    job: PrecomputeConfig
+
+    @property
+    def label(self) -> str:
+        """The cache."""
+        return self.job.out
+
+    @contextmanager
+    def open(self, world: World, /) -> Iterator[CacheWorker]:
+        """Open a worker and begin the cache, or continue it."""
+        job = self.job
+        teacher = open_teacher(job, device=world.device)
+        with kept(Path(job.out), what=STAYS):
+            source = open_photos(job, world=world)
+            wanted = wanted_identity(
+                source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
+            )
+            with CacheWorker(
+                source,
+                teacher=teacher,
+                wanted=wanted,
+                folder=Path(job.out),
+                batch_size=job.batch_size,
+                decode_workers=job.decode_workers,
+                codec_gate=job.codec_gate,
+            ) as worker:
+                yield worker
+
+
+def precompute_job(job: PrecomputeConfig, *, options: EngineOptions, progress: Show | None = None) -> PrecomputeSummary:
+    """Do this process's part of a job: all of it, or a rank's share.
+
+    Raises:
+        InputError: see `shards.precompute` and `distill.engines.base.run`; that `out` cannot be written to shows before the
+            teacher is loaded.
+    """
+    out = Path(job.out)
+    with kept(out, what=STAYS):
+        check_output_folder(out)
+        if options.alone:
+            teacher = open_teacher(job, device=options.world.device)
+            source = open_photos(job, world=options.world)
+            made = run_share(job, source=source, teacher=teacher, world=options.world, progress=progress)
+        else:
+            made = _lead(job, options=options, progress=progress)
+        with atomic_path(out / CONFIG_FILE) as temporary:
+            write_config(job, temporary)
+    return made
+
+
+def _lead(job: PrecomputeConfig, *, options: EngineOptions, progress: Show | None) -> PrecomputeSummary:
+    started, world = time.monotonic(), options.world
+    with CacheLead(
+        Path(job.out),
+        max_bad_fraction=job.max_bad_fraction,
+        progress=progress,
+        rank=world.rank,
+        world_size=world.world_size,
+        processes=options.processes or 1,
+    ) as lead:
+        try:
+            while True:
+                run(PrecomputeWork(job), lead, options=options)
+                if lead.finish():
+                    break
+        except FileNotFoundError:
+            identity = CacheIdentity.read(lead.folder)
+            if identity is None or not finished_elsewhere(lead.folder, identity):
+                raise
+    return summary(lead, seconds=time.monotonic() - started)
+
+
+def run_share(
+    job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, world: World, progress: Show | None
+) -> PrecomputeSummary:
+    """Make a rank's share in this process, with the source and teacher already opened."""
+    return run_precompute(
+        source,
+        teacher=teacher,
+        **teacher_facts(job),
+        out=Path(job.out),
+        codec=job.codec,
+        samples_per_shard=job.samples_per_shard,
+        batch_size=job.batch_size,
+        decode_workers=job.decode_workers,
+        max_bad_fraction=job.max_bad_fraction,
+        progress=progress,
+        rank=world.rank,
+        world_size=world.world_size,
+        codec_gate=job.codec_gate,
+    )
+
+
+def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
+    """Load the teacher of a job on a device."""
+    teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
+    return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
+
+
+def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
+    """Return the teacher's name and checksum for the cache; an existing cache keeps its name for the same teacher."""
+    begun = CacheIdentity.read(Path(job.out))
+    return teacher_facts_as(job, recorded=None if begun is None else begun.teacher_sha256)
+
+
+def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str, str]:
+    """Like `teacher_facts`, given the checksum recorded in the cache; see `encoders.tensors_sha256`."""
+    return {
+        "teacher_name": job.teacher.arch or job.teacher.model,
+        "teacher_sha256": encoders.tensors_sha256(job.teacher.model, recorded=recorded),
+    }
