@@ -7,12 +7,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
 from distill.engines.base import EngineOptions, Lead, Work
+from distill.engines.ending import ended_by_sigterm
 from distill.engines.last_words import LastWords
 from distill.engines.schedule import Schedule
 from distill.engines.worker import DONE, FAILED, NOTE, OPEN, REFUSED
@@ -32,7 +33,7 @@ def run_local(work: Work, lead: Lead, *, options: EngineOptions) -> None:
     Raises:
         InputError: a worker refused its input, or a task failed too often, see `Schedule`.
     """
-    with _stopped_by_sigterm(), _Crew(work, options=options) as crew:
+    with ended_by_sigterm(), _Crew(work, options=options) as crew:
         crew.start(0)
         while (facts := crew.opened()) is None:
             pass
@@ -169,21 +170,3 @@ class _Crew:
                 with suppress(subprocess.TimeoutExpired):
                     worker.process.wait(GRACE_SECONDS)
             worker.kill()
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Within the block, SIGTERM ends this process by an exception, so that the workers are ended too."""
-
-    def stop(number: int, frame: object) -> None:
-        sys.exit(128 + number)
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,110 @@
+"""The engine on Ray: nodes that are lost and come back, the bytes of one process, and nothing left behind."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from distill.engines.base import EngineOptions, run
+from encoders.errors import InputError
+from shards.pipeline.lead import CacheLead, ShardNews
+from tests.distill.engines.standin_work import StandinWork
+from tests.distill.engines.tiny_work import TinyLead, TinyWork, written
+from tests.shards.helpers import standin
+from tests.shards.helpers.processes import content
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'repvit-sam[ray]'")
+from ray.cluster_utils import Cluster  # noqa: E402  # after the check that Ray is there
+
+pytestmark = pytest.mark.slow  # a cluster takes 10 s to start
+
+ROOT = Path(__file__).resolve().parents[3]
+ON_RAY = EngineOptions(engine="ray")
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors import the tests."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def no_orphans() -> Iterator[None]:
+    """After the test no process is left that it has started."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+    left = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert [process.cmdline() for process in alive] == []
+
+
+@pytest.fixture
+def cluster(importable: None, no_orphans: None) -> Iterator[Cluster]:
+    """A cluster of one node with one CPU, which this process is connected to."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(address=cluster.address)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+class Disturbed(CacheLead):
+    """A lead that takes a node away after some shards, and adds one again after more."""
+
+    cluster: Cluster
+
+    def done(self, task: int, news: ShardNews, /) -> None:
+        super().done(task, news)
+        if self.made == 8:
+            (self.node,) = [node for node in self.cluster.worker_nodes]
+            self.cluster.remove_node(self.node, allow_graceful=False)
+        if self.made == 16:
+            self.cluster.add_node(num_cpus=1)
+
+
+def test_a_node_that_is_lost_and_one_that_joins_leave_the_bytes_of_one_process(cluster, tmp_path):
+    """2,000 photos of 64 px in 40 shards."""
+    photos, pids = tmp_path / "photos", tmp_path / "pids"
+    for folder in (photos, pids):
+        folder.mkdir()
+    rng = np.random.default_rng(7)
+    for number in range(2000):
+        pixels = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        image = Image.fromarray(pixels).resize((64, 48) if number % 3 else (40, 64), Image.Resampling.BICUBIC)
+        image.save(photos / f"p{number:04d}.jpg", quality=90)
+    (photos / "p0777.jpg").write_bytes(b"junk")
+    settings = {"samples_per_shard": 50, "batch_size": 10}
+    standin.run(photos, tmp_path / "calm", max_bad_fraction=0.2, **settings)
+    cluster.add_node(num_cpus=1)
+    work = StandinWork(photos, tmp_path / "out", pids, settings=settings, pause_seconds=0.05)
+    with Disturbed(work.out, max_bad_fraction=0.2) as lead:
+        lead.cluster = cluster
+        run(work, lead, options=ON_RAY)
+        assert lead.finish()
+    assert content(work.out) == content(tmp_path / "calm")
+    assert len(work.workers()) == 3, "one on each node"
+    assert lead.made == 40
+
+
+def test_a_cluster_of_its_own_starts_and_ends_with_the_call(importable, no_orphans, tmp_path):
+    lead = TinyLead(tmp_path, range(30))
+    run(TinyWork(tmp_path, kill_once=5), lead, options=EngineOptions(engine="ray", processes=2))
+    assert written(tmp_path) == {task: str(task**2) for task in range(30)} and sorted(lead.told) == list(range(30))
+    assert os.getpid() not in lead.told.values() and not ray.is_initialized()
+
+
+def test_a_task_that_always_fails_is_named_with_the_last_words(cluster, tmp_path):
+    with pytest.raises(InputError, match=r"stone 3 failed 3 times, .*last words: RuntimeError: task 3 has a stone in it"):
+        run(TinyWork(tmp_path, fails=3), TinyLead(tmp_path, range(8)), options=ON_RAY)
+    with pytest.raises(InputError, match=r"^task 4 is no good; give another$"):
+        run(TinyWork(tmp_path, refuses=4), TinyLead(tmp_path, range(8)), options=ON_RAY)
+
+
+def test_a_cluster_that_is_not_there_is_named(importable, tmp_path):
+    with pytest.raises(InputError, match="no Ray cluster can be reached at 127.0.0.1:1"):
+        run(TinyWork(tmp_path), TinyLead(tmp_path, range(2)), options=EngineOptions(engine="ray", ray_address="127.0.0.1:1"))
