@@ -11,7 +11,7 @@ With `--teacher-rate N` the teacher instead takes the time of N photos a second 
 share of the time, from its first batch to its last, that it is busy. `--scale 0.5` makes the photos smaller, for a machine
 whose cores cannot feed that rate.
 
-Run: python -m benchmarks.feed [--json] [--photos 32] [--rounds 5] [--codec int8] [--decode exact fast] [--batch 8]
+Run: python -m benchmarks.feed [--json] [--photos 32] [--rounds 5] [--codec int8] [--decode exact near fast] [--batch 8]
 [--workers N] [--teacher-rate 65] [--scale 1] [--folder FOLDER_OF_PHOTOS]
 """
 
@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--codec", choices=shards.CODECS, default="int8")
-    parser.add_argument("--decode", nargs="+", choices=("exact", "fast"), default=["exact", "fast"])
+    parser.add_argument("--decode", nargs="+", choices=get_args(Decode), default=get_args(Decode))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--workers", type=int, help="threads that read photos; the cores of this process by default")
     parser.add_argument("--teacher-rate", type=float, help="photos a second of a simulated teacher")

@@ -77,7 +77,12 @@ def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
     """Return the facts on a planned precompute for text and JSON output."""
     source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=read_world().device)
     identity = wanted_identity(
-        source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
+        source,
+        teacher=teacher,
+        **teacher_facts(job),
+        codec=job.codec,
+        samples_per_shard=job.samples_per_shard,
+        decode=job.source.decode,
     )
     text = samples_text(len(source.items()), views=source.views)
     print(f"planning for {text} of {source.name}", file=sys.stderr)

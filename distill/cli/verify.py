@@ -87,6 +87,7 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
         **teacher_facts_as(job, recorded=_recorded_teacher(cache)),
         codec=job.codec,
         samples_per_shard=job.samples_per_shard,
+        decode=job.source.decode,
     )
     before = clear_damaged(report, wanted=wanted)
     there, made_before = known_entries(cache), sorted(work_entries(cache)[0])

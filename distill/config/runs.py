@@ -14,6 +14,7 @@ from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, InputWarning, did_you_mean
 from encoders.local_folder import check_local_folder
 from shards.cache.local_cache import DEFAULT_BYTES
+from shards.cache.stored_photo import Decode
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -203,6 +204,7 @@ class SourceConfig(Frozen):
     subset: str | None = None  # "1%@seed=0": a share of the photos, decided by their keys and the seed alone
     names: str | None = None  # a text file of keys or file names, one a line: only these photos
     masks: bool = True  # False: annotations are neither needed nor read
+    decode: Decode = "exact"  # near, fast: large photos in less time, with other pixels; see shards/cache/stored_photo.py
     views: Positive = 1  # more than 1 adds random crops of each photo
 
 

@@ -47,7 +47,12 @@ class PrecomputeWork:
         with kept(Path(job.out), what=STAYS):
             source = open_photos(job, world=world)
             wanted = wanted_identity(
-                source, teacher=teacher, **teacher_facts(job), codec=job.codec, samples_per_shard=job.samples_per_shard
+                source,
+                teacher=teacher,
+                **teacher_facts(job),
+                codec=job.codec,
+                samples_per_shard=job.samples_per_shard,
+                decode=job.source.decode,
             )
             with CacheWorker(
                 source,
@@ -122,6 +127,7 @@ def run_share(
         rank=world.rank,
         world_size=world.world_size,
         codec_gate=job.codec_gate,
+        decode=job.source.decode,
     )
 
 

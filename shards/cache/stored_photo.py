@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -15,8 +15,8 @@ from shards.sources.base import Item, Photo, Source
 
 JPEG_QUALITY = 95
 SUBSAMPLING_444 = 0  # PIL's number for 4:4:4: colour at full resolution
-Decode = Literal["exact", "fast"]
-FAST_MARK = "+fast"  # follows the version of the preprocessing in a cache of photos that were decoded and resized fast
+Decode = Literal["exact", "near", "fast"]
+DECODE_MARK = "+"  # between the version of the preprocessing and a way of decoding that is not exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +51,21 @@ class BadSample:
 
 
 def decode_mark(decode: Decode) -> str:
-    """Return the suffix of a cache's preprocessing version: empty for "exact", "+fast" for "fast"."""
-    return FAST_MARK if decode == "fast" else ""
+    """Return the suffix of a cache's preprocessing version: empty for "exact", "+near", or "+fast"."""
+    return "" if decode == "exact" else f"{DECODE_MARK}{decode}"
 
 
 def decode_of(preprocess_version: str) -> Decode:
     """Return how the photos of a cache of this preprocessing version are decoded and resized."""
-    return "fast" if FAST_MARK in preprocess_version else "exact"
+    marks = preprocess_version.split(DECODE_MARK)[1:]  # the others are precisions
+    return next((decode for decode in get_args(Decode) if decode in marks), "exact")
 
 
 def store_photo(photo: Photo, *, where: str, image_size: int, decode: Decode = "exact") -> StoredPhoto:
     """Resize as SAM does, encode as JPEG and decode again: the teacher sees the JPEG's pixels, not the original ones.
 
-    With `decode="fast"` the image may be a smaller one than the photo, and is resized by `encoders.geometry.resize_fast`.
+    "near" resizes by `encoders.geometry.resize_fast`, whose pixels are nearly those of "exact"; "fast" does so too, from an
+    image that may be smaller than the photo, see `Source.photo`, which makes the result a little softer.
 
     The facts are `key`, `height` and `width` of the original, `stored_height` and `stored_width`, `meta`, and
     `annotations` (COCO instances in pixels of the original; see `shards.sources.annotations`).
@@ -85,7 +87,7 @@ def store_photo(photo: Photo, *, where: str, image_size: int, decode: Decode = "
 
 def resize_photo(photo: Photo, *, image_size: int, decode: Decode) -> np.ndarray:
     """Return the photo's pixels with the longer side `image_size`, (h, w, 3) uint8."""
-    if decode == "fast":
+    if decode != "exact":
         return resize_fast(photo.image, shape=resized_shape(photo.shape, image_size=image_size))
     return resize_image(photo.image, image_size=image_size)
 

@@ -12,6 +12,7 @@ from encoders.local_folder import check_local_folder
 from encoders.sam import Sam
 from shards.cache.identity import CacheIdentity
 from shards.cache.kept import kept
+from shards.cache.stored_photo import Decode, decode_mark
 from shards.codec.records import get_codec
 from shards.pipeline.lead import CacheLead, finished_elsewhere
 from shards.pipeline.progress import PrecomputeProgress
@@ -63,6 +64,7 @@ def precompute(
     rank: int = 0,
     world_size: int = 1,
     codec_gate: bool = True,
+    decode: Decode = "exact",
 ) -> PrecomputeSummary:
     """Write the teacher's embeddings of a source's photos to shards in `out`.
 
@@ -84,6 +86,7 @@ def precompute(
         rank, world_size: this process makes the shards whose number is `rank` modulo `world_size`. A single process locks
             the folder against others of this machine.
         codec_gate: before a cache is begun, check the codec's accuracy on its first photos (`pipeline.codec_check`).
+        decode: how photos are decoded and resized, see `shards.cache.stored_photo.store_photo`; another way is another cache.
 
     Raises:
         InputError: another process is at work in `out`; the codec misses its gate; or `out` holds a cache of another
@@ -105,6 +108,7 @@ def precompute(
         teacher_sha256=teacher_sha256,
         codec=codec,
         samples_per_shard=samples_per_shard,
+        decode=decode,
     )
     with (
         kept(folder, what="finished shards are kept"),
@@ -136,13 +140,20 @@ def precompute(
 
 
 def wanted_identity(
-    source: Source, *, teacher: Sam, teacher_name: str, teacher_sha256: str, codec: str, samples_per_shard: int
+    source: Source,
+    *,
+    teacher: Sam,
+    teacher_name: str,
+    teacher_sha256: str,
+    codec: str,
+    samples_per_shard: int,
+    decode: Decode = "exact",
 ) -> CacheIdentity:
     """Return the identity of the cache that `precompute` makes with these arguments."""
     return CacheIdentity(
         teacher=teacher_name,
         teacher_sha256=teacher_sha256,
-        preprocess_version=PREPROCESS_VERSION + precision_mark(teacher),
+        preprocess_version=PREPROCESS_VERSION + decode_mark(decode) + precision_mark(teacher),
         image_size=teacher.image_size,
         codec=codec,
         codec_version=get_codec(codec).version,

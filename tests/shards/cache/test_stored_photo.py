@@ -2,16 +2,19 @@
 
 import io
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import shards
+from encoders.errors import InputError
 from encoders.samples.image import ORIENTATION, decode_image, decode_shrunk
 from encoders.samples.rle import encode_mask
-from shards.cache.stored_photo import StoredPhoto, decode_mark, decode_of, store_item
+from shards.cache.stored_photo import Decode, StoredPhoto, decode_mark, decode_of, store_item
 from shards.sources.views import ViewSource
+from tests.shards.helpers import standin
 
 SIZE = 64
 
@@ -63,17 +66,28 @@ def coco(tmp_path):
     return shards.open_source(tmp_path / "a.json")
 
 
-def test_a_fast_photo_has_the_size_and_facts_of_the_exact_one(coco):
+@pytest.mark.parametrize(("decode", "difference"), [("near", 0.3), ("fast", 3.0)])
+def test_a_photo_decoded_otherwise_has_the_size_and_facts_of_the_exact_one(coco, decode, difference):
     for source in (coco, ViewSource(coco, views=3)):
         for item in source.items():
-            exact, fast = (store_item(source, item, image_size=SIZE, decode=decode) for decode in ("exact", "fast"))
-            assert isinstance(exact, StoredPhoto) and isinstance(fast, StoredPhoto)
-            assert fast.facts == exact.facts
-            assert fast.pixels.shape == exact.pixels.shape
-            assert np.abs(fast.pixels.astype(int) - exact.pixels).mean() < 3
+            exact, other = (store_item(source, item, image_size=SIZE, decode=way) for way in ("exact", decode))
+            assert isinstance(exact, StoredPhoto) and isinstance(other, StoredPhoto)
+            assert other.facts == exact.facts
+            assert other.pixels.shape == exact.pixels.shape
+            assert np.abs(other.pixels.astype(int) - exact.pixels).mean() < difference
     assert exact.facts["stored_width"] == SIZE
 
 
-def test_a_cache_says_how_its_photos_were_decoded():
-    assert decode_of("sam-antialias-1" + decode_mark("fast") + "+bf16") == "fast"
-    assert decode_of("sam-antialias-1" + decode_mark("exact") + "+bf16") == "exact"
+@pytest.mark.parametrize("decode", get_args(Decode))
+def test_a_cache_says_how_its_photos_were_decoded(decode):
+    for precision in ("", "+bf16"):
+        assert decode_of("sam-antialias-1" + decode_mark(decode) + precision) == decode
+
+
+def test_a_cache_is_not_continued_with_another_way_of_decoding(tmp_path, photo_folder):
+    folder = photo_folder(3)
+    standin.run(folder, tmp_path / "out", decode="fast")
+    assert shards.Manifest.read(tmp_path / "out").identity.preprocess_version == "sam-antialias-1+fast"
+    assert standin.run(folder, tmp_path / "out", decode="fast").shards_made == 0
+    with pytest.raises(InputError, match="another way of decoding.*sam-antialias-1\\+fast there, sam-antialias-1 now"):
+        standin.run(folder, tmp_path / "out")
