@@ -19,6 +19,7 @@ from distill.ema import Ema
 from distill.engine import initialize, join_world, micro_batch
 from distill.launching.stopping import EndingSignals, signals_wait
 from distill.launching.world import World
+from distill.liveness import Liveness
 from distill.monitor import Monitor
 from distill.ranks import StopVote, gather_over_ranks, on_every_rank, on_first_rank
 from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
@@ -44,6 +45,7 @@ def distill(config: Run) -> Path:
     folder = config.folder
     world = join_world()
     with ExitStack() as held:
+        held.enter_context(Liveness(world))
 
         def hold() -> dict[str, Any] | None:
             held.enter_context(only_process(folder))

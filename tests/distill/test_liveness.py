@@ -1,0 +1,74 @@
+"""A run whose ranks have lost one ends instead of waiting for it."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from distill.launching.world import World, free_port
+from distill.liveness import Liveness
+
+QUICK = {"silent_seconds": 1.0, "beat_seconds": 0.1}
+
+
+def rank(number, port, said, leaves):
+    """A rank that waits in the block until it is told to leave it."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(number), WORLD_SIZE="2")
+    torch.distributed.init_process_group("gloo")
+    world = World(rank=number, world_size=2, local_rank=number)
+
+    def end(message):
+        said.send(message)
+        os._exit(1)
+
+    with Liveness(world, end=end, **QUICK):
+        said.send("watching")
+        leaves.wait()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def ranks():
+    """Two ranks that watch each other, what each says, and the event that lets them leave."""
+    context = multiprocessing.get_context("fork")
+    pipes = [context.Pipe(duplex=False) for _ in range(2)]
+    leaves, port = context.Event(), free_port()
+    processes = [context.Process(target=rank, args=(number, port, pipes[number][1], leaves)) for number in range(2)]
+    for process in processes:
+        process.start()
+    said = [reader for reader, _ in pipes]
+    assert [reader.recv() for reader in said] == ["watching", "watching"]
+    yield processes, said, leaves
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])  # SIGSTOP: cut off, its sockets still open
+def test_the_others_end_and_name_the_rank_that_is_lost(ranks, lost, how):
+    processes, said, _ = ranks
+    os.kill(processes[lost].pid, how)
+    assert said[1 - lost].poll(20)
+    message = said[1 - lost].recv()
+    assert f"rank {lost} of 2 has given no sign of life" in message and "Run the same command again" in message
+    processes[1 - lost].join(timeout=10)
+    assert processes[1 - lost].exitcode == 1
+
+
+def test_ranks_that_live_are_left_alone_and_leave_at_the_end(ranks):
+    processes, said, leaves = ranks
+    time.sleep(1.5)
+    leaves.set()
+    for process in processes:
+        process.join(timeout=20)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert not any(reader.poll() for reader in said)
+
+
+def test_one_rank_alone_watches_nobody():
+    with Liveness(World(), end=lambda message: pytest.fail(message), **QUICK):
+        pass
