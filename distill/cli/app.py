@@ -29,6 +29,10 @@ COMMANDS = {  # a command's help here is the first paragraph of its own, its mod
         "Run the teacher over photos and write its embeddings as shards. Resumes if interrupted.",
         ("precompute",),
     ),
+    "plan": Entry(
+        "Estimate the disk, hours and memory of a precompute or a distillation, and name what limits it. Nothing is written.",
+        ("plan",),
+    ),
     "cache": Entry("Inspect or verify a cache of teacher embeddings.", ("cache",)),
     "distill": Entry(
         "Train a student with DeepSpeed, as a config describes. Resumes from the last checkpoint if interrupted.", ("train",)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoders.contract import EMBED_DIM, STRIDE
 from encoders.errors import InputError
 from encoders.files import free_bytes
 from encoders.sam import Sam
@@ -112,16 +113,48 @@ class Measured:
     bytes_per_photo: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotoCost:
+    """Measured on a few photos, without a teacher: the seconds of one thread for a photo, and its bytes in a shard.
+
+    Attributes:
+        photos: number of photos measured.
+        reading_seconds: reading, decoding, resizing, and coding the JPEG.
+        coding_seconds: coding an embedding of random numbers.
+        bytes_per_photo: see `Measured`; those of the codecs depend on the photo's shape alone.
+    """
+
+    photos: int
+    reading_seconds: float
+    coding_seconds: float
+    bytes_per_photo: float
+
+
+def measure_photos(source: Source, *, image_size: int, codec: str, count: int = 8, seed: int = 0) -> PhotoCost:
+    """Measure reading photos and coding embeddings of their shapes.
+
+    Raises:
+        InputError: none of the photos drawn can be used.
+    """
+    good, reading = _read_drawn(source, image_size=image_size, count=count, seed=seed)
+    side = image_size // STRIDE
+    embedding = np.random.default_rng(seed).standard_normal((EMBED_DIM, side, side), np.float32)
+    sizes = []
+    started = time.perf_counter()
+    for photo in good:
+        record = encode_embedding(embedding, shape=(photo.pixels.shape[0], photo.pixels.shape[1]), codec=codec)
+        sizes.append(_bytes_of(record, photo))
+    coding = (time.perf_counter() - started) / len(good)
+    return PhotoCost(
+        photos=len(good), reading_seconds=reading, coding_seconds=coding, bytes_per_photo=sum(sizes) / len(sizes)
+    )
+
+
 def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size: int, seed: int) -> Measured:
     """Measure the time and size of making the records of two batches of photos, the first being a warm-up."""
-    drawn = np.random.default_rng(seed).permutation(len(source.items()))[: 4 * batch_size]
-    started = time.perf_counter()
-    stored = [store_item(source, source.items()[index], image_size=identity.image_size) for index in drawn.tolist()]
-    reading = (time.perf_counter() - started) / len(stored) / READ_THREADS
-    good = [photo for photo in stored if isinstance(photo, StoredPhoto)][: 2 * batch_size]
-    if not good:
-        first = next(sample for sample in stored if isinstance(sample, BadSample))
-        raise InputError(f"none of {len(stored)} photos drawn from {source.name} can be used; the first: {first.reason}")
+    drawn, reading = _read_drawn(source, image_size=identity.image_size, count=4 * batch_size, seed=seed)
+    reading /= READ_THREADS
+    good = drawn[: 2 * batch_size]
     sizes: list[int] = []
     for start in range(0, len(good), batch_size):
         batch = good[start : start + batch_size]
@@ -129,8 +162,25 @@ def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size
         for photo, embedding in zip(batch, embed(teacher, batch), strict=True):
             shape = (photo.pixels.shape[0], photo.pixels.shape[1])
             record = encode_embedding(embedding, shape=shape, codec=identity.codec)
-            sizes.append(sum(bytes_in_tar(len(member)) for member in (record, photo.jpeg, photo.json)))
+            sizes.append(_bytes_of(record, photo))
         teaching = (time.perf_counter() - started) / len(batch)
     return Measured(
         photos=len(good), photos_per_second=1 / max(teaching, reading), bytes_per_photo=sum(sizes) / len(sizes)
     )
+
+
+def _read_drawn(source: Source, *, image_size: int, count: int, seed: int) -> tuple[list[StoredPhoto], float]:
+    """Read photos drawn by `seed`; return the usable ones, and the seconds that one takes."""
+    drawn = np.random.default_rng(seed).permutation(len(source.items()))[:count]
+    started = time.perf_counter()
+    stored = [store_item(source, source.items()[index], image_size=image_size) for index in drawn.tolist()]
+    reading = (time.perf_counter() - started) / len(stored)
+    good = [photo for photo in stored if isinstance(photo, StoredPhoto)]
+    if not good:
+        first = next(sample for sample in stored if isinstance(sample, BadSample))
+        raise InputError(f"none of {len(stored)} photos drawn from {source.name} can be used; the first: {first.reason}")
+    return good, reading
+
+
+def _bytes_of(record: bytes, photo: StoredPhoto) -> int:
+    return sum(bytes_in_tar(len(member)) for member in (record, photo.jpeg, photo.json))

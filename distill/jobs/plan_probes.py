@@ -1,0 +1,66 @@
+"""Short measurements on this machine for a plan."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import islice
+
+import torch
+
+import encoders
+from distill.config.runs import PrecomputeConfig
+from distill.launching.world import read_world
+from encoders.acceleration import accelerate
+from encoders.registry import build_image_encoder
+from shards import ShardLoader
+
+STEPS = 3  # timed; one before them is not
+
+
+def teacher_photos_per_second(job: PrecomputeConfig, *, image_size: int) -> float:
+    """Return the rate of a job's teacher on this process's device, on batches of zeros."""
+    device = read_world().device
+    teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
+    encoder = accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile).image_encoder
+    image = torch.zeros(job.batch_size, 3, image_size, image_size, device=device)
+    with torch.inference_mode():
+        return len(image) / _seconds(lambda: encoder(image), device)
+
+
+def student_photos_per_second(arch: str, *, image_size: int, batch: int, autocast: bool) -> float:
+    """Return the rate of a student's forward and backward passes on this process's device, with random weights."""
+    device = read_world().device
+    student = build_image_encoder(arch, image_size=image_size).to(device).train()
+    image = torch.zeros(batch, 3, image_size, image_size, device=device)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext():
+            loss = student(image).float().square().mean()
+        loss.backward()
+
+    return batch / _seconds(step, device)
+
+
+def loader_seconds(cache: str, *, batch: int) -> float:
+    """Return the seconds that one process takes to read and decode a sample."""
+    loader = ShardLoader(cache, batch_size=batch)
+    batches = loader.batches()
+    next(batches)
+    begin, count = time.perf_counter(), max(1, 16 // batch)
+    for _ in islice(batches, count):
+        pass
+    return (time.perf_counter() - begin) / count / batch
+
+
+def _seconds(step: Callable[[], object], device: torch.device) -> float:
+    step()
+    begin = _now(device)
+    for _ in range(STEPS):
+        step()
+    return (_now(device) - begin) / STEPS
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

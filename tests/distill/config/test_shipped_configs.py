@@ -1,0 +1,72 @@
+"""The shipped configs: each can be run, and what the headers of SA-1B's recipes calculate is what they say."""
+
+import math
+import re
+
+import pytest
+import yaml
+
+from distill.config.deepspeed import read_deepspeed_config
+from distill.config.folder import CONFIGS
+from distill.config.reading import read_config, read_run
+from distill.config.runs import EmbeddingRun, PrecomputeConfig
+from distill.jobs.compute_cost import STEP_PASSES, forward_tflop
+from distill.jobs.gpu_rates import GPUS
+
+FILES = sorted(CONFIGS.glob("*.yaml"))
+GPUS_OF = {"": 1, "_8gpu": 8, "_2x8gpu": 16}
+RECIPES = [(arch, suffix) for arch in ("m2_3", "m1_1") for suffix in GPUS_OF]
+
+
+def recipe(arch: str, suffix: str) -> tuple[str, EmbeddingRun]:
+    path = CONFIGS / f"distill_repvit_{arch}_sa1b{suffix}.yaml"
+    run = read_run(path)
+    assert isinstance(run, EmbeddingRun)
+    return path.read_text(), run
+
+
+def test_every_shipped_config_is_read():
+    assert len(FILES) == 17
+    for path in FILES:
+        if "source" in yaml.safe_load(path.read_text()):
+            read_config(path, PrecomputeConfig)
+        else:
+            read_deepspeed_config(read_run(path).deepspeed)
+
+
+def test_what_repvit_sam_published_is_in_its_recipe():
+    """RepViT CVPR 4.2: RepViT-M2.3, 8 epochs, MobileSAM's setting; MobileSAM, table 4 and section 3.2: batch 8, MSE."""
+    _, run = recipe("m2_3", "")
+    assert (run.model.arch, run.model.image_size, run.schedule.epochs, run.global_batch) == ("repvit_m2_3", 1024, 8, 8)
+    assert (run.loss.mse, run.loss.cosine) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("arch", "suffix"), RECIPES)
+def test_larger_batches_follow_the_stated_rules(arch, suffix):
+    text, run = recipe(arch, suffix)
+    gpus = GPUS_OF[suffix]
+    assert run.global_batch == 8 * gpus and run.deepspeed == "bf16" and "not run yet" in text
+    assert run.optim.lr == pytest.approx(0.001 * math.sqrt(gpus), rel=1e-3)
+    assert run.schedule.warmup_steps * gpus == pytest.approx(1000, rel=0.01)
+    assert (1 - run.ema.decay) / gpus == pytest.approx(1e-4)
+    if gpus > 1:
+        assert f"sqrt({run.global_batch} / 8) = {run.optim.lr:.5f}" in text
+
+
+@pytest.mark.parametrize("arch", ["m2_3", "m1_1"])
+def test_the_speeds_in_the_headers_are_their_arithmetic(arch):
+    step = STEP_PASSES * forward_tflop(f"repvit_{arch}", image_size=1024)
+    for suffix, gpus in GPUS_OF.items():
+        text, _ = recipe(arch, suffix)
+        low, high = map(int, re.findall(r"= (\d+) to (\d+) photos/s", text)[0])
+        assert (low, high) == pytest.approx((34 / step * gpus, 68 / step * gpus), rel=0.01)
+
+
+def test_the_teachers_speeds_in_the_header_are_their_arithmetic():
+    text = (CONFIGS / "precompute_sa1b_vit_h.yaml").read_text()
+    assert read_config("precompute_sa1b_vit_h", PrecomputeConfig).teacher.precision == "bf16" and "Not run yet" in text
+    flop = forward_tflop("sam_vit_h", image_size=1024)
+    for name, gpu in GPUS.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"#   {name.upper()}: "))
+        rates = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) \(", line)]
+        assert rates == pytest.approx([count * gpu.teacher_tflops("bf16") / flop for count in (1, 8, 16)], rel=0.01)
