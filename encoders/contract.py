@@ -5,9 +5,7 @@ An embedding is `(B, 256, S/16, S/16)` float. S is 1024 by default.
 Source: segment-anything, `modeling/sam.py` (`Sam.preprocess`) and `build_sam.py`.
 """
 
-from typing import Protocol
 
-from torch import Tensor
 
 from encoders.errors import InputError
 
@@ -20,14 +18,6 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)  # RGB, 0-255
 PIXEL_STD = (58.395, 57.12, 57.375)
 MASK_THRESHOLD = 0.0  # logits above it are mask
 PREPROCESS_VERSION = "sam-antialias-1"  # a cache made under another version is refused
-
-
-class ImageEncoder(Protocol):
-    """(B, 3, S, S) float32, normalised and padded -> (B, 256, S/16, S/16)."""
-
-    image_size: int
-
-    def __call__(self, image: Tensor, /) -> Tensor: ...
 
 
 def check_image_size(image_size: int) -> int:

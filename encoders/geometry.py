@@ -60,13 +60,6 @@ def scale_boxes(boxes: np.ndarray, *, shape: Shape, image_size: int) -> np.ndarr
     return corners.reshape(boxes.shape)
 
 
-def unscale_boxes(boxes: np.ndarray, *, shape: Shape, image_size: int) -> np.ndarray:
-    """The inverse of `scale_boxes`."""
-    boxes = np.asarray(boxes)
-    corners = unscale_points(boxes.reshape(*boxes.shape[:-1], 2, 2), shape=shape, image_size=image_size)
-    return corners.reshape(boxes.shape)
-
-
 def embedding_shape(shape: Shape) -> Shape:
     """(rows, columns) of the embedding that see at least one pixel of an input-frame image of `shape`."""
     height, width = shape

@@ -1,8 +1,5 @@
 """The SAM model: one of our image encoders with segment-anything's prompt encoder and mask decoder."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor, nn
@@ -148,10 +145,3 @@ class Sam(nn.Module):
     def to_masks(self, logits: Tensor, *, shape: Shape) -> Tensor:
         """(P, M, S/4, S/4) logits -> (P, M, H, W) bool, masks of the original image."""
         return logits_to_masks(logits, shape=shape, image_size=self.image_size)
-
-
-def describe(sam: Sam) -> dict[str, Any]:
-    """Return the architecture, image size and parameter count of each part, for display."""
-    parts: Sequence[str] = ("image_encoder", "prompt_encoder", "mask_decoder")
-    counts = {part: sum(p.numel() for p in getattr(sam, part).parameters()) for part in parts}
-    return {"arch": sam.arch, "image_size": sam.image_size, "parameters": counts}

@@ -9,7 +9,6 @@ from encoders.geometry import (
     resized_shape,
     scale_boxes,
     scale_points,
-    unscale_boxes,
     unscale_points,
 )
 
@@ -41,7 +40,6 @@ def test_the_two_axes_keep_their_own_scale():
 def test_there_and_back(image_size):
     kwargs = {"shape": SHAPE, "image_size": image_size}
     assert np.allclose(unscale_points(scale_points(POINTS, **kwargs), **kwargs), POINTS, atol=1e-4)
-    assert np.allclose(unscale_boxes(scale_boxes(BOXES, **kwargs), **kwargs), BOXES, atol=1e-4)
 
 
 def test_no_boxes_and_no_points():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from encoders.sam import Sam, describe
+from encoders.sam import Sam
 
 SIZE = 128
 
@@ -107,8 +107,3 @@ def test_logits_are_brought_back_to_a_photo_that_is_not_square(sam):
     assert up.shape == (1, 1, 60, 120)
     assert (up[0, 0, :55, :58] < 0).all()
     assert (up[0, 0, :55, 62:] > 0).all()
-
-
-def test_a_description_counts_parameters(sam):
-    counts = describe(sam)["parameters"]
-    assert counts == {"image_encoder": 2, "prompt_encoder": 6_220, "mask_decoder": 4_058_340}
