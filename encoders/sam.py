@@ -5,7 +5,7 @@ from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from encoders.contract import EMBED_DIM, STRIDE, check_image_size
-from encoders.decoder.batched import Prompts, decode_spread, fits
+from encoders.decoder.batched import EmbeddedPrompts, decode_spread, fits
 from encoders.decoder.masks import logits_to_masks, upscale_logits
 from encoders.decoder.prompt_encoder import PromptEncoder
 from encoders.geometry import Shape
@@ -106,13 +106,13 @@ class Sam(nn.Module):
 
     def _embed_prompts(
         self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None
-    ) -> Prompts:
+    ) -> EmbeddedPrompts:
         given = None if points is None else (points, labels)
         sparse, dense = self.prompt_encoder(points=given, boxes=boxes, masks=masks)
-        return Prompts(sparse=sparse, dense=dense, has_masks=masks is not None)
+        return EmbeddedPrompts(sparse=sparse, dense=dense, has_masks=masks is not None)
 
     def _decode(
-        self, embeddings: Tensor, *, image_index: Tensor, prompts: Prompts, tokens: slice
+        self, embeddings: Tensor, *, image_index: Tensor, prompts: EmbeddedPrompts, tokens: slice
     ) -> tuple[Tensor, Tensor]:
         """Decode the given mask tokens only.
 

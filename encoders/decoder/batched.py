@@ -26,7 +26,7 @@ MAX_TOKENS = 24  # sparse ones of a prompt: moving projections to more tokens is
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompts:
+class EmbeddedPrompts:
     """P embedded prompts: sparse (P, T, C), dense (P, C, rows, columns), the same for all without masks."""
 
     sparse: Tensor
@@ -34,7 +34,7 @@ class Prompts:
     has_masks: bool
 
 
-def fits(decoder: nn.Module, *, prompts: Prompts) -> bool:
+def fits(decoder: nn.Module, *, prompts: EmbeddedPrompts) -> bool:
     """Whether to decode by `decode_spread`: on a CPU, without autograd or autocast, some prompts of a few tokens each, by
     segment-anything's own decoder without hooks, so that its parameters determine its result.
 
@@ -53,7 +53,7 @@ def fits(decoder: nn.Module, *, prompts: Prompts) -> bool:
 
 
 def decode_spread(
-    decoder: MaskDecoder, *, embeddings: Tensor, image_index: Tensor, positions: Tensor, prompts: Prompts, tokens: slice
+    decoder: MaskDecoder, *, embeddings: Tensor, image_index: Tensor, positions: Tensor, prompts: EmbeddedPrompts, tokens: slice
 ) -> tuple[Tensor, Tensor]:
     """Masks for P prompts spread over B images.
 
