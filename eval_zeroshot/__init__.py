@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eval_zeroshot.report.published import PublishedRow, published_rows
     from eval_zeroshot.report.table import Comparison, compare
     from eval_zeroshot.results.result import Estimate, Result, append_results, read_results, write_results
-    from eval_zeroshot.runner import ModelFacts, evaluate, observe_share
+    from eval_zeroshot.runner import ModelFacts, evaluate, observe_share, observing
     from eval_zeroshot.suites.base import Suite
     from eval_zeroshot.suites.box import BoxIou
     from eval_zeroshot.suites.point import PointIou
@@ -49,6 +49,7 @@ __all__ = [
     "evaluate",
     "get_suite",
     "observe_share",
+    "observing",
     "open_dataset",
     "point_iou",
     "published_rows",
@@ -72,7 +73,7 @@ if not TYPE_CHECKING:
             "suites.point": ("PointIou",),
             "report.published": ("PublishedRow", "published_rows"),
             "results.result": ("Estimate", "Result", "append_results", "read_results", "write_results"),
-            "runner": ("ModelFacts", "evaluate", "observe_share"),
+            "runner": ("ModelFacts", "evaluate", "observe_share", "observing"),
             "report.contact_sheet": ("contact_sheet",),
             "suites.base": ("Suite",),
             "suites.registry": (

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,31 @@ def observe_share(
     show = chosen_progress(progress)
     with _opened(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part) as stores:
         observe_all(predictors, suites, mine, stores, progress=show, total=len(numbers))
+
+
+@contextmanager
+def observing(
+    predictors: Mapping[str, PredictorLike],
+    *,
+    suites: Sequence[Suite],
+    samples: EvalDataset,
+    part: str,
+    state: Path | str,
+    facts: Mapping[str, ModelFacts] | None = None,
+    reference: str | None = None,
+) -> Iterator[Callable[[range], None]]:
+    """Like `observe_share`, block by block: yields a function that asks about a block of `samples.blocks()`.
+
+    Args:
+        part: name of this process's own files, which no other process writes at the same time.
+    """
+    known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
+    with _opened(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part) as stores:
+
+        def ask(block: range) -> None:
+            observe_all(predictors, suites, (samples[number] for number in block), stores)
+
+        yield ask
 
 
 def _facts(

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from distill.cli.eval_group import MODELS, eval_app
-from distill.cli.options import ProcessesOption, given_options
-from distill.jobs.eval_inputs import plan
+from distill.cli.options import EngineOption, RayOption, RetryOption, WorkersOption
+from distill.engines.base import MAX_SHARD_RETRY, engine_options
 from distill.jobs.eval_models import named_models
 from distill.jobs.evaluate import alone, run_eval
 from eval_zeroshot import compare as compare_results
@@ -36,7 +36,6 @@ REFERENCE_HELP = (
 
 
 def eval_(
-    context: typer.Context,
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     suite: Annotated[list[str], typer.Option("--suite", "-s", help=SUITE_HELP)],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
@@ -65,14 +64,17 @@ def eval_(
     no_padding: Annotated[
         bool, typer.Option("--no-padding", help="Encode photos without padding, in their own aspect ratio (RepViT only).")
     ] = False,
-    num_processes: ProcessesOption = 1,
+    engine: EngineOption = None,
+    num_processes: WorkersOption = None,
+    max_shard_retry: RetryOption = MAX_SHARD_RETRY,
+    ray_address: RayOption = None,
     out: Annotated[Path, typer.Option(help="JSON-lines file to append results to.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
 ) -> None:
     """Evaluate models on zero-shot suites and append the results to a file. Resumes if interrupted.
 
-    Several processes share the photos: --num-processes, or any launcher that sets RANK and WORLD_SIZE, after which the same
-    command without it sums up.
+    Several processes share the photos, see --engine. Ranks of a launcher only look at their share; afterwards the same command
+    without the launcher sums up.
 
     Example: repvit-sam eval -m ours=runs/my_run -m teacher=sam_demo --reference teacher -s box -s point --data sample:val
 
@@ -82,30 +84,25 @@ def eval_(
     --against edge -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = named_models(model)
-    with kept(out, what="what was seen so far stays", causes=NO_ROOM), alone(out):
-        planned = plan(
-            suite,
-            data=data,
-            out=out,
-            boxes=boxes,
-            images=images,
-            split=split,
-            limit=limit,
-            present_only=present_only,
-            reference=reference,
-            models=models,
-            arch=arch,
-            image_size=image_size,
-        )
-        if num_processes != 1:
-            from distill.launching.launch import launch_apart
-
-            again = ["eval", MODELS, *given_options(context, but="num_processes")]
-            if code := launch_apart(again, num_processes=num_processes):
-                raise typer.Exit(code)
+    options = engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address)
+    inputs = {
+        "suites": suite,
+        "data": data,
+        "out": out,
+        "boxes": boxes,
+        "images": images,
+        "split": split,
+        "limit": limit,
+        "present_only": present_only,
+        "reference": reference,
+        "arch": arch,
+        "image_size": image_size,
+    }
+    with kept(out, what="what was seen so far stays", causes=NO_ROOM), alone(out, world=options.world):
         results = run_eval(
             models,
-            planned,
+            inputs,
+            options=options,
             arch=arch,
             reference=reference,
             against=against,

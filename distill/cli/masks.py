@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import JsonOption
+from distill.cli.options import EngineOption, JsonOption, RayOption, RetryOption, WorkersOption
+from distill.engines.base import MAX_SHARD_RETRY, engine_options
 from distill.jobs.masks import write_masks
 from distill.jobs.progress import every_few_seconds
 from distill.jobs.sample_data import resolve_data
@@ -41,13 +42,17 @@ def masks(
     overlays: Annotated[Path | None, typer.Option(help="Folder for JPEGs of the photos with their masks drawn in.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of a foreign checkpoint file.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where the model allows another.")] = None,
+    engine: EngineOption = None,
+    num_processes: WorkersOption = None,
+    max_shard_retry: RetryOption = MAX_SHARD_RETRY,
+    ray_address: RayOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Segment everything in photos with a grid of points and write one JSON file per photo. Resumes if interrupted.
 
-    The masks are those of segment-anything's automatic mask generation with the same settings and no crops. Processes of a
-    launcher share the photos. A photo that cannot be read is named and skipped, and the exit code is then 1. After a change of
-    settings, photos without masks are processed again; photos with masks need another --out.
+    The masks are those of segment-anything's automatic mask generation with the same settings and no crops. Several
+    processes share the photos, see --engine. A photo that cannot be read is named and skipped, and the exit code is then 1.
+    After a change of settings, photos without masks are processed again; photos with masks need another --out.
 
     Example: repvit-sam masks --model sam_demo --photos sample:val --out my_masks --points 16 --min-iou 0.5 --min-stability 0.6
     --overlays my_overlays
@@ -71,6 +76,7 @@ def masks(
         image_size=image_size,
         overlays=overlays,
         say=every_few_seconds(),
+        options=engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address),
     )
     if json_:
         print(json.dumps(found))

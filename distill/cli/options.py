@@ -38,15 +38,3 @@ def in_processes(command: str, *, config: str, overrides: list[str] | None, num_
         arguments += ["--set", override]
     if code := launch(arguments, num_processes=num_processes):
         raise typer.Exit(code)
-
-
-def given_options(context: typer.Context, *, but: str) -> list[str]:
-    """Return the options given to a command as arguments, except `but`."""
-    arguments: list[str] = []
-    for option in context.command.params:
-        value = context.params.get(option.name or "")
-        if option.name == but or value is None or value == option.default or value is False or value == ():
-            continue
-        for one in value if isinstance(value, (list, tuple)) else [value]:
-            arguments += [option.opts[0]] if value is True else [option.opts[0], str(one)]
-    return arguments

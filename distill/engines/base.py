@@ -112,6 +112,9 @@ class EngineOptions:
         return self.engine != "ray" and (self.processes or 1) == 1
 
 
+HERE = EngineOptions()  # in this process
+
+
 def engine_options(
     engine: str | None,
     *,

@@ -7,7 +7,7 @@ from pathlib import Path
 from distill.jobs.own_photos import mask_files, open_own_photos
 from distill.jobs.reference_model import find_reference
 from distill.jobs.sample_data import resolve_data
-from distill.launching.world import read_world
+from distill.launching.world import World
 from encoders.errors import InputError
 from encoders.files import check_output
 from eval_zeroshot import Result, open_dataset, read_results
@@ -62,11 +62,13 @@ def plan(
     models: Mapping[str, str] | None = None,
     arch: str | None = None,
     image_size: int | None = None,
+    part: str | None = None,
 ) -> Plan:
     """Open everything that an evaluation needs except its models.
 
     Args:
         reference, models, arch, image_size: of agreement, see `find_reference`; other suites do without.
+        part: name of this process's own files, where several share the photos.
 
     Raises:
         InputError: an unknown suite, no data, or `out` cannot be written or holds something else than results.
@@ -94,8 +96,6 @@ def plan(
     found = find_reference(
         reference, models=models or {}, maker=maker, data=path, arch=arch, image_size=image_size
     )
-    world = read_world()
-    part = f"rank-{world.rank}-of-{world.world_size}" if world.world_size > 1 else None
     referenced = ReferencedPhotos(photos, reference=found, name=data_name(path), state=state, part=part)
     return Plan(
         out=out,
@@ -120,3 +120,8 @@ def data_name(path: Path) -> str:
     """Return the data set's name in results: that of the folder, or of the json if it is descriptive."""
     path = path.resolve()
     return path.stem if path.is_file() and path.stem not in COMMON_NAMES else (path.parent if path.is_file() else path).name
+
+
+def part_of(world: World) -> str | None:
+    """Return the name of a process's own files; None for a single process."""
+    return f"rank-{world.rank}-of-{world.world_size}" if world.world_size > 1 else None

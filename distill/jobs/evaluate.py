@@ -5,11 +5,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from distill.jobs.eval_inputs import Plan, checked_state
+from distill.engines.base import HERE, EngineOptions, run
+from distill.jobs.eval_inputs import checked_state, part_of, plan
 from distill.jobs.eval_models import open_models
+from distill.jobs.eval_work import EvalLead, EvalWork
 from distill.jobs.progress import every_few_seconds
-from distill.launching.world import read_world
+from distill.launching.world import World, read_world
 from encoders.errors import InputWarning
 from eval_zeroshot import Result, evaluate, observe_share, write_results
 from eval_zeroshot.results.observations import opened_alone
@@ -17,13 +20,16 @@ from eval_zeroshot.results.result import others
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Lock `out` against other calls. Processes that belong to one call share it and leave notes to that call.
+def alone(out: Path, *, world: World | None = None) -> Iterator[None]:
+    """Lock `out` against other calls. Ranks of a launcher share it and leave notes to the call that sums up.
+
+    Args:
+        world: this process; None reads the launcher's variables.
 
     Raises:
         InputError: another call does, or `out` cannot be written.
     """
-    if read_world().world_size > 1:
+    if (world or read_world()).world_size > 1:
         warnings.simplefilter("ignore", InputWarning)
         yield
         return
@@ -35,8 +41,9 @@ def alone(out: Path) -> Iterator[None]:
 
 def run_eval(
     models: Mapping[str, str],
-    planned: Plan,
+    inputs: Mapping[str, Any],
     *,
+    options: EngineOptions = HERE,
     arch: str | None = None,
     reference: str | None = None,
     against: str | None = None,
@@ -49,24 +56,38 @@ def run_eval(
 
     Results of other models, suites or data that the file holds from earlier calls stay there.
 
+    Args:
+        models: name -> model, see `open_models`.
+        inputs: arguments of `plan`, other than `models`.
+        options: the engine. A rank of a launcher only sees its share; the same call by one process sums up.
+
     Returns:
-        The results; None for one of several processes, which only sees its share of the photos.
+        The results; None for a rank.
     """
+    world = options.world
+    planned = plan(**inputs, models=models, part=part_of(world))
     referenced = planned.referenced
     # The reference of an agreement need not be among the models; where it is, it gets a row like any other
     own_reference = reference if referenced is None or reference in models else None
-    opened = open_models(
-        models,
-        arch=arch,
-        image_size=image_size,
-        padding=padding,
-        reference=own_reference,
-        against=against,
-        untrained_archs=untrained_archs,
-        baselines=baselines,
-    )
-    world = read_world()
+    opening: dict[str, Any] = {
+        "arch": arch,
+        "image_size": image_size,
+        "padding": padding,
+        "reference": own_reference,
+        "against": against,
+        "untrained_archs": untrained_archs,
+        "baselines": baselines,
+    }
     try:
+        if not options.alone:
+            run(
+                EvalWork(models=dict(models), inputs=dict(inputs), opening=opening),
+                EvalLead(photo_progress(world)),
+                options=options,
+            )
+            if world.world_size > 1:
+                return None
+        opened = open_models(models, **opening)
         if world.world_size > 1:
             observe_share(
                 opened.predictors,
@@ -77,7 +98,7 @@ def run_eval(
                 state=planned.state,
                 facts=opened.facts,
                 reference=own_reference,
-                progress=photo_progress(),
+                progress=photo_progress(world),
             )
             return None
         results = evaluate(
@@ -88,7 +109,7 @@ def run_eval(
             against=against,
             facts=opened.facts,
             state=planned.state,
-            progress=photo_progress(),
+            progress=photo_progress(world),
         )
     finally:
         if referenced is not None:
@@ -116,9 +137,9 @@ def nothing_measured(results: Sequence[Result]) -> list[str]:
     ]
 
 
-def photo_progress() -> Callable[[int, int | None], None]:
+def photo_progress(world: World) -> Callable[[int, int | None], None]:
     """Return a callback that prints the number of finished photos to stderr every few seconds and at the end."""
-    say, world = every_few_seconds(), read_world()
+    say = every_few_seconds()
     who = f"process {world.rank} of {world.world_size}: " if world.world_size > 1 else ""
 
     def show(done: int, total: int | None) -> None:

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import encoders
-from distill.jobs.eval_inputs import plan
 from distill.jobs.evaluate import run_eval
 from distill.jobs.sample_data import resolve_data
 from encoders.files import atomic_path
@@ -56,7 +55,7 @@ def run(*, out: Path) -> None:
     say(f"evaluating {', '.join(models)} on sample:val")
     results = run_eval(
         models,
-        plan(SUITES, data="sample:val", out=out / "results.jsonl"),
+        {"suites": SUITES, "data": "sample:val", "out": out / "results.jsonl"},
         reference=TEACHER,
         untrained_archs=["repvit_m0_6"],
         baselines=True,

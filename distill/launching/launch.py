@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from distill.launching.process_group import run_apart, run_group
+from distill.launching.process_group import run_group
 from distill.launching.world import cuda_wanted, free_port
 from encoders.errors import InputError
 
@@ -18,15 +18,6 @@ def launch(arguments: list[str], *, num_processes: int) -> int:
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     environments = [environment | meeting for environment in process_environments(num_processes)]
     return run_group([sys.executable, "-m", "distill", *arguments], environments=environments)
-
-
-def launch_apart(arguments: list[str], *, num_processes: int) -> int:
-    """Like `launch`, for independent processes: the others continue when one ends or fails.
-
-    Returns:
-        0 where at least one of them did all there was to do, else the exit code of one.
-    """
-    return run_apart([sys.executable, "-m", "distill", *arguments], environments=process_environments(num_processes))
 
 
 def process_environments(num_processes: int) -> list[dict[str, str]]:

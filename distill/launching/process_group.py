@@ -29,7 +29,7 @@ def run_group(command: list[str], *, environments: Sequence[Mapping[str, str]]) 
     with Signals() as signals:
         try:
             for environment in environments:
-                processes.append(_start(command, environment=environment, apart=True))
+                processes.append(_start(command, environment=environment))
             while any(process.poll() is None for process in processes):
                 if signals.first and not handed_on:
                     handed_on = signals.first
@@ -49,31 +49,6 @@ def run_group(command: list[str], *, environments: Sequence[Mapping[str, str]]) 
     return 128 + handed_on if code and handed_on else code
 
 
-def run_apart(command: list[str], *, environments: Sequence[Mapping[str, str]]) -> int:
-    """Like `run_group`, for independent processes: the others continue when one ends or fails.
-
-    Returns:
-        0 where at least one of them did all there was to do, else the exit code of one.
-    """
-    processes: list[subprocess.Popen[bytes]] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        for environment in environments:
-            processes.append(_start(command, environment=environment, apart=False))
-        codes = [process.wait() for process in processes]
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait()
-        signal.signal(signal.SIGTERM, before)
-    if 0 not in codes:
-        return max(1, *codes)
-    for rank, code in enumerate(codes):
-        if code:
-            print(f"process {rank} of {len(codes)} ended with {code}; others do what it left", file=sys.stderr)
-    return 0
-
-
 def _failure(processes: Sequence["subprocess.Popen[bytes]"]) -> int:
     """Return the first non-zero exit code, or 0; a process ended by a signal counts as 128 + its number."""
     codes = [process.poll() or 0 for process in processes]
@@ -87,7 +62,7 @@ def _send(processes: Sequence["subprocess.Popen[bytes]"], number: int) -> None:
             (os.killpg if number == signal.SIGKILL else os.kill)(process.pid, number)
 
 
-def _start(command: list[str], *, environment: Mapping[str, str], apart: bool) -> "subprocess.Popen[bytes]":
-    """Start one process; with `apart` in its own session."""
+def _start(command: list[str], *, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start one process in a session of its own."""
     variables = {**environment, STARTER: str(os.getpid())}
-    return subprocess.Popen(command, env=variables, stdout=sys.stderr, start_new_session=apart)
+    return subprocess.Popen(command, env=variables, stdout=sys.stderr, start_new_session=True)

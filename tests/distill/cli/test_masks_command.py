@@ -184,3 +184,19 @@ def test_a_file_where_the_folder_should_be(masks, photos, tmp_path):
     (tmp_path / "out").write_text("x")
     code, _, err = masks("--photos", photos, "--out", tmp_path / "out", *SETTINGS)
     assert code == 2 and "cannot be made a folder" in err
+
+
+@pytest.mark.slow  # 12 s: two processes
+def test_two_processes_write_what_one_writes(photos, tmp_path, start):
+    for number in range(6):
+        image = np.asarray(Image.open(photos / "b.png"))[:, number:]
+        Image.fromarray(image).save(photos / f"c{number}.png")
+    (photos / "d.png").write_bytes(b"junk")
+    found = {}
+    for name, options in (("alone", ()), ("shared", ("--num-processes", 2))):
+        words = ("masks", "--model", "sam_demo", "--photos", photos, "--out", tmp_path / name, *SETTINGS, "--json", *options)
+        process = start(*words)
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 1 and "left out: " in err, err
+        found[name] = (json.loads(out), {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert found["alone"] == found["shared"] and found["alone"][0]["written"] == 8

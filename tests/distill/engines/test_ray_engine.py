@@ -54,16 +54,19 @@ def cluster(importable: None, no_orphans: None) -> Iterator[Cluster]:
 
 
 class Disturbed(CacheLead):
-    """A lead that takes a node away after some shards, and adds one again after more."""
+    """A lead that takes a node away once both have an actor at work, and adds one again some shards later."""
 
     cluster: Cluster
+    work: StandinWork
+    lost_at: int | None = None
 
     def done(self, task: int, news: ShardNews, /) -> None:
         super().done(task, news)
-        if self.made == 8:
-            (self.node,) = [node for node in self.cluster.worker_nodes]
-            self.cluster.remove_node(self.node, allow_graceful=False)
-        if self.made == 16:
+        if self.lost_at is None and len(self.work.workers()) == 2:
+            self.lost_at = self.made
+            (node,) = self.cluster.worker_nodes
+            self.cluster.remove_node(node, allow_graceful=False)
+        if self.lost_at is not None and self.made == self.lost_at + 3:
             self.cluster.add_node(num_cpus=1)
 
 
@@ -81,9 +84,9 @@ def test_a_node_that_is_lost_and_one_that_joins_leave_the_bytes_of_one_process(c
     settings = {"samples_per_shard": 50, "batch_size": 10}
     standin.run(photos, tmp_path / "calm", max_bad_fraction=0.2, **settings)
     cluster.add_node(num_cpus=1)
-    work = StandinWork(photos, tmp_path / "out", pids, settings=settings, pause_seconds=0.05)
+    work = StandinWork(photos, tmp_path / "out", pids, settings=settings, pause_seconds=0.25)
     with Disturbed(work.out, max_bad_fraction=0.2) as lead:
-        lead.cluster = cluster
+        lead.cluster, lead.work = cluster, work
         run(work, lead, options=ON_RAY)
         assert lead.finish()
     assert content(work.out) == content(tmp_path / "calm")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.launching.process_group import run_apart, run_group
+from distill.launching.process_group import run_group
 from distill.launching.stopping import REPEAT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -119,22 +119,12 @@ def test_exit_codes_come_through_and_one_that_fails_ends_the_others():
     assert run_group([sys.executable, "-c", "pass"], environments=environments) == 0
 
 
-def test_one_of_independent_processes_that_is_killed_does_not_end_the_others(tmp_path, capfd):
-    code = "import os, pathlib, signal; rank = os.environ['RANK']; rank == '0' and os.kill(os.getpid(), signal.SIGKILL)"
-    environments = [os.environ | {"RANK": rank} for rank in ("0", "1")]
-    finished = f"{code}; pathlib.Path({str(tmp_path / 'done')!r}).touch()"
-    assert run_apart([sys.executable, "-c", finished], environments=environments) == 0
-    assert (tmp_path / "done").exists()
-    assert capfd.readouterr().err.strip() == "process 0 of 2 ended with -9; others do what it left"
-    assert run_apart([sys.executable, "-c", "exit(7)"], environments=environments) == 7
-
-
-APART = """
+STARTED = """
 import os, sys
 sys.path.insert(0, {root!r})
-from distill.launching.process_group import {run}
+from distill.launching.process_group import run_group
 environment = os.environ | {{"PYTHONPATH": {stubs!r} + ":" + {root!r}}}
-{run}([sys.executable, "-m", "distill", "doctor"], environments=[environment])
+run_group([sys.executable, "-m", "distill", "doctor"], environments=[environment])
 """
 SLOW_IMPORT = """
 import os, pathlib, time
@@ -145,12 +135,11 @@ time.sleep(100)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
-@pytest.mark.parametrize("run", ["run_group", "run_apart"])
-def test_a_killed_launcher_takes_along_processes_that_still_import(tmp_path, run):
+def test_a_killed_launcher_takes_along_processes_that_still_import(tmp_path):
     """typer is imported before anything of ours that is heavy; here it takes 100 seconds."""
     (tmp_path / "typer").mkdir()
     (tmp_path / "typer" / "__init__.py").write_text(SLOW_IMPORT.format(file=str(tmp_path / "pid")))
-    script = APART.format(root=str(ROOT), stubs=str(tmp_path), run=run)
+    script = STARTED.format(root=str(ROOT), stubs=str(tmp_path))
     parent = subprocess.Popen([sys.executable, "-c", script])
     wait_for((tmp_path / "pid").exists)
     child = int((tmp_path / "pid").read_text())

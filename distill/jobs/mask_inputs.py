@@ -1,0 +1,71 @@
+"""What `repvit-sam masks` opens: the model and the photos; and advice where no mask passes the thresholds."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.jobs.eval_models import name_and_model, open_models
+from encoders.errors import InputError
+from encoders.samples.image import read_image
+from eval_zeroshot import ModelFacts
+from eval_zeroshot.predictors.adapters import is_adapter
+from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.suites.everything import MaskSettings
+from eval_zeroshot.suites.everything.generator import explore
+from shards import Source, open_source
+from shards.sources.base import PHOTO_SUFFIXES, Item, safe_key
+
+COARSE = 8  # points of a side, to see why a photo has no mask
+KEPT = 0.8  # of the highest predicted IoU and stability of a photo: thresholds that let its best masks pass
+MAKER = "model"  # what the only model is called where models have names
+
+
+def open_maker(model: str, *, arch: str | None, image_size: int | None) -> tuple[PredictorLike, ModelFacts]:
+    """Open the model; return it with the facts that the files record about it.
+
+    Raises:
+        InputError: it cannot be opened, or is of another project and cannot be given an architecture or input size.
+    """
+    if not Path(model).exists():
+        model = name_and_model(model)[1]
+    for option, value in (("--arch", arch), ("--image-size", image_size)):
+        if value is not None and is_adapter(model):
+            raise InputError(f"{option} is for models of this project; {model} has its own, so leave it out")
+    opened = open_models({MAKER: model}, arch=arch, image_size=image_size)
+    return opened.predictors[MAKER], opened.facts[MAKER]
+
+
+def note_of(predictor: PredictorLike, image: np.ndarray, *, name: str, settings: MaskSettings) -> str:
+    """Return advice on the thresholds to lower for a photo without masks."""
+    iou, stability = _best_of(predictor, image, settings=settings)
+    return (
+        f"note: no mask of {name} passed --min-iou {settings.pred_iou_thresh:g} and --min-stability "
+        f"{settings.stability_score_thresh:g}; the highest there are {iou:.2f} and {stability:.2f}. To find masks in such "
+        f"photos, run this again with lower ones, e.g. --min-iou {KEPT * iou:.2f} --min-stability {KEPT * stability:.2f}"
+    )
+
+
+def _best_of(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSettings) -> tuple[float, float]:
+    """Return the highest predicted IoU and stability on a coarse grid over a photo."""
+    predictor.set_image(image)
+    side = min(COARSE, settings.points_per_side)
+    loose = replace(settings, points_per_side=side, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    found = explore(predictor, shape=(image.shape[0], image.shape[1]), settings=loose).candidates
+    return max((one.score for one in found), default=0.0), max((one.stability for one in found), default=0.0)
+
+
+def photos_of(spec: Path) -> Iterator[tuple[str, str, Any]]:
+    """Return (file name, key, function that reads it) for each photo."""
+    if spec.is_file() and spec.suffix.lower() in PHOTO_SUFFIXES:
+        yield spec.name, safe_key(spec.stem), lambda: read_image(spec)
+        return
+    source = open_source(str(spec), masks=False)
+    for item in source.items():
+        yield item.where, item.key, _reader(source, item)
+
+
+def _reader(source: Source, item: Item) -> Any:
+    return lambda: source.photo(item).image
