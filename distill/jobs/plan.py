@@ -93,7 +93,7 @@ def plan_precompute_run(job: PrecomputeConfig, *, gpu: Gpu | None, gpus: int) ->
         _here("disk free", free / 1e9, "GB"),
         _here("reading", 1e3 * cost.reading_seconds, "ms a photo", note=probed),
         _here("coding", 1e3 * cost.coding_seconds, "ms a photo", note=f"codec {job.codec}, {probed}"),
-        _calculated("feeding", feed, "photos/s a GPU", note=f"{workers} threads, each on a core; --set decode_workers=N for others"),
+        _calculated("feeding", feed, "photos/s a GPU", note=f"{workers} threads, a core each; else --set decode_workers=N"),
         teaching,
         _calculated("together", total, "photos/s", note=f"{gpus} processes"),
         _calculated("time", photos / total / 3600, "hours"),

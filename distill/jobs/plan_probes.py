@@ -9,6 +9,7 @@ import torch
 
 import encoders
 from distill.config.runs import PrecomputeConfig
+from distill.embedding_task import LAYOUT
 from distill.launching.world import read_world
 from encoders.acceleration import accelerate
 from encoders.registry import build_image_encoder
@@ -18,11 +19,11 @@ STEPS = 3  # timed; one before them is not
 
 
 def teacher_photos_per_second(job: PrecomputeConfig, *, image_size: int) -> float:
-    """Return the rate of a job's teacher on this process's device, on batches of zeros."""
+    """Return the rate of a job's teacher on this process's device, on batches of noise."""
     device = read_world().device
     teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
     encoder = accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile).image_encoder
-    image = torch.zeros(job.batch_size, 3, image_size, image_size, device=device)
+    image = _noise(job.batch_size, image_size=image_size, device=device)
     with torch.inference_mode():
         return len(image) / _seconds(lambda: encoder(image), device)
 
@@ -30,13 +31,14 @@ def teacher_photos_per_second(job: PrecomputeConfig, *, image_size: int) -> floa
 def student_photos_per_second(arch: str, *, image_size: int, batch: int, autocast: bool) -> float:
     """Return the rate of a student's forward and backward passes on this process's device, with random weights."""
     device = read_world().device
-    student = build_image_encoder(arch, image_size=image_size).to(device).train()
-    image = torch.zeros(batch, 3, image_size, image_size, device=device)
+    student = build_image_encoder(arch, image_size=image_size).to(device).to(memory_format=LAYOUT).train()
+    image = _noise(batch, image_size=image_size, device=device).to(memory_format=LAYOUT)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext():
             loss = student(image).float().square().mean()
         loss.backward()
+        student.zero_grad()
 
     return batch / _seconds(step, device)
 
@@ -50,6 +52,11 @@ def loader_seconds(cache: str, *, batch: int) -> float:
     for _ in islice(batches, count):
         pass
     return (time.perf_counter() - begin) / count / batch
+
+
+def _noise(batch: int, *, image_size: int, device: torch.device) -> torch.Tensor:
+    """(B, 3, S, S) float32; zeros would be quicker or, where numbers become too small to be normal, far slower than photos."""
+    return torch.randn(batch, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _seconds(step: Callable[[], object], device: torch.device) -> float:

@@ -10,7 +10,7 @@ from distill.jobs.compute_cost import LiveBytes, activation_bytes, forward_tflop
 from distill.jobs.gpu_rates import GPUS, get_gpu
 from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
-from shards import open_source
+from shards import Manifest, open_source
 from shards.pipeline.estimate import measure_photos
 
 SAMPLE = ["source.path=sample:val", "source.views=1"]
@@ -71,6 +71,31 @@ def test_a_plan_of_a_distillation_is_its_parts(capsys, tmp_path):
         plan(**options, gpus=8)
     with pytest.raises(InputError, match="global_batch 64 does not divide into 3"):
         plan(**options, gpus=3, photos=1)
+
+
+def test_a_cache_says_how_many_photos_it_has_and_how_fast_they_are_read(capsys, tiny_cache):
+    settings = [f"data.cache={tiny_cache}", "data.num_workers=0", "model.image_size=64", "global_batch=2"]
+    found, _ = figures(capsys, config="quickstart_repvit_m0_6", set_=settings, gpu="a100")
+    assert found["photos"] == Manifest.read(tiny_cache).samples
+    assert found["together"] == pytest.approx(min(found["student"], 1e3 / found["reading"]))
+
+
+@pytest.fixture
+def one_thread():
+    """Threads that wait for busy cores would take seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_without_a_gpu_named_the_teacher_and_the_student_are_measured_here(capsys, tmp_path, one_thread):
+    small = ["teacher.image_size=64", "batch_size=1", f"out={tmp_path}"]
+    found, _ = figures(capsys, config="quickstart_precompute", set_=[*SAMPLE, *small])
+    assert found["teacher"] > 0 and found["time"] == pytest.approx(32 / found["together"] / 3600)
+    smaller = [f"data.cache={tmp_path}", "model.image_size=64", "global_batch=2"]
+    found, _ = figures(capsys, config="quickstart_repvit_m0_6", set_=smaller, photos=10)
+    assert found["student"] == found["together"] > 0
 
 
 def test_what_a_plan_cannot_be_made_of_is_said(tmp_path):
