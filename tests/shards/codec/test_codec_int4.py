@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError
-from shards.codec.int4 import LEVELS, Int4Codec
+from shards.codec.int4 import LEVELS, PREDICTIONS, Int4Codec, _differences, _predict
 from shards.codec.records import CODECS, HEADER, decode_embedding, encode_embedding, get_codec, pad_codes, parse_record
 
 SMALLEST, LARGEST = float(LEVELS[8]), float(LEVELS[15])  # level of code 8, and of code 15
@@ -73,6 +73,17 @@ def test_smooth_channels_lose_a_fifth_or_less_of_what_4_bits_by_themselves_lose(
     assert relative_mse(back, raw) < relative_mse(plain, raw) / 5
     assert (np.abs(back - raw).mean(axis=(1, 2)) < 0.1).all()  # in every channel, and errors do not grow to the right
     assert np.abs(back - raw)[:, :, -8:].mean() < 1.5 * np.abs(back - raw)[:, :, :8].mean()
+
+
+def test_the_prediction_chosen_by_correlations_is_nearly_the_best_one():
+    values = smooth(64, 24, 31).transpose(1, 2, 0) * np.linspace(0, 1, 64, dtype=np.float32)
+    values += np.random.default_rng(2).normal(scale=0.2, size=values.shape).astype(np.float32)
+    values = np.ascontiguousarray(values - values.mean(axis=(0, 1)))
+    every = [(_differences(values, np.full(64, r, np.float32)) ** 2).sum(axis=0) for r in PREDICTIONS]
+    chosen = _predict(values)
+    energy = (_differences(values, chosen) ** 2).sum(axis=0)
+    assert len(set(chosen.tolist())) >= 3
+    assert (energy / np.min(every, axis=0)).max() < 1.05
 
 
 def test_white_noise_loses_what_the_best_16_levels_lose():
