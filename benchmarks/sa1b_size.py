@@ -228,10 +228,10 @@ def loader(folder: Path) -> dict[str, Any]:
     keys = sum(len(made.keys(step)) for step in range(STEPS))
     seconds = {"open_seconds": opened_at - begin, "microseconds_a_step": (time.perf_counter() - opened_at) / STEPS * 1e6}
     rounded = {name: round(value, 1) for name, value in seconds.items()}
-    return rounded | {"kept_bytes": kept, "keys": keys, "worker_bytes": _in_a_worker(made.manifest)}
+    return rounded | {"kept_bytes": kept, "keys": keys, "worker_bytes": bytes_of_a_worker(made.manifest)}
 
 
-def _in_a_worker(read: shards.Manifest) -> int:
+def bytes_of_a_worker(read: shards.Manifest) -> int:
     """Return what a forked process comes to have of its own when it goes through every key."""
     receive, send = os.pipe()
     if (child := os.fork()) == 0:

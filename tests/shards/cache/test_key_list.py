@@ -4,12 +4,15 @@ import hashlib
 import json
 import pickle
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.sa1b_size import bytes_of_a_worker
 from encoders.errors import InputError
 from shards.cache.fields import Keys, are_keys
 from shards.cache.files import to_line
@@ -115,3 +118,12 @@ def test_repeated_keys_are_counted_exactly(lists):
     counts = Counter(key for keys in lists for key in keys)
     expected = [(key, times) for key, times in counts.items() if times > 1]
     assert list(repeated_keys(lists, count=sum(map(len, lists))).items()) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="a process's own memory is read from /proc")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_goes_through_the_keys_without_copying_them(tmp_path):
+    entries = tuple(entry(number, [f"sa_{number * 1000 + each}" for each in range(1000)]) for number in range(200))
+    own = bytes_of_a_worker(Manifest(tmp_path, None, entries))
+    as_strings = tuple(replace(packed, keys=tuple(packed.keys)) for packed in entries)
+    assert own < 2e6 and own < bytes_of_a_worker(Manifest(tmp_path, None, as_strings)) / 5
