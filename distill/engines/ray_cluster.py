@@ -6,6 +6,7 @@ tasks publish to a folder that all nodes see, and this process hands out again w
 
 import os
 import pickle
+import socket
 import sys
 import traceback
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from distill.launching.world import World
 from encoders.errors import InputError, MissingExtra
 
 LOOK_SECONDS = 2.0  # between two looks at the size of the cluster
+CONNECT_SECONDS = 10.0
 OWN_CLUSTER = "local"  # Ray's word for a cluster that starts and ends with this process
 
 
@@ -189,8 +191,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     where = address or os.environ.get("RAY_ADDRESS") or OWN_CLUSTER
     more = {"include_dashboard": False} if where == OWN_CLUSTER else {}
     try:
+        _check_reachable(where)
         ray.init(address=where, log_to_driver=True, **more)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"no Ray cluster can be reached at {where} ({error}); start one with: ray start --head, or leave the address out"
         ) from error
@@ -198,3 +201,10 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Connect to HOST:PORT once, because Ray would try for minutes. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()

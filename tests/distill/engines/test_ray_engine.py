@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from PIL import Image
 
-from distill.engines.base import EngineOptions, run
+from distill.engines.base import HERE, EngineOptions, run
+from distill.jobs.evaluate import run_eval
 from encoders.errors import InputError
 from shards.pipeline.lead import CacheLead, ShardNews
 from tests.distill.engines.standin_work import StandinWork
@@ -111,3 +113,22 @@ def test_a_task_that_always_fails_is_named_with_the_last_words(cluster, tmp_path
 def test_a_cluster_that_is_not_there_is_named(importable, tmp_path):
     with pytest.raises(InputError, match="no Ray cluster can be reached at 127.0.0.1:1"):
         run(TinyWork(tmp_path), TinyLead(tmp_path, range(2)), options=EngineOptions(engine="ray", ray_address="127.0.0.1:1"))
+
+
+def test_an_evaluation_gives_the_lines_of_one_process(cluster, tmp_path):
+    """The actors see every photo; the call itself only sums up."""
+
+    def evaluated(name: str, options: EngineOptions) -> str:
+        inputs = {"suites": ["box", "point"], "data": "sample:val", "out": tmp_path / name, "limit": 5}
+        found = run_eval({"demo": "sam_demo"}, inputs, options=options, image_size=64, baselines=True)
+        assert found is not None
+        return "".join(result.to_line() for result in found)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as an actor has one CPU; with more the last digits of sums differ
+    try:
+        assert evaluated("ray.jsonl", ON_RAY) == evaluated("alone.jsonl", HERE)
+    finally:
+        torch.set_num_threads(threads)
+    parts = list((tmp_path / "ray.state").glob("*.jsonl"))
+    assert len(parts) == 4 and all(".rank-" in path.name and len(path.read_text().splitlines()) == 6 for path in parts)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shards.pipeline.progress import PrecomputeProgress, progress_text, samples_text
+from shards.cache.files import append_line
+from shards.pipeline.progress import PROGRESS_FILE, PrecomputeProgress, earlier_rate, progress_text, samples_text
 
 
 def progress(**changes):
@@ -30,3 +31,13 @@ def test_nothing_is_guessed_at_the_beginning_and_the_end():
 )
 def test_counts_in_words(samples, views, text):
     assert samples_text(samples, views=views) == text
+
+
+def test_the_rate_is_that_of_one_process_and_lines_of_earlier_releases_are_read(tmp_path):
+    assert earlier_rate(tmp_path) is None
+    line = {"photos_made": 600, "seconds": 30.0}
+    append_line(tmp_path / PROGRESS_FILE, line)
+    assert earlier_rate(tmp_path) == 20.0
+    append_line(tmp_path / PROGRESS_FILE, line | {"processes": 4})
+    append_line(tmp_path / PROGRESS_FILE, line | {"photos_made": 0})
+    assert earlier_rate(tmp_path) == 5.0
