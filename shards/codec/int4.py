@@ -98,19 +98,21 @@ def _accumulate(values: Tensor, factor: Tensor, *, axis: int) -> None:
 def _predict(values: np.ndarray) -> np.ndarray:
     """Choose the r of each channel, (C,), with the smallest differences; `values` is (rows, columns, C) of mean 0.
 
-    The energy of the differences follows from the channel's correlation with its neighbours, which every other row tells well
+    Their energy is a polynomial in r, whose coefficients are sums of products of neighbours. Every other row tells them well
     enough.
     """
-    rows = len(values)
-    here, above = values[rows % 2 + 1 :: 2], values[rows % 2 : rows - 1 : 2]
-    if not here.size:
-        here, above = values, np.zeros_like(values)
-    same = _products(here, here)
-    straight = _products(here[:, 1:], here[:, :-1]) + _products(here, above)
-    diagonal = _products(here[:, 1:], above[:, :-1]) + _products(here[:, :-1], above[:, 1:])
-    factors = np.asarray(PREDICTIONS, np.float32)[:, None]
-    energy = (1 + factors**2) ** 2 * same - 2 * factors * (1 + factors**2) * straight + 2 * factors**2 * diagonal
-    return factors[energy.argmin(axis=0), 0]
+    pairs = len(values) // 2
+    above, rows = values[: 2 * pairs : 2], values[1 : 2 * pairs : 2]
+    here, left, over, corner = rows[:, 1:], rows[:, :-1], above[:, 1:], above[:, :-1]
+    r = np.asarray(PREDICTIONS, np.float32)[:, None]
+    energy = (
+        _products(here, here)
+        - 2 * r * (_products(here, left) + _products(here, over))
+        + r**2 * (_products(left, left) + _products(over, over) + 2 * (_products(here, corner) + _products(left, over)))
+        - 2 * r**3 * (_products(left, corner) + _products(over, corner))
+        + r**4 * _products(corner, corner)
+    )
+    return r[energy.argmin(axis=0), 0]
 
 
 def _products(first: np.ndarray, second: np.ndarray) -> np.ndarray:
