@@ -26,7 +26,7 @@ def distill(
     Needs a cache made by precompute (or, for the mask stage, photos with masks); writes the run folder. SIGTERM and Ctrl-C end
     the run after the current step, with a checkpoint. To extend a finished run, add --set schedule.steps=N.
 
-    Example: repvit-sam distill --config distill_repvit_m2_3_sa1b --set data.cache=/data/cache --num-processes 8
+    Example: repvit-sam distill --config distill_repvit_m2_3_sa1b_8gpu --set data.cache=/data/cache --num-processes 8
     """
     run = read_run(config, overrides=set_ or [])
     folder = run.folder

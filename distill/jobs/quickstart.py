@@ -26,7 +26,7 @@ Everything lies under {out}:
 
 The teacher here is a small stand-in. With a real SAM checkpoint the same commands do the real job:
   repvit-sam precompute --config precompute_sa1b_vit_h --set source.path=/data/sa1b --set teacher.model=sam_vit_h_4b8939.pth
-  repvit-sam distill    --config distill_repvit_m2_3_sa1b --set teacher.model=sam_vit_h_4b8939.pth --num-processes 8
+  repvit-sam distill    --config distill_repvit_m2_3_sa1b_8gpu --set teacher.model=sam_vit_h_4b8939.pth --num-processes 8
   repvit-sam eval       -m teacher=sam_vit_h_4b8939.pth -m ours=runs/repvit_m2_3_sa1b --reference teacher -s box -s point \\
                         --data instances_val2017.json --images val2017
 """

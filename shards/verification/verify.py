@@ -1,7 +1,6 @@
 """Verification of a whole cache: consistency of its files, every byte of every shard, and samples against the teacher."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -22,6 +21,7 @@ from shards.codec.records import get_codec
 from shards.pipeline.quarantine import QUARANTINE_FILE, quarantine_lines
 from shards.pipeline.work_folder import ENTRY_SUFFIX, WORK, work_entries
 from shards.sources.base import Source
+from shards.sources.repeats import repeated_keys
 from shards.verification.findings import Problem, Remedy, VerifyReport
 from shards.verification.shard import verify_shard
 from shards.verification.source import verify_source
@@ -176,8 +176,7 @@ def _verify_entries(
             report.problems.append(Problem(where=MANIFEST_FILE, problem=text))
     if complete:
         report.problems += _missing_lines(identity, {shard_index(entry.name) for entry in entries})
-    counts = Counter(key for entry in entries for key in entry.keys)
-    twice = {key for key, count in counts.items() if count > 1}
+    twice = repeated_keys([entry.keys for entry in entries], count=sum(len(entry.keys) for entry in entries))
     report.problems += [
         Problem(where=entry.name, key=key, problem="the manifest has this key more than once")
         for entry in entries
