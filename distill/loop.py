@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from distill.checkpoint import load_checkpoint, save_checkpoint
+from distill.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import MaskRun, Run, RunConfig
 from distill.ema import Ema

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from distill.checkpoint import list_checkpoints
+from distill.checkpoints.checkpoint import list_checkpoints
 from distill.config.reading import write_config
 from distill.config.runs import Run, RunConfig, other_stage, run_model
 from distill.monitor import METRICS

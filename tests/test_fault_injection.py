@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from distill.checkpoint import save_checkpoint
-from distill.checkpoint_files import read_state
+from distill.checkpoints.checkpoint import save_checkpoint
+from distill.checkpoints.checkpoint_files import read_state
 from distill.config.reading import find_config, read_config, read_run
 from distill.config.runs import PrecomputeConfig
 from encoders.samples.image import read_image
@@ -24,7 +24,7 @@ from encoders.weights.weights_file import read_weights
 from eval_zeroshot import Estimate, Result, read_results, write_results
 from eval_zeroshot.results.observations import Observation, ObservationStore
 from shards.loading.loader import ShardLoader
-from tests.distill.test_damaged_checkpoint import fresh, train
+from tests.distill.checkpoints.test_damaged_checkpoint import fresh, train
 from tests.encoders.weights_damage import WRITERS, small_state
 from tests.faults import Outcome, inject
 from tests.shards.helpers import standin

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from markdown_text import code, escaped, table
 
 from eval_zeroshot.suites.about import ABOUT
-from eval_zeroshot.suites.instance_protocols import PROTOCOLS, InstanceProtocol
+from eval_zeroshot.suites.detector_boxes.instance_protocols import PROTOCOLS, InstanceProtocol
+from eval_zeroshot.suites.detector_boxes.seginw import HQ_SAM
 from eval_zeroshot.suites.registry import SUITES
-from eval_zeroshot.suites.seginw import HQ_SAM
 
 INTRODUCTION = """# Suites and protocols
 

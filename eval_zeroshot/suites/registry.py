@@ -15,17 +15,17 @@ from eval_zeroshot.suites.agreement import BOTH, NAMES, Agreement
 from eval_zeroshot.suites.anomaly import Anomaly
 from eval_zeroshot.suites.base import Suite
 from eval_zeroshot.suites.box import BoxIou
+from eval_zeroshot.suites.detector_boxes.instance import InstanceAp, suite_name
+from eval_zeroshot.suites.detector_boxes.instance_protocols import PROTOCOLS, InstanceProtocol
+from eval_zeroshot.suites.detector_boxes.seginw import SegInW
 from eval_zeroshot.suites.edges.suite import Edges
 from eval_zeroshot.suites.edgesam import EdgeSamBox, EdgeSamPoint
 from eval_zeroshot.suites.efficientvit_sam import EfficientVitSamBox, EfficientVitSamPoint
 from eval_zeroshot.suites.everything.settings import MaskSettings
 from eval_zeroshot.suites.everything.suite import Everything
-from eval_zeroshot.suites.instance import InstanceAp, suite_name
-from eval_zeroshot.suites.instance_protocols import PROTOCOLS, InstanceProtocol
 from eval_zeroshot.suites.point import PointIou
 from eval_zeroshot.suites.robustness import BoxJitter, PointShift
 from eval_zeroshot.suites.saliency import Saliency
-from eval_zeroshot.suites.seginw import SegInW
 from eval_zeroshot.suites.video import Video
 
 GROUPS = {BOTH: tuple(NAMES)}  # names that stand for several suites

@@ -7,6 +7,7 @@ from PIL import Image
 import encoders
 import shards
 from tests.accelerator.pretend import on_gpu, pretended_gpu
+from tests.shards.helpers.standin import standin_teacher
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_shards_equal_the_cpus(photos, tmp_path, codec):
 
 
 def test_the_host_waits_once_a_batch_for_its_result(photos, tmp_path):
-    teacher = on_gpu(encoders.load("sam_demo", image_size=64))
+    teacher = on_gpu(standin_teacher(image_size=64))
     with pretended_gpu() as counts:
         made(photos, tmp_path / "gpu", teacher, "int8", codec_gate=False)
     assert counts.to_host == 3  # batches of 2 and 1, and of 2

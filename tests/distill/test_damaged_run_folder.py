@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from distill.checkpoint import save_checkpoint
-from distill.checkpoint_files import save_state
+from distill.checkpoints.checkpoint import save_checkpoint
+from distill.checkpoints.checkpoint_files import save_state
 from distill.ema import Ema
 from distill.event_file import EventFile
 from distill.monitor import Monitor, truncate_after

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from distill import loop
-from distill.checkpoint import list_checkpoints
+from distill.checkpoints.checkpoint import list_checkpoints
 from distill.config.reading import read_run
 from distill.config.runs import EmbeddingRun
 from distill.loop import distill, length, short_run_note

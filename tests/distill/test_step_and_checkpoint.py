@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from distill.checkpoints.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun
 from distill.ema import Ema

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from distill.checkpoint import list_checkpoints
+from distill.checkpoints.checkpoint import list_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS, STEPS = 30, 120

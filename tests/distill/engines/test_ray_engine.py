@@ -1,6 +1,7 @@
 """The engine on Ray: nodes that are lost and come back, the bytes of one process, and nothing left behind."""
 
-import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,31 +29,59 @@ ROOT = Path(__file__).resolve().parents[3]
 ON_RAY = EngineOptions(engine="ray")
 
 
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+def ray_processes() -> set[int]:
+    """Numbers of all processes of Ray on this machine."""
+    marks = ("raylet", "gcs_server", "ray::")
+    return {p.pid for p in psutil.process_iter(["cmdline"]) if any(mark in " ".join(p.info["cmdline"] or ()) for mark in marks)}
+
+
+@pytest.fixture(scope="module")
+def importable() -> Iterator[None]:
     """Actors import the tests."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.chdir(ROOT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.chdir(ROOT)
+        yield
 
 
-@pytest.fixture
-def no_orphans() -> Iterator[None]:
-    """After the test no process is left that it has started."""
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
-    yield
-    left = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
-    _, alive = psutil.wait_procs(left, timeout=20)
-    assert [process.cmdline() for process in alive] == []
+@pytest.fixture(scope="module")
+def cluster(importable: None) -> Iterator[Cluster]:
+    """A cluster of one node with one CPU, which this process is connected to; nothing of it is left after the tests.
 
-
-@pytest.fixture
-def cluster(importable: None, no_orphans: None) -> Iterator[Cluster]:
-    """A cluster of one node with one CPU, which this process is connected to."""
+    Ray takes the same process for a dead one when it connects to a second cluster, so that there is only one.
+    """
+    before = ray_processes()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     ray.init(address=cluster.address)
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+    psutil.wait_procs([psutil.Process(pid) for pid in ray_processes() - before], timeout=20)
+    assert ray_processes() <= before
+
+
+def test_a_cluster_that_is_not_there_is_named(importable, tmp_path):
+    with pytest.raises(InputError, match="no Ray cluster can be reached at 127.0.0.1:1"):
+        run(TinyWork(tmp_path), TinyLead(tmp_path, range(2)), options=EngineOptions(engine="ray", ray_address="127.0.0.1:1"))
+
+
+OWN = """
+from pathlib import Path
+import ray
+from distill.engines.base import EngineOptions, run
+from tests.distill.engines.tiny_work import TinyLead, TinyWork
+folder = Path({folder!r})
+lead = TinyLead(folder, range(30))
+run(TinyWork(folder, kill_once=5), lead, options=EngineOptions(engine="ray", processes=2))
+assert sorted(lead.told) == list(range(30)) and not ray.is_initialized()
+"""
+
+
+def test_a_cluster_of_its_own_starts_and_ends_with_the_call(importable, tmp_path):
+    before = ray_processes()
+    subprocess.run([sys.executable, "-c", OWN.format(folder=str(tmp_path))], check=True, timeout=200)
+    assert written(tmp_path) == {task: str(task**2) for task in range(30)}
+    assert ray_processes() <= before
 
 
 class Disturbed(CacheLead):
@@ -96,23 +125,11 @@ def test_a_node_that_is_lost_and_one_that_joins_leave_the_bytes_of_one_process(c
     assert lead.made == 40
 
 
-def test_a_cluster_of_its_own_starts_and_ends_with_the_call(importable, no_orphans, tmp_path):
-    lead = TinyLead(tmp_path, range(30))
-    run(TinyWork(tmp_path, kill_once=5), lead, options=EngineOptions(engine="ray", processes=2))
-    assert written(tmp_path) == {task: str(task**2) for task in range(30)} and sorted(lead.told) == list(range(30))
-    assert os.getpid() not in lead.told.values() and not ray.is_initialized()
-
-
 def test_a_task_that_always_fails_is_named_with_the_last_words(cluster, tmp_path):
     with pytest.raises(InputError, match=r"stone 3 failed 3 times, .*last words: RuntimeError: task 3 has a stone in it"):
         run(TinyWork(tmp_path, fails=3), TinyLead(tmp_path, range(8)), options=ON_RAY)
     with pytest.raises(InputError, match=r"^task 4 is no good; give another$"):
         run(TinyWork(tmp_path, refuses=4), TinyLead(tmp_path, range(8)), options=ON_RAY)
-
-
-def test_a_cluster_that_is_not_there_is_named(importable, tmp_path):
-    with pytest.raises(InputError, match="no Ray cluster can be reached at 127.0.0.1:1"):
-        run(TinyWork(tmp_path), TinyLead(tmp_path, range(2)), options=EngineOptions(engine="ray", ray_address="127.0.0.1:1"))
 
 
 def test_an_evaluation_gives_the_lines_of_one_process(cluster, tmp_path):

@@ -16,8 +16,8 @@ from eval_zeroshot import open_dataset
 from eval_zeroshot.ap.annotations import read_annotations
 from eval_zeroshot.ap.backends import average_precision
 from eval_zeroshot.ap.detections import checked_for, read_detections
-from eval_zeroshot.suites.instance import InstanceAp
-from eval_zeroshot.suites.instance_protocols import PROTOCOLS
+from eval_zeroshot.suites.detector_boxes.instance import InstanceAp
+from eval_zeroshot.suites.detector_boxes.instance_protocols import PROTOCOLS
 
 VALUES = (None, -1, 1.5, 2**70, "x", [], [[1]], {}, float("nan"), "1e999")
 MASK = np.zeros((20, 30), bool)

@@ -9,9 +9,9 @@ from eval_zeroshot.report.observed import Seen, primary_values
 from eval_zeroshot.report.page import page
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.reading import Reading
-from eval_zeroshot.suites.instance import InstanceAp
-from eval_zeroshot.suites.instance_protocols import PROTOCOLS
-from eval_zeroshot.suites.seginw import SegInW
+from eval_zeroshot.suites.detector_boxes.instance import InstanceAp
+from eval_zeroshot.suites.detector_boxes.instance_protocols import PROTOCOLS
+from eval_zeroshot.suites.detector_boxes.seginw import SegInW
 
 DETECTIONS = Detections(name="boxes.json", sha256="0" * 64, records=[])
 TRUTH = Annotations(kind="coco", name="truth.json", images=[], annotations=[], categories=[])

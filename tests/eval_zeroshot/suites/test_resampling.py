@@ -7,7 +7,7 @@ from encoders.predictor import Prediction
 from eval_zeroshot import FillBox, choose_suites, evaluate, get_suite, open_dataset
 from eval_zeroshot.suites import tracking
 from eval_zeroshot.suites.base import Resamples
-from eval_zeroshot.suites.instance import InstanceAp
+from eval_zeroshot.suites.detector_boxes.instance import InstanceAp
 from eval_zeroshot.suites.registry import ready_suites
 from tests.layouts import make_davis, make_duts, make_mvtec, make_seginw, rectangle
 

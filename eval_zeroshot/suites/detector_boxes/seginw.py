@@ -17,8 +17,8 @@ from eval_zeroshot.results.agreement import agreement, mean_agreement
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Estimate, Result
 from eval_zeroshot.results.statistics import mean_of_present, resampled_means
-from eval_zeroshot.suites.instance import InstanceAp, asked_alone
-from eval_zeroshot.suites.instance_protocols import InstanceProtocol, single_mask
+from eval_zeroshot.suites.detector_boxes.instance import InstanceAp, asked_alone
+from eval_zeroshot.suites.detector_boxes.instance_protocols import InstanceProtocol, single_mask
 from eval_zeroshot.suites.photo_suite import PhotoSuite
 
 MOST_BOXES = 100

@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from distill.checkpoint_files import READABLE, STATE, check_readable, read_state, save_state, write_sums
-from distill.checkpoint_state import CheckpointState, check_fits, restore
+from distill.checkpoints.checkpoint_files import READABLE, STATE, check_readable, read_state, save_state, write_sums
+from distill.checkpoints.checkpoint_state import CheckpointState, check_fits, restore
 from distill.ema import Ema
 from distill.ranks import on_every_rank, on_first_rank
 from encoders.errors import InputError, InputWarning

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from distill.checkpoint_state import CheckpointState, not_finite
+from distill.checkpoints.checkpoint_state import CheckpointState, not_finite
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, sha256_file
 from encoders.weights.torch_files import check_archive

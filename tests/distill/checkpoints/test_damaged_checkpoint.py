@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from distill.checkpoints.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from distill.ema import Ema
 from encoders.errors import InputError, InputWarning
 

@@ -23,7 +23,7 @@ from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.reading import ErrorKind
 from eval_zeroshot.results.result import Direction, Estimate, Result
 from eval_zeroshot.results.statistics import resampled_means
-from eval_zeroshot.suites.instance_protocols import InstanceProtocol
+from eval_zeroshot.suites.detector_boxes.instance_protocols import InstanceProtocol
 from eval_zeroshot.suites.photo_suite import PhotoSuite
 
 SIZE_NUMBERS: dict[str, str] = {f"AP{size[0]}": size for size in SIZES}  # APs, APm, APl go into the breakdown

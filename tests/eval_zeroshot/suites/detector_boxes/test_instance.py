@@ -14,8 +14,8 @@ from eval_zeroshot import average_precision, choose_suites, evaluate, open_datas
 from eval_zeroshot.ap.annotations import Annotations, read_annotations
 from eval_zeroshot.ap.detections import Detections, read_detections
 from eval_zeroshot.predictors.baselines import FillBox, fill_box
-from eval_zeroshot.suites.instance import InstanceAp
-from eval_zeroshot.suites.instance_protocols import PROTOCOLS
+from eval_zeroshot.suites.detector_boxes.instance import InstanceAp
+from eval_zeroshot.suites.detector_boxes.instance_protocols import PROTOCOLS
 
 HEIGHT, WIDTH = 20, 30
 FIRST, SECOND = (3, 2, 10, 12), (15, 4, 24, 12)  # xyxy

@@ -1,0 +1,1 @@
+"""Suites that take a detector's boxes as prompts and measure AP."""
