@@ -127,28 +127,13 @@ def _are_whole(counts: list[str], *, pixels: int) -> bool:
         longer = np.flatnonzero(characters > place)
         values[longer] |= (codes[starts[longer] + place] & 31).astype(np.int64) << (5 * place)
     values -= ((codes[stops] & 16) != 0).astype(np.int64) << (5 * characters)
-    runs = _undo_differences(values, first=np.concatenate([[0], after[:-1]]), after=after)
-    if ((runs < 0) | (runs > pixels)).any():  # first, so that the sums cannot overflow
+    first = [0, *after[:-1].tolist()]
+    for begin, end in zip(first, after.tolist(), strict=True):  # two chains of differences, see `run_lengths`
+        for chain in (values[begin + 1 : end : 2], values[begin + 2 : end : 2]):
+            chain.cumsum(out=chain)
+    if values.min() < 0 or values.max() > pixels:  # first, so that the sums cannot overflow
         return False
-    return bool((np.add.reduceat(runs, np.concatenate([[0], after[:-1]])) == pixels).all())
-
-
-def _undo_differences(values: np.ndarray, *, first: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Sum up the differences of many masks' numbers, in place where possible.
-
-    Args:
-        values: (R,) int64, the numbers of all masks one after another; see `run_lengths`.
-        first, after: index of each mask's first number, and the index after its last one.
-    """
-    sums = values.copy()
-    for start in (0, 1):  # over all masks: what came before a mask's two chains is subtracted below
-        sums[start::2] = np.cumsum(sums[start::2])
-    lengths = after - first
-    odd = (np.arange(len(values)) - np.repeat(first, lengths)) % 2 == 1
-    before = np.where(first > 0, sums[first - 1], 0)
-    runs: np.ndarray = sums - np.where(odd, np.repeat(before, lengths), np.repeat(sums[first], lengths))
-    runs[first] = values[first]
-    return runs
+    return bool((np.add.reduceat(values, first) == pixels).all())
 
 
 def _from_polygons(polygons: list[Any], shape: Shape) -> Rle:
