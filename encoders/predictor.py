@@ -14,10 +14,10 @@ from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, resize_image
 from encoders.given_embedding import check_embedding, check_shape
-from encoders.given_image import check_image, check_images
 from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 from encoders.preprocess import normalize_padded, pad_to, pad_to_square
 from encoders.prompts import Prompts, check_prompts
+from encoders.samples.given_image import check_image, check_images
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
 
@@ -108,8 +108,8 @@ class Predictor:
         """Encode an image, (H, W, 3) uint8 RGB.
 
         Raises:
-            InputError: it is something else, see `encoders.given_image`, or the model is in train mode; an image that was set
-                before stays.
+            InputError: it is something else, see `encoders.samples.given_image`, or the model is in train mode; an image that
+                was set before stays.
         """
         self.set_images([check_image(image)])
 

@@ -10,9 +10,9 @@ from encoders.contract import MASK_STRIDE
 from encoders.decoder.masks import upscale_logits
 from encoders.errors import InputError
 from encoders.geometry import Shape, resized_shape
-from encoders.given_image import check_image
 from encoders.predictor import Predictor, PromptableModel
 from encoders.prompts import Prompts, as_array
+from encoders.samples.given_image import check_image
 
 IMAGE_FORMATS = ("RGB", "BGR")
 KEYWORDS = {"points": "point_coords", "labels": "point_labels", "boxes": "box", "masks": "mask_input"}  # of Predictor, of ours

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import encoders
-from encoders.given_image import check_image
+from encoders.samples.given_image import check_image
 from encoders.prompts import Prompts
 
 
