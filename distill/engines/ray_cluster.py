@@ -80,31 +80,41 @@ def run_ray(work: Work, lead: Lead, *, options: EngineOptions) -> None:
     """
     with ended_by_sigterm(), _connected(options.ray_address) as ray, _Actors(ray, work, options=options) as actors:
         actors.start(0)
-        schedule: Schedule | None = None
-        failures = 0
-        while schedule is None or schedule.unfinished:
-            if schedule is not None:
-                for slot in actors.lacking(schedule.unfinished):
-                    actors.start(slot)
-                for slot in actors.open:
-                    while (task := schedule.take(slot, workers=len(actors.open))) is not None:
-                        actors.hand_out(slot, task)
+        facts = _first_facts(actors, most_failures=options.max_shard_retry)
+        schedule = Schedule(lead.begin(facts), max_retry=options.max_shard_retry, name=lead.name)
+        while schedule.unfinished:
+            for slot in actors.lacking(schedule.unfinished):
+                actors.start(slot)
+            for slot in actors.open:
+                while (task := schedule.take(slot, workers=len(actors.open))) is not None:
+                    actors.hand_out(slot, task)
             for slot, message in actors.messages():
-                if message[0] == REFUSED:
-                    raise InputError(message[1])
-                if message[0] == OPEN and schedule is None:
-                    schedule = Schedule(lead.begin(message[1]), max_retry=options.max_shard_retry, name=lead.name)
-                elif message[0] == DONE and schedule is not None and schedule.done(slot, message[1]):
+                if message[0] == DONE and schedule.done(slot, message[1]):
                     lead.done(message[1], message[2])
                 elif message[0] == FAILED:
-                    gone = actors.end(slot)
-                    words = f"failed; its last words: {message[1]}"
-                    print(f"actor {slot} {'was on a node that has gone' if gone else words}", file=sys.stderr)
-                    if schedule is not None:
-                        schedule.given_back(slot) if gone else schedule.lost(slot, words=words)
-                    elif not gone and (failures := failures + 1) > options.max_shard_retry:
-                        raise InputError(f"{failures} actors in a row {words}")
-                    actors.start(slot)
+                    if actors.end(slot):
+                        print(f"the node of actor {slot} has gone; another actor does what it left", file=sys.stderr)
+                        schedule.given_back(slot)
+                    else:
+                        print(f"actor {slot} failed ({message[1]}); another one does what it left", file=sys.stderr)
+                        schedule.lost(slot, words=f"failed; its last words: {message[1]}")
+
+
+def _first_facts(actors: "_Actors", *, most_failures: int) -> Any:
+    """Wait until the first actor is open; return its facts.
+
+    Raises:
+        InputError: it failed more than `most_failures` times.
+    """
+    failures = 0
+    while True:
+        for slot, message in actors.messages():
+            if message[0] == OPEN:
+                return message[1]
+            failures += not actors.end(slot)
+            if failures > most_failures:
+                raise InputError(f"an actor that was not ready yet failed; its last words: {message[1]}")
+            actors.start(slot)
 
 
 class _Actors:
@@ -145,7 +155,11 @@ class _Actors:
         self._calls[self._actors[slot].do.remote(task)] = slot
 
     def messages(self) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """Wait a little, then yield the answers that have come; FAILED for a dead actor."""
+        """Wait a little, then yield the answers that have come; FAILED for a dead actor.
+
+        Raises:
+            InputError: an actor refused its input.
+        """
         ready, _ = self.ray.wait(list(self._calls), num_returns=1, timeout=LOOK_SECONDS)
         for call in ready:
             slot = self._calls.pop(call)
@@ -153,6 +167,8 @@ class _Actors:
                 message = self.ray.get(call)
             except self.ray.exceptions.RayError as error:
                 message = FAILED, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if message[0] == REFUSED:
+                raise InputError(message[1])
             if message[0] == OPEN:
                 self.open.append(slot)
                 self._nodes[slot] = message[2]
