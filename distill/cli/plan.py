@@ -8,8 +8,8 @@ import typer
 from distill.cli.options import ConfigOption, JsonOption, SetOption
 from distill.config.reading import find_config, read_config, read_run
 from distill.config.runs import EmbeddingRun, PrecomputeConfig
-from distill.jobs.gpu_rates import get_gpu
-from distill.jobs.plan import plan_distil_run, plan_facts, plan_precompute_run, plan_table
+from distill.jobs.planning.gpu_rates import get_gpu
+from distill.jobs.planning.plan import plan_distil_run, plan_facts, plan_precompute_run, plan_table
 from encoders.errors import InputError
 from encoders.untrusted import read_yaml
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from distill.cli.plan import plan
-from distill.jobs.compute_cost import LiveBytes, activation_bytes, forward_tflop, parameter_count
-from distill.jobs.gpu_rates import GPUS, get_gpu
+from distill.jobs.planning.compute_cost import LiveBytes, activation_bytes, forward_tflop, parameter_count
+from distill.jobs.planning.gpu_rates import GPUS, get_gpu
 from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
 from shards import Manifest, open_source

@@ -9,10 +9,10 @@ from typing import Any
 
 from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun, PrecomputeConfig
-from distill.jobs.compute_cost import STEP_PASSES, activation_bytes, forward_tflop, parameter_count
-from distill.jobs.gpu_rates import Arithmetic, Gpu
 from distill.jobs.photos import open_photos
-from distill.jobs.plan_probes import loader_seconds, student_photos_per_second, teacher_photos_per_second
+from distill.jobs.planning.compute_cost import STEP_PASSES, activation_bytes, forward_tflop, parameter_count
+from distill.jobs.planning.gpu_rates import Arithmetic, Gpu
+from distill.jobs.planning.plan_probes import loader_seconds, student_photos_per_second, teacher_photos_per_second
 from encoders.errors import InputError
 from encoders.files import free_bytes
 from encoders.registry import BUILDERS

@@ -1,0 +1,1 @@
+"""What a job will take, by short measurements and arithmetic."""
