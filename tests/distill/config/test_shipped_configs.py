@@ -10,8 +10,8 @@ from distill.config.deepspeed import read_deepspeed_config
 from distill.config.folder import CONFIGS
 from distill.config.reading import read_config, read_run
 from distill.config.runs import EmbeddingRun, PrecomputeConfig
-from distill.jobs.compute_cost import STEP_PASSES, forward_tflop
-from distill.jobs.gpu_rates import GPUS
+from distill.jobs.planning.compute_cost import STEP_PASSES, forward_tflop
+from distill.jobs.planning.gpu_rates import GPUS
 
 FILES = sorted(CONFIGS.glob("*.yaml"))
 GPUS_OF = {"": 1, "_8gpu": 8, "_2x8gpu": 16}
