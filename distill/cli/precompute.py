@@ -93,6 +93,7 @@ def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
         out=Path(job.out),
         batch_size=job.batch_size,
         processes=processes,
+        decode_workers=job.decode_workers,
         seed=job.seed,
     )
     counts = {"photos": plan.photos // source.views, "views": source.views, "samples": plan.photos}

@@ -12,10 +12,11 @@ from encoders.files import free_bytes
 from encoders.sam import Sam
 from shards.cache.identity import CacheIdentity
 from shards.cache.shard_writer import bytes_in_tar
-from shards.cache.stored_photo import BadSample, StoredPhoto, store_item
+from shards.cache.stored_photo import BadSample, Decode, StoredPhoto, decode_of, store_item
 from shards.codec.records import encode_embedding
 from shards.pipeline.progress import earlier_rate
-from shards.pipeline.shard_plan import READ_THREADS, photos_in, shard_index
+from shards.pipeline.maker import worker_count
+from shards.pipeline.shard_plan import photos_in, shard_index
 from shards.pipeline.teacher_pass import embed
 from shards.pipeline.work_folder import known_entries
 from shards.sources.base import Source
@@ -59,6 +60,7 @@ def plan_precompute(
     out: Path,
     batch_size: int,
     processes: int = 1,
+    decode_workers: int | None = None,
     seed: int = 0,
 ) -> PrecomputePlan:
     """Plan a precompute: count the finished work and estimate the rest from earlier progress or from a measurement.
@@ -81,7 +83,8 @@ def plan_precompute(
     per_photo, bytes_from = bytes_done / max(1, done), f"{len(entries)} finished shards"
     rate, rate_from = earlier_rate(out), "the progress of earlier calls"
     if done < photos and (not entries or rate is None):
-        measured = measure(source, teacher=teacher, identity=identity, batch_size=batch_size, seed=seed)
+        workers = worker_count(decode_workers)
+        measured = measure(source, teacher=teacher, identity=identity, batch_size=batch_size, workers=workers, seed=seed)
         if not entries:
             per_photo, bytes_from = measured.bytes_per_photo, f"{measured.photos} photos measured now"
         if rate is None:
@@ -130,13 +133,15 @@ class PhotoCost:
     bytes_per_photo: float
 
 
-def measure_photos(source: Source, *, image_size: int, codec: str, count: int = 8, seed: int = 0) -> PhotoCost:
+def measure_photos(
+    source: Source, *, image_size: int, codec: str, decode: Decode = "exact", count: int = 8, seed: int = 0
+) -> PhotoCost:
     """Measure reading photos and coding embeddings of their shapes.
 
     Raises:
         InputError: none of the photos drawn can be used.
     """
-    good, reading = _read_drawn(source, image_size=image_size, count=count, seed=seed)
+    good, reading = _read_drawn(source, image_size=image_size, decode=decode, count=count, seed=seed)
     side = image_size // STRIDE
     embedding = np.random.default_rng(seed).standard_normal((EMBED_DIM, side, side), np.float32)
     sizes = []
@@ -150,10 +155,14 @@ def measure_photos(source: Source, *, image_size: int, codec: str, count: int = 
     )
 
 
-def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size: int, seed: int) -> Measured:
+def measure(
+    source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size: int, workers: int, seed: int
+) -> Measured:
     """Measure the time and size of making the records of two batches of photos, the first being a warm-up."""
-    drawn, reading = _read_drawn(source, image_size=identity.image_size, count=4 * batch_size, seed=seed)
-    reading /= READ_THREADS
+    drawn, reading = _read_drawn(
+        source, image_size=identity.image_size, decode=decode_of(identity.preprocess_version), count=4 * batch_size, seed=seed
+    )
+    reading /= workers
     good = drawn[: 2 * batch_size]
     sizes: list[int] = []
     for start in range(0, len(good), batch_size):
@@ -169,11 +178,13 @@ def measure(source: Source, *, teacher: Sam, identity: CacheIdentity, batch_size
     )
 
 
-def _read_drawn(source: Source, *, image_size: int, count: int, seed: int) -> tuple[list[StoredPhoto], float]:
+def _read_drawn(
+    source: Source, *, image_size: int, decode: Decode, count: int, seed: int
+) -> tuple[list[StoredPhoto], float]:
     """Read photos drawn by `seed`; return the usable ones, and the seconds that one takes."""
     drawn = np.random.default_rng(seed).permutation(len(source.items()))[:count]
     started = time.perf_counter()
-    stored = [store_item(source, source.items()[index], image_size=image_size) for index in drawn.tolist()]
+    stored = [store_item(source, source.items()[index], image_size=image_size, decode=decode) for index in drawn.tolist()]
     reading = (time.perf_counter() - started) / len(stored)
     good = [photo for photo in stored if isinstance(photo, StoredPhoto)]
     if not good:

@@ -17,7 +17,6 @@ from shards.cache.names import shard_index as shard_index  # re-exported
 from shards.cache.names import shard_name as shard_name
 from shards.sources.base import Item, Source
 
-READ_THREADS = 2  # threads per process that prepare photos
 OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
 
 

@@ -69,7 +69,7 @@ def plan_precompute_run(job: PrecomputeConfig, *, gpu: Gpu | None, gpus: int) ->
     arch, size = _arch(job.teacher.model, job.teacher.arch), job.teacher.image_size or 1024
     source = open_photos(job, keep_index=False)
     photos = len(source.items())
-    cost = measure_photos(source, image_size=size, codec=job.codec, seed=job.seed)
+    cost = measure_photos(source, image_size=size, codec=job.codec, decode=job.source.decode, seed=job.seed)
     probed = f"{cost.photos} photos, one thread"
     workers = job.decode_workers or max(1, worker_count(None) // (gpus if gpu is None else 1))
     feed = workers / (cost.reading_seconds + cost.coding_seconds)
