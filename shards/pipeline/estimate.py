@@ -14,8 +14,8 @@ from shards.cache.identity import CacheIdentity
 from shards.cache.shard_writer import bytes_in_tar
 from shards.cache.stored_photo import BadSample, Decode, StoredPhoto, decode_of, store_item
 from shards.codec.records import encode_embedding
-from shards.pipeline.progress import earlier_rate
 from shards.pipeline.maker import worker_count
+from shards.pipeline.progress import earlier_rate
 from shards.pipeline.shard_plan import photos_in, shard_index
 from shards.pipeline.teacher_pass import embed
 from shards.pipeline.work_folder import known_entries
