@@ -15,6 +15,7 @@ from distill.config.runs import PrecomputeConfig
 from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate
+from shards.pipeline.mirror import small_files
 
 cache_app = typer.Typer(no_args_is_help=True, help="Inspect or verify a cache of teacher embeddings.")
 
@@ -23,7 +24,7 @@ FIDELITY = ("relative_mse", "cosine", "mask_iou", "mask_iou_error", "score_diffe
 
 @cache_app.command()
 def stats(
-    cache: Annotated[Path, typer.Argument(help="Folder of the cache, finished or not.")],
+    cache: Annotated[str, typer.Argument(help="Folder of the cache, or its URL, finished or not.")],
     samples: Annotated[int, typer.Option(help="Number of records to measure, drawn at random.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     teacher: Annotated[
@@ -46,7 +47,7 @@ def stats(
 
 
 def stats_facts(
-    folder: Path, *, samples: int, seed: int = 0, teacher: str | None = None, arch: str | None = None
+    folder: Path | str, *, samples: int, seed: int = 0, teacher: str | None = None, arch: str | None = None
 ) -> dict[str, Any]:
     """Return the facts that `cache stats` prints."""
     drawn = CacheSample(folder, samples=samples, seed=seed)
@@ -85,12 +86,13 @@ def stats_facts(
     return facts | figures | {"prompts": measured.prompts, "gate": f"missed: {missed}" if missed else "met"}
 
 
-def named_teacher(folder: Path, *, fallback: str) -> tuple[str, str | None]:
+def named_teacher(cache: Path | str, *, fallback: str) -> tuple[str, str | None]:
     """Return name or path, and architecture, of the teacher recorded in the cache's config.yaml."""
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        return fallback, None
-    named = read_config(path, PrecomputeConfig).teacher
+    with small_files(cache) as folder:
+        path = folder / CONFIG_FILE
+        if not path.is_file():
+            return fallback, None
+        named = read_config(path, PrecomputeConfig).teacher
     return named.model, named.arch
 
 

@@ -19,10 +19,14 @@ from distill.jobs.precompute import open_teacher, precompute_job, teacher_facts
 from distill.jobs.progress import every_few_seconds
 from distill.launching.world import World, read_world
 from encoders.local_folder import check_local_folder
-from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, plan_precompute, wanted_identity
+from encoders.sam import Sam
+from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
+from shards.pipeline.mirror import small_files
 from shards.pipeline.progress import progress_text, samples_text
 from shards.pipeline.quarantine import QUARANTINE_FILE
 from shards.sources.views import photo_key
+from shards.stores.objects import open_objects
+from shards.stores.retry import is_url, join_url
 
 RENAMED = {  # the teacher treats every view as a photo; messages call it a sample
     "photos_done": "samples_done",
@@ -50,17 +54,21 @@ def precompute(
     Example: repvit-sam precompute --config precompute_sa1b_vit_h --set source.path=/data/sa1b --num-processes 8
     """
     job = read_config(config, PrecomputeConfig, overrides=set_ or [])
-    check_local_folder(job.out, name="out")
+    if is_url(job.out):
+        open_objects(job.out)
+    else:
+        check_local_folder(job.out, name="out")
     if dry_run:
         facts = plan_facts(job, processes=num_processes or 1)
     else:
         options = engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address)
         summary = precompute_job(job, options=options, progress=progress_line())
         if not summary.complete:
-            print(left_to_others(summary, shards=CacheIdentity.read(summary.out), world=options.world), file=sys.stderr)
+            with small_files(summary.out) as folder:
+                print(left_to_others(summary, shards=CacheIdentity.read(folder), world=options.world), file=sys.stderr)
             return
         facts = summary_facts(summary, views=job.source.views)
-    facts |= quarantine_list(facts, folder=Path(job.out))
+    facts |= quarantine_list(facts, folder=job.out)
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 
@@ -76,21 +84,28 @@ def left_to_others(summary: PrecomputeSummary, *, shards: CacheIdentity | None, 
 def plan_facts(job: PrecomputeConfig, *, processes: int) -> dict[str, Any]:
     """Return the facts on a planned precompute for text and JSON output."""
     source, teacher = open_photos(job, keep_index=False), open_teacher(job, device=read_world().device)
-    identity = wanted_identity(
-        source,
-        teacher=teacher,
-        **teacher_facts(job),
-        codec=job.codec,
-        samples_per_shard=job.samples_per_shard,
-        decode=job.source.decode,
-    )
+    with small_files(job.out) as folder:
+        identity = wanted_identity(
+            source,
+            teacher=teacher,
+            **teacher_facts(job, folder=folder),
+            codec=job.codec,
+            samples_per_shard=job.samples_per_shard,
+            decode=job.source.decode,
+        )
+        return _plan(job, source, teacher, identity, folder=folder, processes=processes)
+
+
+def _plan(
+    job: PrecomputeConfig, source: Source, teacher: Sam, identity: CacheIdentity, *, folder: Path, processes: int
+) -> dict[str, Any]:
     text = samples_text(len(source.items()), views=source.views)
     print(f"planning for {text} of {source.name}", file=sys.stderr)
     plan = plan_precompute(
         source,
         teacher=teacher,
         identity=identity,
-        out=Path(job.out),
+        out=folder,
         batch_size=job.batch_size,
         processes=processes,
         decode_workers=job.decode_workers,
@@ -117,7 +132,7 @@ def summary_facts(summary: PrecomputeSummary, *, views: int) -> dict[str, Any]:
     }
 
 
-def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
+def photo_counts(folder: Path | str, *, samples: int, views: int) -> dict[str, int]:
     """Count a complete cache's photos (with at least one view), its views per photo, and its samples."""
     photos = samples
     if views > 1:
@@ -125,9 +140,10 @@ def photo_counts(folder: Path, *, samples: int, views: int) -> dict[str, int]:
     return {"photos": photos, "views": views, "samples": samples}
 
 
-def quarantine_list(facts: Mapping[str, Any], *, folder: Path) -> dict[str, str]:
-    """Return the path of the quarantine list with its label; empty if no photos were left out."""
-    return {"quarantine": str(folder / QUARANTINE_FILE)} if facts.get("quarantined") else {}
+def quarantine_list(facts: Mapping[str, Any], *, folder: Path | str) -> dict[str, str]:
+    """Return the path or URL of the quarantine list with its label; empty if no photos were left out."""
+    place = join_url(str(folder), QUARANTINE_FILE) if is_url(folder) else str(Path(folder) / QUARANTINE_FILE)
+    return {"quarantine": place} if facts.get("quarantined") else {}
 
 
 def progress_line() -> Callable[[PrecomputeProgress], None]:

@@ -20,6 +20,7 @@ from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
+from shards.pipeline.mirror import small_files
 from shards.pipeline.work_folder import known_entries, work_entries
 from shards.verification.verify import read_usable_lines
 
@@ -27,7 +28,7 @@ SAMPLES = 8
 
 
 def verify(
-    cache: Annotated[Path, typer.Argument(help="Folder of the cache.")],
+    cache: Annotated[str, typer.Argument(help="Folder of the cache, or its URL.")],
     samples: Annotated[int, typer.Option(min=0, help="Number of samples to recompute with the teacher.")] = SAMPLES,
     teacher: Annotated[
         str | None, typer.Option(help="The teacher (default: the one named in the cache's config.yaml).")
@@ -90,7 +91,8 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
         decode=job.source.decode,
     )
     before = clear_damaged(report, wanted=wanted)
-    there, made_before = known_entries(cache), sorted(work_entries(cache)[0])
+    with small_files(cache) as folder:
+        there, made_before = known_entries(folder), sorted(work_entries(folder)[0])
     run_share(job, source=source, teacher=teacher, world=world, progress=progress_line())
     after = {entry.name: entry.sha256 for entry in Manifest.read(cache).entries}
     changed = [name for name in report.damaged if name in before and before[name] != after.get(name)]
@@ -117,25 +119,28 @@ def report_facts(report: VerifyReport) -> dict[str, Any]:
     }
 
 
-def _readable_identity(cache: Path) -> CacheIdentity | None:
-    try:
-        return CacheIdentity.read(cache)
-    except InputError:  # a finding, not bad input
-        return None
+def _readable_identity(cache: Path | str) -> CacheIdentity | None:
+    with small_files(cache) as folder:
+        try:
+            return CacheIdentity.read(folder)
+        except InputError:  # a finding, not bad input
+            return None
 
 
-def _recorded_teacher(cache: Path) -> str | None:
+def _recorded_teacher(cache: Path | str) -> str | None:
     """Return the teacher's checksum recorded in `cache.json` or, if that is lost or damaged, in the manifest."""
     if (identity := _readable_identity(cache)) is not None:
         return identity.teacher_sha256
-    entries, _ = read_usable_lines(cache)
+    with small_files(cache) as folder:
+        entries, _ = read_usable_lines(folder)
     return next((entry.teacher_sha256 for entry in entries.values()), None)
 
 
-def _source(cache: Path) -> tuple[Source | None, str]:
+def _source(cache: Path | str) -> tuple[Source | None, str]:
     """Open the photos that a cache was made from; None and the reason if they are unavailable, which is not an error."""
-    if not (cache / CONFIG_FILE).is_file():
-        return None, f"{CONFIG_FILE} is missing"
+    with small_files(cache) as folder:
+        if not (folder / CONFIG_FILE).is_file():
+            return None, f"{CONFIG_FILE} is missing"
     try:
         return open_photos(_job(cache, teacher=None, arch=None), keep_index=False), ""
     except InputError as error:
@@ -143,16 +148,17 @@ def _source(cache: Path) -> tuple[Source | None, str]:
 
 
 def _job(
-    cache: Path, *, teacher: str | None, arch: str | None, image_size: int | None = None
+    cache: Path | str, *, teacher: str | None, arch: str | None, image_size: int | None = None
 ) -> PrecomputeConfig:
     """Return the job that made a cache, with the current paths of the cache and the teacher."""
-    path = cache / CONFIG_FILE
-    if not path.is_file():
-        raise InputError(
-            f"{path} does not exist, so teacher and photos are unknown; a precompute command that ends writes it."
-            " To check only what the cache says of itself: --samples 0"
-        )
-    job = read_config(path, PrecomputeConfig)
+    with small_files(cache) as folder:
+        path = folder / CONFIG_FILE
+        if not path.is_file():
+            raise InputError(
+                f"{path} does not exist, so teacher and photos are unknown; a precompute command that ends writes it."
+                " To check only what the cache says of itself: --samples 0"
+            )
+        job = read_config(path, PrecomputeConfig)
     named = job.teacher if teacher is None else job.teacher.model_copy(update={"model": teacher, "arch": arch})
     named = named.model_copy(update={} if image_size is None else {"image_size": image_size})
     return job.model_copy(update={"out": str(cache), "teacher": named})

@@ -213,7 +213,8 @@ class PrecomputeConfig(Frozen):
 
     source: SourceConfig
     teacher: PrecomputeTeacherConfig
-    out: str
+    out: str  # a folder, or the URL of an object store
+    scratch: str | None = None  # a folder on this machine for shards on their way to a URL; null: the user's for caches
     codec: str = "int8"
     codec_gate: bool = True  # refuse a codec that loses too much of the first photos' masks
     samples_per_shard: Positive = 1000

@@ -6,8 +6,15 @@ from distill.config.runs import PrecomputeConfig
 from distill.jobs.sample_data import resolve_data
 from distill.launching.world import World
 from shards import Listing, Source, ViewSource, open_source
+from shards.pipeline.mirror import scratch_folder
+from shards.stores.retry import is_url
 
 INDEX_FOLDER = "tar_index"  # in the output folder: what is where in each tar
+
+
+def index_folder(job: PrecomputeConfig) -> Path:
+    """Return the folder of the tars' indexes: in the output folder, or in the scratch folder of an output at a URL."""
+    return (scratch_folder(job.out, job.scratch) if is_url(job.out) else Path(job.out)) / INDEX_FOLDER
 
 
 def open_photos(job: PrecomputeConfig, *, world: World | None = None, keep_index: bool = True) -> Source:
@@ -22,7 +29,7 @@ def open_photos(job: PrecomputeConfig, *, world: World | None = None, keep_index
     Raises:
         InputError: see `shards.open_source`.
     """
-    source, world, folder = job.source, world or World(), Path(job.out) / INDEX_FOLDER
+    source, world, folder = job.source, world or World(), index_folder(job)
     photos = open_source(
         str(resolve_data(source.path)),
         images=Path(source.images) if source.images else None,

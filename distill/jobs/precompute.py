@@ -19,11 +19,13 @@ from encoders.files import atomic_path, check_output_folder
 from shards import CacheIdentity, PrecomputeProgress, PrecomputeSummary, Source, wanted_identity
 from shards import precompute as run_precompute
 from shards.cache.kept import kept
-from shards.pipeline.lead import CacheLead, finished_elsewhere
-from shards.pipeline.precompute import summary
+from shards.pipeline.lead import finished_elsewhere
+from shards.pipeline.mirror import CONFIG_FILE, Mirror, open_mirror
+from shards.pipeline.precompute import open_lead, summary
 from shards.pipeline.worker import CacheWorker
+from shards.stores.objects import open_objects
+from shards.stores.retry import is_url
 
-CONFIG_FILE = "config.yaml"  # in a cache: the job that made it
 STAYS = "finished shards are kept"
 Show = Callable[[PrecomputeProgress], None]
 
@@ -33,6 +35,7 @@ class PrecomputeWork:
     """What each worker of a precompute opens: the teacher on its device, and the source."""
 
     job: PrecomputeConfig
+    scratch: Path | None = None  # the lead's, of a cache in an object store
 
     @property
     def label(self) -> str:
@@ -44,12 +47,16 @@ class PrecomputeWork:
         """Open a worker and begin the cache, or continue it."""
         job = self.job
         teacher = open_teacher(job, device=world.device)
-        with kept(Path(job.out), what=STAYS):
+        mirror = None if self.scratch is None else Mirror(open_objects(job.out), self.scratch)
+        folder = self.scratch or Path(job.out)
+        with kept(folder, what=STAYS):
+            if mirror is not None:
+                mirror.pull_identity()
             source = open_photos(job, world=world)
             wanted = wanted_identity(
                 source,
                 teacher=teacher,
-                **teacher_facts(job),
+                **teacher_facts(job, folder=folder),
                 codec=job.codec,
                 samples_per_shard=job.samples_per_shard,
                 decode=job.source.decode,
@@ -58,10 +65,11 @@ class PrecomputeWork:
                 source,
                 teacher=teacher,
                 wanted=wanted,
-                folder=Path(job.out),
+                folder=folder,
                 batch_size=job.batch_size,
                 decode_workers=job.decode_workers,
                 codec_gate=job.codec_gate,
+                mirror=mirror,
             ) as worker:
                 yield worker
 
@@ -73,24 +81,35 @@ def precompute_job(job: PrecomputeConfig, *, options: EngineOptions, progress: S
         InputError: see `shards.precompute` and `distill.engines.base.run`; that `out` cannot be written to shows before the
             teacher is loaded.
     """
-    out = Path(job.out)
+    mirror = None
+    if is_url(job.out):
+        world = options.world
+        mirror = open_mirror(job.out, scratch=job.scratch, rank=world.rank, world_size=world.world_size)
+        mirror.pull_identity()  # shows whether the store answers, before the teacher is loaded
+    out = Path(job.out) if mirror is None else mirror.folder
     with kept(out, what=STAYS):
         check_output_folder(out)
         if options.alone:
             teacher = open_teacher(job, device=options.world.device)
             source = open_photos(job, world=options.world)
-            made = run_share(job, source=source, teacher=teacher, world=options.world, progress=progress)
+            made = run_share(job, source=source, teacher=teacher, world=options.world, progress=progress, folder=out)
         else:
-            made = _lead(job, options=options, progress=progress)
+            made = _lead(job, mirror=mirror, options=options, progress=progress)
         with atomic_path(out / CONFIG_FILE) as temporary:
             write_config(job, temporary)
+        if mirror is not None:
+            mirror.push(CONFIG_FILE)
     return made
 
 
-def _lead(job: PrecomputeConfig, *, options: EngineOptions, progress: Show | None) -> PrecomputeSummary:
+def _lead(
+    job: PrecomputeConfig, *, mirror: Mirror | None, options: EngineOptions, progress: Show | None
+) -> PrecomputeSummary:
     started, world = time.monotonic(), options.world
-    with CacheLead(
+    work = PrecomputeWork(job, scratch=None if mirror is None else mirror.folder)
+    with open_lead(
         Path(job.out),
+        mirror,
         max_bad_fraction=job.max_bad_fraction,
         progress=progress,
         rank=world.rank,
@@ -99,7 +118,7 @@ def _lead(job: PrecomputeConfig, *, options: EngineOptions, progress: Show | Non
     ) as lead:
         try:
             while True:
-                run(PrecomputeWork(job), lead, options=options)
+                run(work, lead, options=options)
                 if lead.finish():
                     break
         except FileNotFoundError:
@@ -110,14 +129,21 @@ def _lead(job: PrecomputeConfig, *, options: EngineOptions, progress: Show | Non
 
 
 def run_share(
-    job: PrecomputeConfig, *, source: Source, teacher: encoders.Sam, world: World, progress: Show | None
+    job: PrecomputeConfig,
+    *,
+    source: Source,
+    teacher: encoders.Sam,
+    world: World,
+    progress: Show | None,
+    folder: Path | None = None,
 ) -> PrecomputeSummary:
-    """Make a rank's share in this process, with the source and teacher already opened."""
+    """Make a rank's share in this process, with the source and teacher already opened; `folder` as in `teacher_facts`."""
     return run_precompute(
         source,
         teacher=teacher,
-        **teacher_facts(job),
-        out=Path(job.out),
+        **teacher_facts(job, folder=folder),
+        out=job.out if is_url(job.out) else Path(job.out),
+        scratch=job.scratch,
         codec=job.codec,
         samples_per_shard=job.samples_per_shard,
         batch_size=job.batch_size,
@@ -137,9 +163,13 @@ def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam
     return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
 
 
-def teacher_facts(job: PrecomputeConfig) -> dict[str, str]:
-    """Return the teacher's name and checksum for the cache; an existing cache keeps its name for the same teacher."""
-    begun = CacheIdentity.read(Path(job.out))
+def teacher_facts(job: PrecomputeConfig, *, folder: Path | None = None) -> dict[str, str]:
+    """Return the teacher's name and checksum for the cache; an existing cache keeps its name for the same teacher.
+
+    Args:
+        folder: with `cache.json`, if that is not the output folder: the scratch folder of a cache at a URL.
+    """
+    begun = CacheIdentity.read(folder or Path(job.out))
     return teacher_facts_as(job, recorded=None if begun is None else begun.teacher_sha256)
 
 

@@ -77,7 +77,7 @@ class CacheIdentity:
         """Write `cache.json` atomically, unless another process has already written it."""
         create(folder / CACHE_FILE, json.dumps(asdict(self), indent=1, sort_keys=True).encode() + b"\n")
 
-    def check_same(self, made: "CacheIdentity", *, folder: Path) -> None:
+    def check_same(self, made: "CacheIdentity", *, folder: Path | str) -> None:
         """Raise InputError if `made`, the identity of the cache in `folder`, differs from this one; names both values."""
         differences = [
             f"{meaning} ({name} is {getattr(made, name)} there, {getattr(self, name)} now)"

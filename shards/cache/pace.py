@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-SLOWEST_BYTES_PER_SECOND = 8192  # a tenth of a bad mobile connection; at this rate a 300 MB shard takes ten hours
+from shards.stores.retry import SLOWEST_BYTES_PER_SECOND
 
 
 class TooSlow(OSError):

@@ -9,7 +9,6 @@ Every download is bounded, both in bytes and, through the slowest allowed rate, 
 import hashlib
 import http
 import os
-import random
 import tempfile
 import time
 import urllib.error
@@ -23,7 +22,10 @@ from encoders.errors import InputError, MissingExtra
 from encoders.files import write_failure
 from encoders.messages.shown import shown
 from shards.cache import web
-from shards.cache.pace import SLOWEST_BYTES_PER_SECOND, Pace, TooSlow
+from shards.cache.pace import Pace, TooSlow
+from shards.stores.retry import DEFAULT_RETRY, join_url
+from shards.stores.retry import Retry as Retry  # re-exported
+from shards.stores.retry import is_url as is_url
 
 BLOCK_BYTES = 1 << 20
 FOR_NOW = (408, 425, 429, 500, 502, 503, 504)  # transient http statuses, worth a retry
@@ -31,48 +33,10 @@ ABSENT = (404, 410)
 NOT_SATISFIABLE = 416
 REDIRECTS = range(300, 400)
 MAX_REASON = 300  # longest server or client message shown, characters
-_JITTER = random.SystemRandom()  # a generator of its own, so that the seeded ones of training are not advanced
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """Retry policy of downloads.
-
-    Attributes:
-        tries: consecutive tries without progress before giving up. Progress means at least the slowest rate, pauses included.
-        first_seconds, longest_seconds: the pause after the first failure, doubled after each further failure up to the
-            longest; half of it is random, so that many processes do not retry at the same time.
-        timeout_seconds: time without a byte, or lag behind the slowest rate, after which a connection counts as broken.
-        slowest_bytes_per_second: the slowest allowed rate.
-    """
-
-    tries: int = 8
-    first_seconds: float = 0.5
-    longest_seconds: float = 30.0
-    timeout_seconds: float = 60.0
-    slowest_bytes_per_second: float = SLOWEST_BYTES_PER_SECOND
-
-    def pause(self, failures: int) -> float:
-        """Return the seconds to wait after this many consecutive failures."""
-        longest = min(self.longest_seconds, self.first_seconds * 2 ** (failures - 1))
-        return longest * _JITTER.uniform(0.5, 1.0)
-
-
-DEFAULT_RETRY = Retry()
 
 
 class _WrongFile(Exception):
     """The download is not the expected file, so the next try starts from byte 0."""
-
-
-def is_url(path: object) -> bool:
-    """Return whether a cache location is a URL rather than a folder."""
-    return isinstance(path, str) and "://" in path
-
-
-def join_url(folder: str, name: str) -> str:
-    """Return the URL of the file `name` in the folder at a URL."""
-    return f"{folder.rstrip('/')}/{name}"
 
 
 @dataclass(frozen=True, kw_only=True)

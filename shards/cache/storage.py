@@ -11,7 +11,8 @@ from encoders.files import remedy
 from shards.cache import remote
 from shards.cache.local_cache import LocalCache
 from shards.cache.manifest import Manifest, ShardEntry
-from shards.cache.remote import Expected, Retry, fetch, is_url, join_url
+from shards.cache.remote import Expected, fetch
+from shards.stores.retry import Retry, is_url, join_url
 
 
 class ShardStore(Protocol):

@@ -79,7 +79,13 @@ def sealed_here(folder: Path) -> bool:
     """
     for path in sorted(folder.glob("train-*.tar")):
         with path.open("rb") as file:
-            start = file.read(PREFIX)[BLOCKSIZE:]
-        if start.startswith(MAGIC) and start[4] in (ALONE, SEALED):
-            return is_sealed(start)
+            start = file.read(PREFIX)
+        if (sealed := sealed_start(start)) is not None:
+            return sealed
     return True
+
+
+def sealed_start(shard: bytes) -> bool | None:
+    """Return whether the first record of a shard, given its first PREFIX bytes, is of version 2; None if it is no record."""
+    record = shard[BLOCKSIZE:]
+    return is_sealed(record) if record.startswith(MAGIC) and record[4] in (ALONE, SEALED) else None

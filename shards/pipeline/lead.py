@@ -76,6 +76,7 @@ class CacheLead:
         processes: int = 1,
     ) -> None:
         self.folder = folder
+        self.out: Path | str = folder  # the cache, where a subclass keeps it elsewhere
         self.made = 0  # shards
         self._max_bad_fraction, self._callback, self._processes = max_bad_fraction, progress, processes
         self._rank, self._world_size = rank, world_size

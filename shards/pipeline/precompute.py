@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from encoders.acceleration import precision_mark
 from encoders.contract import PREPROCESS_VERSION
@@ -15,12 +16,15 @@ from shards.cache.kept import kept
 from shards.cache.stored_photo import Decode, decode_mark
 from shards.codec.records import get_codec
 from shards.pipeline.lead import CacheLead, finished_elsewhere
+from shards.pipeline.mirror import Mirror, open_mirror
 from shards.pipeline.progress import PrecomputeProgress
 from shards.pipeline.quarantine import check_fraction
 from shards.pipeline.shard_plan import shard_count
+from shards.pipeline.store_lead import StoreLead
 from shards.pipeline.work_folder import known_entries
 from shards.pipeline.worker import CacheWorker
 from shards.sources.base import Source
+from shards.stores.retry import is_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class PrecomputeSummary:
         complete: whether all shards are finished.
     """
 
-    out: Path
+    out: Path | str
     photos: int
     quarantined: int
     shards: int
@@ -65,6 +69,7 @@ def precompute(
     world_size: int = 1,
     codec_gate: bool = True,
     decode: Decode = "exact",
+    scratch: Path | str | None = None,
 ) -> PrecomputeSummary:
     """Write the teacher's embeddings of a source's photos to shards in `out`.
 
@@ -87,14 +92,19 @@ def precompute(
             the folder against others of this machine.
         codec_gate: before a cache is begun, check the codec's accuracy on its first photos (`pipeline.codec_check`).
         decode: how photos are decoded and resized, see `shards.cache.stored_photo.store_photo`; another way is another cache.
+        scratch: folder on this machine for shards that are being made, if `out` is the URL of an object store; by default in
+            the user's folder for caches.
 
     Raises:
         InputError: another process is at work in `out`; the codec misses its gate; or `out` holds a cache of another
-            teacher, preprocessing, codec, image size, source or shard size; or is a URL, or cannot be written to (finished
+            teacher, preprocessing, codec, image size, source or shard size; or cannot be written to (finished
             shards are kept); or too many photos are bad (the first few are named, finished shards are kept); or no photo can
             be used.
     """
-    folder = check_local_folder(out, name="out")
+    mirror = None
+    if is_url(out):
+        mirror = open_mirror(str(out), scratch=scratch, rank=rank, world_size=world_size)
+    folder = check_local_folder(out, name="out") if mirror is None else mirror.folder
     if min(samples_per_shard, batch_size) < 1 or not 0 <= rank < world_size:
         raise InputError(
             f"samples_per_shard={samples_per_shard} and batch_size={batch_size} must be at least 1, and rank={rank} below"
@@ -120,9 +130,10 @@ def precompute(
             batch_size=batch_size,
             decode_workers=decode_workers,
             codec_gate=codec_gate,
+            mirror=mirror,
         ) as worker,
-        CacheLead(
-            folder, max_bad_fraction=max_bad_fraction, progress=progress, rank=rank, world_size=world_size
+        open_lead(
+            folder, mirror, max_bad_fraction=max_bad_fraction, progress=progress, rank=rank, world_size=world_size
         ) as lead,
     ):
         started = time.monotonic()
@@ -164,6 +175,11 @@ def wanted_identity(
     )
 
 
+def open_lead(folder: Path, mirror: Mirror | None, **settings: Any) -> CacheLead:
+    """Return the lead of a cache in a folder or, with a mirror, in an object store; `settings` are those of `CacheLead`."""
+    return CacheLead(folder, **settings) if mirror is None else StoreLead(mirror, **settings)
+
+
 def summary(lead: CacheLead, *, seconds: float) -> PrecomputeSummary:
     """Summarise the current state of a cache.
 
@@ -174,7 +190,7 @@ def summary(lead: CacheLead, *, seconds: float) -> PrecomputeSummary:
     entries = list(known_entries(lead.folder).values())
     identity = CacheIdentity.read(lead.folder)
     return PrecomputeSummary(
-        out=lead.folder,
+        out=lead.out,
         photos=sum(len(entry.keys) for entry in entries),
         quarantined=sum(len(entry.quarantined) for entry in entries),
         shards=len(entries),

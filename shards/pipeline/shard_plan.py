@@ -15,6 +15,7 @@ from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import ShardEntry
 from shards.cache.names import shard_index as shard_index  # re-exported
 from shards.cache.names import shard_name as shard_name
+from shards.pipeline.stored import stored_sizes
 from shards.sources.base import Item, Source
 
 OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")
@@ -84,9 +85,18 @@ def _is_older(found: "os.DirEntry[str]", before: float) -> bool:
 
 
 def finished(folder: Path, entries: Iterable[ShardEntry]) -> dict[str, ShardEntry]:
-    """Return the entries, by name, whose shard is on disk at its full size; any other shard is made again."""
+    """Return the entries, by name, whose shard is there at its full size; any other shard is made again.
+
+    Args:
+        folder: of the cache; or the scratch folder of one in an object store, which says what is there.
+    """
     done = {}
+    stored = stored_sizes(folder)
     for entry in entries:
+        if stored is not None:
+            if stored.get(entry.name) == entry.bytes:
+                done[entry.name] = entry
+            continue
         path = folder / entry.name
         if path.is_file() and path.stat().st_size == entry.bytes:
             done[entry.name] = entry

@@ -11,9 +11,11 @@ from shards.codec.seal import sealed_here
 from shards.pipeline.codec_check import check_codec
 from shards.pipeline.lead import PassFacts, ShardNews
 from shards.pipeline.maker import ShardMaker
+from shards.pipeline.mirror import Mirror
 from shards.pipeline.publishing import Publisher
 from shards.pipeline.shard_plan import begin
 from shards.pipeline.stages import Made
+from shards.pipeline.store_publishing import StorePublisher
 from shards.sources.base import Source
 
 
@@ -23,8 +25,9 @@ class CacheWorker:
     Args:
         source, teacher: where photos come from, and what embeds them.
         wanted: identity of the cache.
-        folder: the cache.
+        folder: the cache; or the scratch folder of `mirror`.
         batch_size, decode_workers, codec_gate: see `shards.precompute`.
+        mirror: of a cache in an object store.
 
     Attributes:
         facts: for the lead.
@@ -43,12 +46,15 @@ class CacheWorker:
         batch_size: int,
         decode_workers: int | None = None,
         codec_gate: bool = True,
+        mirror: Mirror | None = None,
     ) -> None:
+        if mirror is not None:
+            mirror.pull_identity()
         if codec_gate and CacheIdentity.read(folder) is None:
             check_codec(source, teacher=teacher, codec=wanted.codec)
-        identity = begin(folder, wanted)
+        identity = begin(folder, wanted) if mirror is None else mirror.begin(wanted)
         self.facts = PassFacts(identity=identity, photos=len(source.items()), views=source.views)
-        self._publisher = Publisher(folder)
+        self._publisher = Publisher(folder) if mirror is None else StorePublisher(mirror)
         self._maker = ShardMaker(
             source,
             teacher=teacher,
@@ -56,7 +62,7 @@ class CacheWorker:
             folder=folder,
             batch_size=batch_size,
             decode_workers=decode_workers,
-            sealed=sealed_here(folder),
+            sealed=sealed_here(folder) if mirror is None else mirror.sealed(),
         )
 
     def run(

@@ -42,7 +42,7 @@ class VerifyReport:
     """The results of a verification.
 
     Attributes:
-        cache: the folder.
+        cache: the folder or URL.
         shards, photos, bytes: amount of data checked.
         recomputed: number of samples whose embedding was computed again.
         worst_error: the largest relative error of a stored embedding against its recomputed one.
@@ -51,7 +51,7 @@ class VerifyReport:
         problems: all problems, in order of file.
     """
 
-    cache: Path
+    cache: Path | str
     shards: int = 0
     photos: int = 0
     bytes: int = 0
@@ -70,7 +70,9 @@ class VerifyReport:
     def rerun(self) -> str | None:
         """The command or action that fixes the problems; None if there are none."""
         remedies = {problem.remedy for problem in self.problems}
-        config = f"repvit-sam precompute --config {self.cache / 'config.yaml'}"
+        config = "the precompute command that made it"
+        if isinstance(self.cache, Path):
+            config = f"repvit-sam precompute --config {self.cache / 'config.yaml'}"
         if Remedy.AGAIN in remedies:
             return f"make the cache again in another folder: {config} --set out=FOLDER"
         if Remedy.REDO in remedies:

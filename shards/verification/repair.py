@@ -1,12 +1,15 @@
 """Repair of a cache: remove what is damaged, so that a precompute makes only that again."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from encoders.errors import InputError
 from shards.cache.identity import CACHE_FILE, CacheIdentity
-from shards.cache.manifest import IDENTITY_FIELDS, ShardEntry, write_manifest
+from shards.cache.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry, write_manifest
 from shards.cache.names import shard_index
+from shards.pipeline.mirror import Mirror
+from shards.stores.objects import open_objects
 from shards.verification.findings import Remedy, VerifyReport
 from shards.verification.verify import miscounted, read_usable_lines
 
@@ -25,19 +28,32 @@ def clear_damaged(report: VerifyReport, *, wanted: CacheIdentity) -> dict[str, s
     Raises:
         InputError: the damage cannot be repaired this way, or the precompute would make another cache.
     """
-    folder = report.cache
+    if isinstance(report.cache, Path):
+        return _clear(report.cache, report, wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        mirror = Mirror(open_objects(report.cache), Path(folder))
+        mirror.pull()
+        before = _clear(mirror.folder, report, wanted)
+        mirror.forget(report.damaged)
+        mirror.push(CACHE_FILE)
+        mirror.push(MANIFEST_FILE)
+    return before
+
+
+def _clear(folder: Path, report: VerifyReport, wanted: CacheIdentity) -> dict[str, str]:
+    """Remove what is damaged from a cache's folder; arguments as in `clear_damaged`."""
     if any(problem.remedy is Remedy.AGAIN for problem in report.problems):
-        raise InputError(f"{folder} cannot be repaired: {report.problems[0]}; {report.rerun}")
+        raise InputError(f"{report.cache} cannot be repaired: {report.problems[0]}; {report.rerun}")
     by_hand = [p for p in report.problems if p.where == CACHE_FILE and p.remedy is Remedy.BY_HAND]
     if by_hand:
-        raise InputError(f"{folder} cannot be repaired: {by_hand[0]}")
+        raise InputError(f"{report.cache} cannot be repaired: {by_hand[0]}")
     entries, _ = read_usable_lines(folder)
     damaged = set(report.damaged)
     if any(problem.where == CACHE_FILE for problem in report.problems):
         _restore_identity(folder, wanted, others=[e for e in entries.values() if e.name not in damaged])
     made = CacheIdentity.read(folder)
     if made is not None:
-        wanted.check_same(made, folder=folder)
+        wanted.check_same(made, folder=report.cache)
     for name in sorted(damaged):
         if (folder / name).is_dir() and not (folder / name).is_symlink():
             raise InputError(f"{folder / name} is a folder where a shard belongs; move it away, then repair again")

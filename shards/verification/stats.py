@@ -9,12 +9,15 @@ from encoders.messages.words import counted
 from encoders.sam import Sam
 from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import Manifest
-from shards.cache.shard_reader import ShardReader, StoredSample
+from shards.cache.shard_reader import StoredSample
 from shards.cache.shard_writer import bytes_in_tar
 from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.codec.records import parse_record
+from shards.pipeline.mirror import small_files
 from shards.pipeline.teacher_pass import embed
 from shards.pipeline.work_folder import known_entries
+from shards.stores.retry import is_url
+from shards.verification.reading import opened_reader
 from shards.verification.teacher import draw, stored_photo
 
 NAMED = 5  # damaged samples named in an error
@@ -53,7 +56,7 @@ class CacheSample:
     """Records drawn at random from the finished shards of a cache.
 
     Args:
-        folder: the cache.
+        folder: the cache, or its URL.
         samples: maximum number of records.
         seed: seed of the draw.
 
@@ -62,13 +65,14 @@ class CacheSample:
     """
 
     def __init__(self, folder: Path | str, *, samples: int, seed: int = 0) -> None:
-        folder = Path(folder)
-        identity = CacheIdentity.read(folder)
-        if identity is None:
-            raise InputError(f"{folder} holds no cache of teacher embeddings; make one with: repvit-sam precompute")
+        folder = str(folder) if is_url(folder) else Path(folder)
         if samples < 1:
             raise InputError(f"{samples} samples; expected at least 1")
-        found = known_entries(folder)
+        with small_files(folder) as copy:
+            identity = CacheIdentity.read(copy)
+            if identity is None:
+                raise InputError(f"{folder} holds no cache of teacher embeddings; make one with: repvit-sam precompute")
+            found = known_entries(copy)
         self.manifest = Manifest(folder, identity, tuple(found[name] for name in sorted(found)))
         self.manifest.check()
         self._places = draw([len(entry.keys) for entry in self.manifest.entries], samples=samples, seed=seed)
@@ -133,8 +137,9 @@ class CacheSample:
             )
 
     def _read(self) -> Iterator[StoredSample]:
-        reader = ShardReader(self.manifest)
-        return (reader.read(shard, place) for shard, place in self._places)
+        with opened_reader(self.manifest) as reader:
+            for shard, place in self._places:
+                yield reader.read(shard, place)
 
 
 def check_whole(sample: StoredSample) -> None:

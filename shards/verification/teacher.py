@@ -9,11 +9,12 @@ from encoders.geometry import embedding_shape
 from encoders.sam import Sam
 from shards.cache.identity import CACHE_FILE, CacheIdentity
 from shards.cache.manifest import Manifest, ShardEntry
-from shards.cache.shard_reader import ShardReader, StoredSample
+from shards.cache.shard_reader import StoredSample
 from shards.cache.stored_photo import StoredPhoto
 from shards.codec.records import decode_embedding, encode_embedding
 from shards.pipeline.teacher_pass import embed
 from shards.verification.findings import Problem, Remedy, VerifyReport
+from shards.verification.reading import opened_reader
 
 BATCH_SIZE = 4
 # Deviation allowed for another device, batch size or float precision, as a share of the embedding's root mean square.
@@ -37,8 +38,8 @@ def verify_against_teacher(
     """
     damaged = set(report.damaged)
     whole = [entry for entry in entries if entry.name not in damaged]
-    reader = ShardReader(Manifest(report.cache, identity, tuple(whole)))
-    drawn = [reader.read(*place) for place in draw([len(entry.keys) for entry in whole], samples=samples, seed=seed)]
+    with opened_reader(Manifest(report.cache, identity, tuple(whole))) as reader:
+        drawn = [reader.read(*place) for place in draw([len(entry.keys) for entry in whole], samples=samples, seed=seed)]
     wrong: list[Problem] = []
     for start in range(0, len(drawn), BATCH_SIZE):
         batch = drawn[start : start + BATCH_SIZE]

@@ -18,11 +18,14 @@ from shards.cache.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry, ma
 from shards.cache.names import is_shard_name, shard_index, shard_name
 from shards.cache.ordered import ordered_map
 from shards.codec.records import get_codec
+from shards.pipeline.mirror import small_files
 from shards.pipeline.quarantine import QUARANTINE_FILE, quarantine_lines
 from shards.pipeline.work_folder import ENTRY_SUFFIX, WORK, work_entries
 from shards.sources.base import Source
 from shards.sources.repeats import repeated_keys
+from shards.stores.retry import is_url
 from shards.verification.findings import Problem, Remedy, VerifyReport
+from shards.verification.reading import shard_names, verify_fetched
 from shards.verification.shard import verify_shard
 from shards.verification.source import verify_source
 from shards.verification.teacher import verify_against_teacher
@@ -57,14 +60,32 @@ def verify(
     Raises:
         InputError: there is no cache.
     """
-    folder = Path(folder)
-    report = VerifyReport(cache=folder)
+    cache = str(folder) if is_url(folder) else Path(folder)
+    with small_files(cache) as copy:
+        return _verify(copy, VerifyReport(cache=cache), teacher, teacher_sha256, samples, seed, threads, source, progress)
+
+
+def _verify(
+    folder: Path,
+    report: VerifyReport,
+    teacher: Sam | None,
+    teacher_sha256: str | None,
+    samples: int,
+    seed: int,
+    threads: int | None,
+    source: Source | None,
+    progress: Callable[[int, int], None] | None,
+) -> VerifyReport:
+    """Verify a cache, given the folder of its small files; arguments as in `verify`."""
     if not (folder / CACHE_FILE).is_file() and not (folder / MANIFEST_FILE).is_file():
         raise InputError(f"{folder} holds no cache of teacher embeddings; make one with: repvit-sam precompute")
     identity = _verify_identity(folder, report)
     entries = _verify_manifest(folder, identity, report)
+    check = partial(verify_shard, folder)
+    if isinstance(report.cache, str):
+        check = partial(verify_fetched, url=report.cache, folder=folder)
     checks = ordered_map(
-        partial(verify_shard, folder), entries, threads=threads or os.cpu_count() or 1, ahead=2 * (os.cpu_count() or 1)
+        check, entries, threads=threads or os.cpu_count() or 1, ahead=2 * (os.cpu_count() or 1)
     )
     for number, found in enumerate(checks, start=1):
         report.problems += found
@@ -146,7 +167,7 @@ def _verify_manifest(folder: Path, identity: CacheIdentity | None, report: Verif
     entries = [lines[name] for name in sorted(lines)]
     if identity is not None:
         _verify_entries(identity, entries, report, complete=not unfinished)
-    for name in sorted(path.name for path in folder.glob("train-*.tar") if path.name not in lines):
+    for name in (name for name in shard_names(folder) if name not in lines):
         if identity is None or not _belongs(name, identity):
             text = "no line of the manifest names it; remove it"
             report.problems.append(Problem(where=shown(name), problem=text, remedy=Remedy.BY_HAND))

@@ -1,0 +1,1 @@
+"""Places where files of a cache or photos lie: folders, and object stores by fsspec."""

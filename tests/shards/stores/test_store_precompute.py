@@ -1,0 +1,103 @@
+"""A precompute into an object store: what is there in the end is what a folder would hold, whatever fails on the way."""
+
+import fsspec
+import pytest
+
+import shards
+from encoders.errors import InputError
+from shards.pipeline.mirror import BEGUN, ENTRIES
+from shards.stores.objects import open_objects
+from tests.shards.helpers import standin
+from tests.shards.helpers.faulty_store import FaultyFileSystem
+
+URL = "memory://bucket/cache"
+KEPT = ("cache.json", "manifest.jsonl", "quarantine.jsonl")
+
+
+def stored(url: str) -> dict[str, bytes]:
+    """What a cache at a URL consists of."""
+    filesystem, root = fsspec.core.url_to_fs(url)
+    found = {path[len(root) + 1 :]: filesystem.cat_file(path) for path in filesystem.find(root)}
+    return {name: content for name, content in found.items() if name != "progress.jsonl"}
+
+
+def content(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".tar" or path.name in KEPT}
+
+
+@pytest.fixture
+def calm(tmp_path, photo_folder):
+    """A folder of 12 photos, one of them bad, and the cache of them in a folder."""
+    photos = photo_folder(12)
+    (photos / "p011.jpg").write_bytes(b"junk")
+    standin.run(photos, tmp_path / "calm", max_bad_fraction=0.2)
+    return photos, content(tmp_path / "calm")
+
+
+def test_a_cache_in_a_store_has_the_bytes_of_one_in_a_folder(tmp_path, calm):
+    photos, expected = calm
+    made = standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    assert (made.out, made.shards, made.shards_made, made.complete, made.quarantined) == (URL, 3, 3, True, 1)
+    assert stored(URL) == expected
+    assert not list((tmp_path / "scratch").rglob("*.tar*")), "shards stay on scratch"
+    again = standin.run(photos, URL, scratch=tmp_path / "elsewhere", max_bad_fraction=0.2)
+    assert again.complete and again.shards_made == 0 and stored(URL) == expected
+
+
+def test_ranks_on_machines_of_their_own_share_the_work(tmp_path, calm):
+    photos, expected = calm
+    for rank in (1, 0):
+        made = standin.run(
+            photos, URL, scratch=tmp_path / f"machine{rank}", rank=rank, world_size=2, max_bad_fraction=0.2
+        )
+    assert made.complete and made.shards_made == 2 and stored(URL) == expected
+
+
+def test_twenty_failures_leave_no_trace(tmp_path, calm, monkeypatch):
+    photos, expected = calm
+    url, kinds, hit = "faulty://bucket/cache", ["fail", "cut", "late"], []
+
+    def fault(operation: str, path: str) -> str | None:
+        """Every second call, until there were twenty."""
+        if len(hit) < 20 and len(FaultyFileSystem.calls) % 2:
+            hit.append(operation)
+            return kinds[len(hit) % 3]
+        return None
+
+    monkeypatch.setattr(FaultyFileSystem, "fault", staticmethod(fault))
+    for attempt in range(10):
+        try:
+            made = standin.run(photos, url, scratch=tmp_path / f"scratch{attempt}", max_bad_fraction=0.2)
+            break
+        except InputError as error:
+            assert url in str(error) and "run the same command again" in str(error)
+    assert len(hit) == 20 and {"put", "write", "read"} <= set(hit)
+    assert made.complete and stored(url) == expected
+    assert shards.verify(url).problems == []
+
+
+def test_a_killed_upload_is_never_counted(tmp_path, calm):
+    photos, expected = calm
+    store = open_objects(URL)
+    standin.run(photos, URL, scratch=tmp_path / "scratch", rank=0, world_size=2, max_bad_fraction=0.2)  # shards 0 and 2
+    half = expected["train-000001.tar"][:5000]
+    store.put("train-000001.tar", half)
+    store.put(f"{ENTRIES}/train-000009.tar.json", b"{}\n")
+    store.delete(["train-000002.tar"])
+    made = standin.run(photos, URL, scratch=tmp_path / "other", max_bad_fraction=0.2)
+    assert made.complete and made.shards_made == 2 and stored(URL) == expected
+
+
+def test_another_cache_at_the_url_is_refused(tmp_path, calm):
+    photos, _ = calm
+    standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    with pytest.raises(InputError, match=f"the cache in {URL} was made with another teacher's weights"):
+        standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2, teacher_sha256="6b" * 32)
+
+
+def test_an_unfinished_cache_is_not_read(tmp_path, calm):
+    photos, _ = calm
+    standin.run(photos, URL, scratch=tmp_path / "scratch", rank=0, world_size=2, max_bad_fraction=0.2)
+    assert open_objects(URL).size(BEGUN) is not None
+    with pytest.raises(InputError, match="is unfinished"):
+        shards.Manifest.read(URL)
