@@ -107,8 +107,7 @@ class FsspecObjects:
         def once() -> None:
             self._make_parent(path)
             self._filesystem.pipe_file(path, content)
-            if self._filesystem.cat_file(path) != content:
-                raise _Differs("what is read back is not what was written")
+            self._check(name, content)
 
         self._tried("written", name, once, missing_is_final=True)
 
@@ -124,12 +123,11 @@ class FsspecObjects:
                 self._exclusively(path, lambda mode: self._filesystem.pipe_file(path, content, **mode))
             except FileExistsError:
                 # After a try whose answer was lost, the file may be ours, whole or not
-                there = self._filesystem.cat_file(path)
+                there = self._content(name)
                 if tries > 1 and there != content and content.startswith(there):
                     self._filesystem.pipe_file(path, content)
                 return tries > 1 and content.startswith(there)
-            if self._filesystem.cat_file(path) != content:
-                raise _Differs("what is read back is not what was written")
+            self._check(name, content)
             return True
 
         return self._tried("written", name, once, missing_is_final=True)
@@ -162,6 +160,14 @@ class FsspecObjects:
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             self._tried("removed", name, partial(self._remove, self._path(name)))
+
+    def _content(self, name: str) -> bytes:
+        """Read a file whole; with tries of its own, so that a lost answer does not make it be written again."""
+        return self._tried("read", name, lambda: bytes(self._filesystem.cat_file(self._path(name))))
+
+    def _check(self, name: str, content: bytes) -> None:
+        if self._content(name) != content:
+            raise _Differs("what is read back is not what was written")
 
     def _is_same(self, name: str, path: Path) -> bool:
         try:

@@ -1,10 +1,13 @@
 """A precompute into an object store: what is there in the end is what a folder would hold, whatever fails on the way."""
 
+from dataclasses import replace
+
 import fsspec
 import pytest
 
 import shards
 from encoders.errors import InputError
+from shards.cache.identity import CacheIdentity
 from shards.pipeline.mirror import BEGUN, ENTRIES
 from shards.stores.objects import open_objects
 from tests.shards.helpers import standin
@@ -101,3 +104,30 @@ def test_an_unfinished_cache_is_not_read(tmp_path, calm):
     assert open_objects(URL).size(BEGUN) is not None
     with pytest.raises(InputError, match="is unfinished"):
         shards.Manifest.read(URL)
+
+
+def test_repair_makes_only_damaged_shards_again(tmp_path, calm):
+    photos, expected = calm
+    standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    store = open_objects(URL)
+    damaged = bytearray(expected["train-000001.tar"])
+    damaged[len(damaged) // 2] ^= 1
+    store.put("train-000001.tar", bytes(damaged))
+    store.delete(["train-000002.tar"])
+    report = shards.verify(URL)
+    assert report.damaged == ["train-000001.tar", "train-000002.tar"] and f"cache verify {URL} --repair" in report.rerun
+    assert store.read("train-000001.tar", max_bytes=10**7) == bytes(damaged), "verify changes nothing"
+    wanted = CacheIdentity.read(tmp_path / "calm")
+    with pytest.raises(InputError, match="was made with another codec"):
+        shards.clear_damaged(report, wanted=replace(wanted, codec="fp16"))
+    assert store.size("train-000001.tar") is not None, "a refused repair removes nothing"
+    shards.clear_damaged(report, wanted=wanted)
+    made = standin.run(photos, URL, scratch=tmp_path / "other", max_bad_fraction=0.2)
+    assert made.complete and made.shards_made == 2 and stored(URL) == expected
+
+
+def test_stats_of_a_url_are_those_of_the_folder(tmp_path, calm):
+    photos, _ = calm
+    standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    ours, theirs = (shards.CacheSample(cache, samples=4, seed=1).stats() for cache in (URL, tmp_path / "calm"))
+    assert ours == theirs and ours.photos == 11

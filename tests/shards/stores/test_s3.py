@@ -1,0 +1,114 @@
+"""A cache on a real S3 server: failing uploads, verification, repair."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from encoders.errors import InputError
+from shards import clear_damaged
+from shards.cache.identity import CacheIdentity
+from shards.pipeline.mirror import ENTRIES
+from shards.stores.objects import open_objects
+from shards.verification.verify import verify
+from tests.shards.helpers import standin
+from tests.shards.helpers.s3_server import s3_server
+from tests.shards.stores.test_store_precompute import content, stored
+
+pytestmark = pytest.mark.slow  # the server takes a few seconds to start
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _new_clients(bucket) -> Iterator[None]:
+    """Clients keep the methods that they were made with."""
+    yield
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def calm(tmp_path, photo_folder):
+    photos = photo_folder(12)
+    (photos / "p011.jpg").write_bytes(b"junk")
+    standin.run(photos, tmp_path / "calm", max_bad_fraction=0.2)
+    return photos, content(tmp_path / "calm")
+
+
+def test_twenty_failures_on_s3_leave_no_trace(bucket, tmp_path, calm, monkeypatch):
+    import s3fs
+
+    photos, expected = calm
+    url, hit, calls = f"{bucket}/failing", [], []
+    put, pipe, cat = (getattr(s3fs.S3FileSystem, name) for name in ("_put_file", "_pipe_file", "_cat_file"))
+
+    def fault(operation: str) -> str | None:
+        calls.append(operation)
+        if len(hit) == 20 or len(calls) % 2:
+            return None
+        hit.append(f"{operation} {['fail', 'cut', 'late'][len(hit) % 3]}")
+        return hit[-1].split()[1]
+
+    async def bad_put(self, lpath, rpath, **options):
+        kind = fault("put")
+        if kind == "fail":
+            raise OSError("503 Slow Down")
+        if kind == "cut":
+            half = tmp_path / "half"
+            half.write_bytes(Path(lpath).read_bytes()[:3000])
+            lpath = half
+        await put(self, str(lpath), rpath, **options)
+        if kind == "late":
+            raise ConnectionError("the answer was lost")
+
+    async def bad_pipe(self, path, data, **options):
+        kind = fault("write")
+        if kind == "fail":
+            raise OSError("503 Slow Down")
+        await pipe(self, path, data[: len(data) // 2] if kind == "cut" else data, **options)
+        if kind == "late":
+            raise ConnectionError("the answer was lost")
+
+    async def bad_cat(self, path, **options):
+        if fault("read"):
+            raise ConnectionError("the connection was reset")
+        return await cat(self, path, **options)
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    for name, bad in (("_put_file", bad_put), ("_pipe_file", bad_pipe), ("_cat_file", bad_cat)):
+        monkeypatch.setattr(s3fs.S3FileSystem, name, bad)
+    for attempt in range(10):
+        try:
+            made = standin.run(photos, url, scratch=tmp_path / f"scratch{attempt}", max_bad_fraction=0.2)
+            break
+        except InputError as error:
+            print(f"attempt {attempt}: {error}")
+    print(f"{len(hit)} failures in {len(calls)} calls: {', '.join(hit)}")
+    report = verify(url)
+    print(f"cache verify: {report.shards} shards, {report.photos} photos, {len(report.problems)} problems")
+    assert len(hit) == 20 and made.complete and stored(url) == expected and report.problems == []
+
+
+def test_damage_on_s3_is_found_and_the_same_command_mends_it(bucket, tmp_path, calm):
+    photos, expected = calm
+    url = f"{bucket}/damaged"
+    standin.run(photos, url, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    store = open_objects(url)
+    damaged = bytearray(expected["train-000001.tar"])
+    damaged[len(damaged) // 2] ^= 1
+    store.put("train-000001.tar", bytes(damaged))
+    store.delete(["train-000002.tar"])
+    report = verify(url)
+    assert report.damaged == ["train-000001.tar", "train-000002.tar"]
+    assert store.list(ENTRIES) == {}
+    wanted = CacheIdentity.read(tmp_path / "calm")
+    clear_damaged(report, wanted=wanted)
+    assert set(store.list()) & set(expected) == set(expected) - set(report.damaged)
+    made = standin.run(photos, url, scratch=tmp_path / "other", max_bad_fraction=0.2)
+    assert made.complete and made.shards_made == 2 and stored(url) == expected and verify(url).problems == []
