@@ -6,40 +6,25 @@ import signal
 import time
 
 import pytest
-import torch
 
 from distill.launching.world import World, free_port
 from distill.liveness import Liveness
-
-QUICK = {"silent_seconds": 1.0, "beat_seconds": 0.1}
-
-
-def rank(number, port, said, leaves):
-    """A rank that waits in the block until it is told to leave it."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(number), WORLD_SIZE="2")
-    torch.distributed.init_process_group("gloo")
-    world = World(rank=number, world_size=2, local_rank=number)
-
-    def end(message):
-        said.send(message)
-        os._exit(1)
-
-    with Liveness(world, end=end, **QUICK):
-        said.send("watching")
-        leaves.wait()
-    torch.distributed.destroy_process_group()
+from tests.distill.watched_rank import rank
 
 
 @pytest.fixture
 def ranks():
     """Two ranks that watch each other, what each says, and the event that lets them leave."""
-    context = multiprocessing.get_context("fork")
+    # A test process has threads, with which a forked one could be stuck for ever; a server that forks has none.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.distill.watched_rank"])
     pipes = [context.Pipe(duplex=False) for _ in range(2)]
     leaves, port = context.Event(), free_port()
     processes = [context.Process(target=rank, args=(number, port, pipes[number][1], leaves)) for number in range(2)]
     for process in processes:
         process.start()
     said = [reader for reader, _ in pipes]
+    assert all(reader.poll(60) for reader in said)
     assert [reader.recv() for reader in said] == ["watching", "watching"]
     yield processes, said, leaves
     for process in processes:
@@ -70,5 +55,5 @@ def test_ranks_that_live_are_left_alone_and_leave_at_the_end(ranks):
 
 
 def test_one_rank_alone_watches_nobody():
-    with Liveness(World(), end=lambda message: pytest.fail(message), **QUICK):
+    with Liveness(World(), end=lambda message: pytest.fail(message)):
         pass
