@@ -12,7 +12,6 @@ LONGEST = (  # more than about ten seconds of one core; files that export the sa
     "encoders/export/test_job.py",
     "encoders/export/test_coreml.py",
     "encoders/export/test_exportable.py",
-    "encoders/export/targets/test_web.py",
     "encoders/export/test_fusion_check.py",
     "encoders/export/test_classifier.py",
     "distill/cli/test_eval_in_processes.py",
@@ -21,8 +20,8 @@ LONGEST = (  # more than about ten seconds of one core; files that export the sa
     "distill/test_ending_and_extending.py",
     "shards/pipeline/test_precompute_sharing.py",
     "distill/cli/test_latency_command.py",
-    "encoders/export/targets/test_old_onnxruntime.py",
     "test_packaging.py",
+    "accelerator/test_suites.py",
 )
 
 

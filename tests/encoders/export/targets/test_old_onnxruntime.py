@@ -9,6 +9,7 @@ from encoders.export.formats.onnx import OnnxFormat, store_weights
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.slow  # 15 s: an export of its own
 NAMES = ["encoder.onnx", "decoder.onnx"]
 
 

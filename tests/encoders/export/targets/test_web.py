@@ -250,6 +250,7 @@ def page(live_sam, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow  # 15 s: an export of its own
 def test_the_folder_holds_page_models_and_runtime(page, live_sam):
     found = {path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file()}
     runtime = {f"{ORT}/{name}" for name in FILES.values()} | {f"{ORT}/LICENSE.txt"}
@@ -263,6 +264,7 @@ def test_the_folder_holds_page_models_and_runtime(page, live_sam):
     assert "python -m http.server" in (page / "README.md").read_text()
 
 
+@pytest.mark.slow  # 15 s: an export of its own
 def test_the_pages_models_give_what_pytorch_gives(page, live_sam, export_photos):
     pytest.importorskip("onnxruntime")
     runtime = find_target("web").open(page, image_size=SIZE, precision="fp32", threads=1)
