@@ -197,7 +197,10 @@ def other_stage(key: str, *, model: type[RunConfig]) -> str | None:
 
 
 class SourceConfig(Frozen):
-    """Photos: a folder, SA-1B tars (file, folder, glob, or a .txt that lists them), or a COCO json with its images."""
+    """Photos: a folder, SA-1B tars (file, folder, glob, or a .txt that lists them), or a COCO json with its images.
+
+    A folder, a tar and a glob of tars may be URLs of an object store.
+    """
 
     path: str
     images: str | None = None

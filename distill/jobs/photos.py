@@ -31,7 +31,7 @@ def open_photos(job: PrecomputeConfig, *, world: World | None = None, keep_index
     """
     source, world, folder = job.source, world or World(), index_folder(job)
     photos = open_source(
-        str(resolve_data(source.path)),
+        source.path if is_url(source.path) else str(resolve_data(source.path)),
         images=Path(source.images) if source.images else None,
         masks=source.masks,
         subset=source.subset,

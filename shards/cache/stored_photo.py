@@ -12,6 +12,7 @@ from encoders.geometry import resize_fast, resize_image, resized_shape
 from encoders.samples.image import decode_image
 from shards.cache.files import to_line
 from shards.sources.base import Item, Photo, Source
+from shards.stores.base import StoreFailure
 
 JPEG_QUALITY = 95
 SUBSAMPLING_444 = 0  # PIL's number for 4:4:4: colour at full resolution
@@ -100,9 +101,15 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
 
 
 def store_item(source: Source, item: Item, *, image_size: int, decode: Decode = "exact") -> StoredPhoto | BadSample:
-    """Read one item and convert it to its stored form; an unusable item is returned as a BadSample, not raised."""
+    """Read one item and convert it to its stored form; an unusable item is returned as a BadSample, not raised.
+
+    Raises:
+        StoreFailure: of a source in an object store that does not answer.
+    """
     try:
         photo = source.photo(item, long_side=image_size if decode == "fast" else None)
         return store_photo(photo, where=item.where, image_size=image_size, decode=decode)
+    except StoreFailure:  # says nothing about the photo
+        raise
     except InputError as error:
         return BadSample(key=item.key, where=item.where, reason=str(error))

@@ -80,7 +80,8 @@ class Mirror:
         top = self.store.list()
         write_stored(self.folder, {name: size for name, size in top.items() if name.endswith(".tar")})
         for name, max_bytes in SMALL.items():  # after the entries: they are removed when the manifest is there
-            self._pull_file(name, max_bytes=max_bytes, there=name in top)
+            if name != PROGRESS_FILE or not (self.folder / name).is_file():  # which this process may be writing
+                self._pull_file(name, max_bytes=max_bytes, there=name in top)
         if mend:
             self._mend()
 

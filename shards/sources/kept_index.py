@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from encoders.files import atomic_path
 from encoders.untrusted import read_json
 from shards.sources.base import printable
+from shards.sources.remote import RemoteTar, TarFacts
 
 FORMAT = 1
 MAX_INDEX_BYTES = 2**30  # limit of a file: one tar of ten million photos; SA-1B's indexes have 1 MiB
@@ -36,14 +37,14 @@ class TarIndex:
     others: int = 0
 
 
-def keep_index(index: TarIndex, tar: Path, facts: os.stat_result, *, folder: Path) -> None:
+def keep_index(index: TarIndex, tar: Path | RemoteTar, facts: os.stat_result | TarFacts, *, folder: Path) -> None:
     """Write the index of a tar of these facts into `folder`, created if absent."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(kept_path(tar, facts, folder=folder)) as temporary:
         temporary.write_text(json.dumps({"format": FORMAT} | asdict(index)), "ascii")
 
 
-def kept_index(tar: Path, facts: os.stat_result, *, folder: Path) -> TarIndex | None:
+def kept_index(tar: Path | RemoteTar, facts: os.stat_result | TarFacts, *, folder: Path) -> TarIndex | None:
     """Read a kept index; None if it is missing, damaged or has another format, in which case the tar is read again."""
     path = kept_path(tar, facts, folder=folder)
     if not path.is_file():
@@ -55,7 +56,7 @@ def kept_index(tar: Path, facts: os.stat_result, *, folder: Path) -> TarIndex | 
         return None
 
 
-def kept_path(tar: Path, facts: os.stat_result, *, folder: Path) -> Path:
+def kept_path(tar: Path | RemoteTar, facts: os.stat_result | TarFacts, *, folder: Path) -> Path:
     """Return where the index of a tar of this name, size and time is kept."""
     return folder / f"{printable(tar.name)}.{facts.st_size}-{facts.st_mtime_ns}.json"
 

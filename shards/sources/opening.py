@@ -9,9 +9,11 @@ from encoders.errors import InputError
 from shards.sources.base import PHOTO_SUFFIXES, Source, printable
 from shards.sources.coco import CocoSource
 from shards.sources.folder import FolderSource
+from shards.sources.remote import RemoteFolderSource, find_all_remote, find_remote
 from shards.sources.selection import Selection, Subset, read_names
 from shards.sources.tar_index import Listing
 from shards.sources.tars import TarSource
+from shards.stores.retry import is_url
 
 
 def open_source(
@@ -28,7 +30,8 @@ def open_source(
 
     Args:
         spec: a folder of photos; an SA-1B tar, a folder of them, a glob, a list of tars and globs, or a text file
-            `*.txt` of tars and globs, one a line, relative to the file's folder; or a COCO json.
+            `*.txt` of tars and globs, one a line, relative to the file's folder; or a COCO json. Tars, their globs and
+            folders may be URLs of an object store.
         annotations: a COCO json of instances for the photos in the folder `spec`.
         images: folder of the photos of a COCO json; `images/` beside it when None.
         masks: if False, annotations are neither required nor read.
@@ -67,6 +70,9 @@ def _open_whole(
         if images is not None and Path(images) != Path(str(spec)):
             raise InputError(f"both {spec} and {images} are given as the folder of photos; give one")
         return CocoSource(annotations, images=Path(str(spec)), masks=masks)
+    specs = [spec] if isinstance(spec, (str, Path)) else list(spec)
+    if any(is_url(part) for part in specs):
+        return _open_remote([str(part) for part in specs], images=images, tars=tars)
     if not isinstance(spec, (str, Path)):
         return TarSource(_expand([str(part) for part in spec]), **tars)
     path = Path(spec)
@@ -84,6 +90,18 @@ def _open_whole(
     raise InputError(
         f"{spec} {what}; expected a folder of photos, SA-1B tars (file, folder, glob or a .txt that lists them) or a COCO .json"
     )
+
+
+def _open_remote(specs: Sequence[str], *, images: Path | str | None, tars: dict[str, Any]) -> Source:
+    """Open tars or photos at URLs."""
+    if images is not None or any(spec.lower().endswith((".json", ".txt")) for spec in specs):
+        raise InputError(f"{specs[0]}: a COCO json or a list of tars is read from this machine only; copy it here")
+    if wrong := [spec for spec in specs if not is_url(spec)]:
+        raise InputError(f"{wrong[0]} is a path among URLs; expected all tars in object stores, or all on this machine")
+    if len(specs) > 1:
+        return TarSource(find_all_remote(specs), **tars)
+    found = find_remote(specs[0])
+    return TarSource(found, **tars) if isinstance(found, list) else RemoteFolderSource(found)
 
 
 def _open_folder(folder: Path, options: dict[str, Any]) -> Source:

@@ -21,6 +21,10 @@ from shards.sources.base import MAX_JSON_BYTES, PHOTO_SUFFIXES, printable
 from shards.sources.kept_index import TarIndex as TarIndex  # re-exported
 from shards.sources.kept_index import keep_index, kept_index, kept_path
 from shards.sources.pool import worker_pool
+from shards.sources.remote import RemoteTar
+from shards.stores.base import StoreFailure
+
+Tar = Path | RemoteTar
 
 MAX_HEADER_BYTES = 1 << 16  # limit of all headers of a member; a long name takes 2 KiB
 MAX_GLOBAL_RECORDS = 100  # limit of global PAX records, which tarfile processes for every member
@@ -46,7 +50,7 @@ class Listing:
     progress: Callable[[int, int], None] | None = None
 
 
-def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
+def read_index(tar: Tar, *, folder: Path | None = None) -> TarIndex:
     """Return the index of a tar: cached in `folder` for a tar of this name, size and time, or else read from its headers.
 
     Args:
@@ -71,7 +75,7 @@ def read_index(tar: Path, *, folder: Path | None = None) -> TarIndex:
     return index
 
 
-def keep_indexes(tars: Sequence[Path], listing: Listing) -> None:
+def keep_indexes(tars: Sequence[Tar], listing: Listing) -> None:
     """Cache the index of each tar in the folder; errors are left for `read_index` to report."""
     if listing.folder is None:
         return
@@ -83,7 +87,7 @@ def keep_indexes(tars: Sequence[Path], listing: Listing) -> None:
                 listing.progress(count, len(tars))
 
 
-def _keep_index(tar: Path, *, folder: Path) -> None:
+def _keep_index(tar: Tar, *, folder: Path) -> None:
     with suppress(InputError, OSError):
         if not kept_path(tar, tar.stat(), folder=folder).is_file():  # `read_index` makes a damaged one again
             read_index(tar, folder=folder)
@@ -100,7 +104,7 @@ class _Pair:
         return min(offset for offset, _ in (self.photo, self.json) if offset >= 0), self.name
 
 
-def scan_tar(tar: Path) -> TarIndex:
+def scan_tar(tar: Tar) -> TarIndex:
     """Index a tar in one pass over its headers.
 
     Raises:
@@ -111,14 +115,15 @@ def scan_tar(tar: Path) -> TarIndex:
     index = TarIndex()
     try:
         with tar.open("rb", buffering=2 * tarfile.BLOCKSIZE) as file:
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             headers = Headers(file)
             try:
                 for member in headers.members():
                     if not member.isdir() and not _add(member, pairs, repeated, tar_size=size):
                         index.others += 1
                 index.ending = _check_end(file, headers.offset)
-            except (OSError, MemoryError):  # an error of this machine, not of the tar
+            except (OSError, MemoryError, StoreFailure):  # an error of this machine or the store, not of the tar
                 raise
             except Exception as error:  # tarfile lets its parsers' errors through: ValueError, RecursionError, …
                 if not pairs and not index.others:
@@ -166,7 +171,8 @@ class Headers:
 
 def _check_end(file: BinaryIO, offset: int) -> str | None:
     """Raise unless the tar ends in zeros; tarfile takes a damaged header or the end of the file for the end of the tar."""
-    block = os.pread(file.fileno(), tarfile.BLOCKSIZE, offset)
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
         return "the tar has no end mark; it was cut off, and photos may be missing"
     return f"damaged header at byte {offset}; what follows cannot be read" if any(block) else None
@@ -199,5 +205,6 @@ def _add(member: tarfile.TarInfo, pairs: dict[str, _Pair], repeated: list[_Pair]
 
 
 def _reason(file: BinaryIO, error: Exception) -> str:
-    packed = os.pread(file.fileno(), 2, 0) == GZIP_MAGIC
+    file.seek(0)
+    packed = file.read(2) == GZIP_MAGIC
     return "it is compressed with gzip: unpack it with gunzip" if packed else f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from shards.sources.base import KEY_LENGTH, Item, printable, safe_key
 from shards.sources.kept_index import TarIndex
+from shards.sources.remote import RemoteTar
 from shards.sources.repeats import repeated_numbers
 
 NO_PHOTO, NO_JSON = "a json without its photo", "a photo without its json"
@@ -27,7 +28,7 @@ class TarItems(Sequence[Item]):
         masks: if False, json members are neither required nor read.
     """
 
-    def __init__(self, tars: Sequence[Path], indexes: Iterator[TarIndex], *, masks: bool) -> None:
+    def __init__(self, tars: Sequence[Path | RemoteTar], indexes: Iterator[TarIndex], *, masks: bool) -> None:
         self._names = [printable(tar.name) for tar in tars]
         self._parts = [_Part(index, masks=masks) for index in indexes]
         self._starts = np.concatenate([[0], np.cumsum([len(part) for part in self._parts])]).astype(np.int64)

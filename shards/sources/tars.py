@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from encoders.samples.image import decode_shrunk
 from encoders.untrusted import json_kind
 from shards.sources.annotations import normalize_annotations, plain_facts
 from shards.sources.base import Item, Photo, Source
-from shards.sources.tar_index import Listing, TarIndex, keep_indexes, read_index
+from shards.sources.remote import RemoteTar
+from shards.sources.tar_index import Listing, Tar, TarIndex, keep_indexes, read_index
 from shards.sources.tar_items import TarItems, key_of_member
 
 Span = tuple[int, int]  # offset and size of a member's data, bytes
@@ -26,7 +28,7 @@ class TarSource(Source):
     a tar with json, a photo without one is a broken pair.
 
     Args:
-        tars: paths; read in order of their names.
+        tars: paths, or tars in an object store; read in order of their names.
         masks: if False, annotations are not read.
         listing: how to list the tars.
 
@@ -34,8 +36,9 @@ class TarSource(Source):
         InputError: a file is missing or is not a tar, or the tars contain no photo.
     """
 
-    def __init__(self, tars: Sequence[Path | str], *, masks: bool = True, listing: Listing | None = None) -> None:
-        self.tars = sorted((Path(tar) for tar in tars), key=lambda tar: (tar.name, str(tar)))
+    def __init__(self, tars: Sequence[Path | str | RemoteTar], *, masks: bool = True, listing: Listing | None = None) -> None:
+        opened = (tar if isinstance(tar, RemoteTar) else Path(tar) for tar in tars)
+        self.tars = sorted(opened, key=lambda tar: (tar.name, str(tar)))
         self.masks = masks
         self._listing = listing or Listing()
         names = self.tars[0].name if len(self.tars) == 1 else f"{self.tars[0].name}..{self.tars[-1].name}"
@@ -83,9 +86,9 @@ class TarSource(Source):
     def read_photo(self, item: Item, *, long_side: int | None = None) -> Photo:
         """Read one pair by its offsets."""
         index, photo, annotations = item.locator
-        with self.tars[index].open("rb") as file:
-            image, shape = decode_shrunk(_read(file.fileno(), photo, item.where), name=item.where, long_side=long_side)
-            raw = None if annotations is None else _read(file.fileno(), annotations, item.where)
+        with _opened(self.tars[index]) as read:
+            image, shape = decode_shrunk(_read(read, photo, item.where), name=item.where, long_side=long_side)
+            raw = None if annotations is None else _read(read, annotations, item.where)
         record = {} if raw is None else parse_annotations(raw, where=item.where)
         facts = record.get("image")
         facts = facts if isinstance(facts, dict) else {}
@@ -109,9 +112,19 @@ def parse_annotations(data: bytes, *, where: str) -> dict[str, Any]:
     return record
 
 
-def _read(descriptor: int, span: Span, where: str) -> bytes:
+@contextmanager
+def _opened(tar: Tar) -> Iterator[Callable[[int, int], bytes]]:
+    """Yield a function that reads bytes of a tar, given their offset and number."""
+    if isinstance(tar, RemoteTar):
+        yield tar.read_at
+        return
+    with tar.open("rb") as file:
+        yield lambda offset, size: os.pread(file.fileno(), size, offset)
+
+
+def _read(read: Callable[[int, int], bytes], span: Span, where: str) -> bytes:
     offset, size = span
-    data = os.pread(descriptor, size, offset)
+    data = read(offset, size)
     if len(data) != size:
         raise InputError(f"{where}: {len(data)} of {size} bytes could be read; the tar was changed or cut off")
     return data

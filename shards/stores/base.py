@@ -5,11 +5,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from encoders.errors import InputError
+
+
+class StoreFailure(InputError):
+    """A store refuses or keeps failing: says nothing about the file, so it never counts as a bad photo or a damaged one."""
+
 
 class ObjectStore(Protocol):
     """Files under names like "manifest.jsonl" or "work/shards/train-000000.tar.json". Can be pickled, used in threads.
 
-    Every method raises InputError, naming the file's URL and what to do, if the store refuses or keeps failing.
+    Every method raises StoreFailure, naming the file's URL and what to do, if the store refuses or keeps failing.
 
     Attributes:
         url: of the place, without credentials.
@@ -22,6 +28,9 @@ class ObjectStore(Protocol):
 
     def size(self, name: str) -> int | None:
         """Return a file's size in bytes; None if there is none."""
+
+    def facts(self, name: str) -> tuple[int, int]:
+        """Return a file's size in bytes, and a number that changes when it is written. Raises FileNotFoundError."""
 
     def read(self, name: str, *, max_bytes: int) -> bytes | None:
         """Read a small file; None if there is none. Raises InputError if it is larger than `max_bytes`."""

@@ -31,6 +31,10 @@ class FolderObjects:
         path = self.folder / name
         return path.stat().st_size if path.is_file() else None
 
+    def facts(self, name: str) -> tuple[int, int]:
+        facts = (self.folder / name).stat()
+        return facts.st_size, facts.st_mtime_ns
+
     def read(self, name: str, *, max_bytes: int) -> bytes | None:
         path = self.folder / name
         try:

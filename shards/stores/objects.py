@@ -1,6 +1,7 @@
 """Object stores by fsspec: s3://, gs://, abfs://, memory:// and whatever else has a package for it."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from encoders.errors import InputError, MissingExtra
 from encoders.files import sha256_file
 from shards.stores import retry as retrying
-from shards.stores.base import ObjectStore
+from shards.stores.base import ObjectStore, StoreFailure
 from shards.stores.checksums import BLOCK_BYTES, vouched
 from shards.stores.client import has_buckets, opened, remedy
 from shards.stores.folder import FolderObjects
@@ -19,6 +20,7 @@ from shards.stores.messages import reason_of, without_credentials
 from shards.stores.retried import RetriedFile
 from shards.stores.retry import Retry, join_url
 
+VERSIONS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
 READ_BLOCK_BYTES = 2**18  # asked for at a time by `open`
 LOCAL = ("file://", "local://")
 Result = TypeVar("Result")
@@ -55,7 +57,19 @@ class FsspecObjects:
         self.url = without_credentials(url.rstrip("/"))
         self._retry = retry or retrying.DEFAULT_RETRY
         self._atomic = True  # until the store says that it cannot
-        self._filesystem, self._root = opened(url)
+        self._url = url
+        self._client: tuple[int, Any] | None = None
+        self._root = opened(url)[1]
+
+    @property
+    def _filesystem(self) -> Any:
+        """This process's client: those of s3fs and the like do not survive a fork."""
+        if self._client is None or self._client[0] != os.getpid():
+            self._client = os.getpid(), opened(self._url)[0]
+        return self._client[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_client": None}
 
     def where(self, name: str) -> str:
         return join_url(self.url, name)
@@ -63,6 +77,13 @@ class FsspecObjects:
     def size(self, name: str) -> int | None:
         info = self._info(name)
         return None if info is None else int(info["size"])
+
+    def facts(self, name: str) -> tuple[int, int]:
+        info = self._info(name)
+        if info is None:
+            raise FileNotFoundError(2, "No such file", self.where(name))
+        written = next((info[key] for key in VERSIONS if info.get(key)), "")
+        return int(info["size"]), int.from_bytes(hashlib.sha256(str(written).encode()).digest()[:7], "little")
 
     def read(self, name: str, *, max_bytes: int) -> bytes | None:
         def once() -> bytes | None:
@@ -258,9 +279,9 @@ class FsspecObjects:
                     raise
                 failures += 1
                 if todo := remedy(error):
-                    raise InputError(f"{self.where(name)} cannot be {what}: {reason_of(error)}; {todo}") from error
+                    raise StoreFailure(f"{self.where(name)} cannot be {what}: {reason_of(error)}; {todo}") from error
                 if failures >= self._retry.tries:
-                    raise InputError(
+                    raise StoreFailure(
                         f"{self.where(name)} cannot be {what}: {failures} tries in a row failed, the last with"
                         f" {reason_of(error)}; see that the store answers, then run the same command again: what is finished"
                         " is kept"

@@ -41,7 +41,7 @@ def test_a_cache_in_a_store_has_the_bytes_of_one_in_a_folder(tmp_path, calm):
     photos, expected = calm
     made = standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
     assert (made.out, made.shards, made.shards_made, made.complete, made.quarantined) == (URL, 3, 3, True, 1)
-    assert stored(URL) == expected
+    assert stored(URL) == expected and open_objects(URL).read("progress.jsonl", max_bytes=10**6).count(b"\n") == 3
     assert not list((tmp_path / "scratch").rglob("*.tar*")), "shards stay on scratch"
     again = standin.run(photos, URL, scratch=tmp_path / "elsewhere", max_bad_fraction=0.2)
     assert again.complete and again.shards_made == 0 and stored(URL) == expected
