@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from encoders.sam import Sam
@@ -10,6 +11,7 @@ from shards.cache.stored_photo import BadSample
 from shards.codec.seal import sealed_here
 from shards.pipeline.codec_check import check_codec
 from shards.pipeline.lead import PassFacts, ShardNews
+from shards.pipeline.made_shard import MadeShard
 from shards.pipeline.maker import ShardMaker
 from shards.pipeline.mirror import Mirror
 from shards.pipeline.publishing import Publisher
@@ -90,8 +92,7 @@ class CacheWorker:
             photos[batch.index] += batch.photos
             seconds[batch.index] = seconds.get(batch.index, 0.0) + batch.teacher_seconds
 
-        for made in self._maker.make(tasks, progress=count or note, reject=reject):
-            published = self._publisher.publish(made)
+        for made, published in self._published(self._maker.make(tasks, progress=count or note, reject=reject)):
             yield (
                 made.index,
                 ShardNews(
@@ -101,6 +102,21 @@ class CacheWorker:
                     teacher_seconds=seconds.pop(made.index, 0.0),
                 ),
             )
+
+    def _published(self, shards: Iterator[MadeShard]) -> Iterator[tuple[MadeShard, bool]]:
+        """Publish shards; a store gets one while the next is made."""
+        if isinstance(self._publisher, Publisher):
+            for made in shards:
+                yield made, self._publisher.publish(made)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="upload") as uploader:
+            uploading: tuple[MadeShard, Future[bool]] | None = None
+            for made in shards:
+                before, uploading = uploading, (made, uploader.submit(self._publisher.publish, made))
+                if before is not None:
+                    yield before[0], before[1].result()
+            if uploading is not None:
+                yield uploading[0], uploading[1].result()
 
     def __enter__(self) -> "CacheWorker":
         return self

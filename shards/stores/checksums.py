@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 BLOCK_BYTES = 1 << 20
 PART_BYTES = 50 * 2**20  # of uploads in several parts, see `shards.stores.objects`
@@ -27,6 +27,14 @@ def vouched(info: Mapping[str, Any], path: Path) -> bool:
     if isinstance(stated, bytes | bytearray):
         return bytes(stated) == bytes.fromhex(_md5(path))
     return isinstance(stated, str) and stated == base64.b64encode(bytes.fromhex(_md5(path))).decode()
+
+
+def sha256_of(file: IO[bytes]) -> str:
+    """Return the sha256 of what is left to read of a file, in hex."""
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _md5(path: Path) -> str:

@@ -5,9 +5,6 @@ from typing import Any
 from encoders.errors import InputError, MissingExtra
 from shards.stores.messages import reason_of, without_credentials
 
-FINAL = (PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError, TypeError)
-NO_CREDENTIALS = ("Credential", "NoAuth", "Unauthorized", "Authentication")  # in names of clients' errors
-
 
 def opened(url: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URL, and the path of its folder there. Raises as `objects.open_objects` does."""
@@ -34,16 +31,3 @@ def has_buckets(filesystem: Any) -> bool:
     """Return whether a store has no folders, only buckets, which are not made here."""
     protocols = filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)
     return bool({"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"} & set(protocols))
-
-
-def remedy(error: BaseException) -> str | None:
-    """Return what to do if trying again cannot help; None if it may."""
-    if isinstance(error, FileNotFoundError):
-        return "see that the bucket exists and is spelled so"
-    if any(part in type(error).__name__ for part in NO_CREDENTIALS):
-        return "give credentials where the store's client looks for them (its environment variables or configuration file)"
-    if isinstance(error, PermissionError):
-        return "give these credentials the right to read, list, write and delete there"
-    if isinstance(error, FINAL):
-        return "see that the URL is spelled right and that its fsspec package is installed and recent"
-    return None

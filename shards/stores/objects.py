@@ -2,21 +2,21 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from encoders.errors import InputError, MissingExtra
+from encoders.errors import InputError
 from encoders.files import sha256_file
 from shards.stores import retry as retrying
-from shards.stores.base import ObjectStore, StoreFailure
-from shards.stores.checksums import BLOCK_BYTES, vouched
-from shards.stores.client import has_buckets, opened, remedy
+from shards.stores.base import ObjectStore
+from shards.stores.checksums import sha256_of, vouched
+from shards.stores.client import has_buckets, opened
 from shards.stores.folder import FolderObjects
-from shards.stores.messages import reason_of, without_credentials
+from shards.stores.messages import without_credentials
+from shards.stores.persistence import persist
 from shards.stores.retried import RetriedFile
 from shards.stores.retry import Retry, join_url
 
@@ -199,11 +199,8 @@ class FsspecObjects:
             return False
         if vouched(info, path):
             return True
-        digest = hashlib.sha256()
         with self._filesystem.open(self._path(name), "rb", cache_type="readahead") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-        return digest.hexdigest() == sha256_file(path)
+            return sha256_of(file) == sha256_file(path)
 
     def _remove(self, path: str) -> None:
         with suppress(FileNotFoundError):
@@ -259,31 +256,6 @@ class FsspecObjects:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _tried(
-        self, what: str, name: str, action: Callable[[], Result], *, missing_is_final: bool = False
-    ) -> Result:
-        """Do something at the store, again and again if it fails.
-
-        Raises:
-            InputError: it cannot help to try again, or the last try failed.
-            FileNotFoundError: there is no such file, unless `missing_is_final`, which is said of writing: then no such bucket.
-        """
-        failures = 0
-        while True:
-            try:
-                return action()
-            except (InputError, MissingExtra):
-                raise
-            except Exception as error:  # fsspec passes on the exceptions of each protocol's client
-                if isinstance(error, FileNotFoundError) and not missing_is_final:
-                    raise
-                failures += 1
-                if todo := remedy(error):
-                    raise StoreFailure(f"{self.where(name)} cannot be {what}: {reason_of(error)}; {todo}") from error
-                if failures >= self._retry.tries:
-                    raise StoreFailure(
-                        f"{self.where(name)} cannot be {what}: {failures} tries in a row failed, the last with"
-                        f" {reason_of(error)}; see that the store answers, then run the same command again: what is finished"
-                        " is kept"
-                    ) from error
-            time.sleep(self._retry.pause(failures))
+    def _tried(self, what: str, name: str, action: Callable[[], Result], *, missing_is_final: bool = False) -> Result:
+        subject = f"{self.where(name)} cannot be {what}"
+        return persist(action, subject=subject, retry=self._retry, missing_is_final=missing_is_final)
