@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from encoders.errors import InputError
-from shards import clear_damaged
+from shards import clear_damaged, open_source
 from shards.cache.identity import CacheIdentity
 from shards.pipeline.mirror import ENTRIES
+from shards.sources.tar_index import Listing
+from shards.stores.base import StoreFailure
 from shards.stores.objects import open_objects
 from shards.verification.verify import verify
 from tests.shards.helpers import standin
+from tests.shards.helpers.photos import pair, write_tar
 from tests.shards.helpers.s3_server import s3_server
 from tests.shards.stores.test_store_precompute import content, stored
 
@@ -112,3 +115,29 @@ def test_damage_on_s3_is_found_and_the_same_command_mends_it(bucket, tmp_path, c
     assert set(store.list()) & set(expected) == set(expected) - set(report.damaged)
     made = standin.run(photos, url, scratch=tmp_path / "other", max_bad_fraction=0.2)
     assert made.complete and made.shards_made == 2 and stored(url) == expected and verify(url).problems == []
+
+
+def test_tars_on_s3_make_the_same_cache_also_when_listed_by_forked_processes(bucket, tmp_path):
+    folder = tmp_path / "sa1b"
+    folder.mkdir()
+    for tar in range(4):
+        write_tar(folder / f"sa_{tar}.tar", [member for number in range(3 * tar, 3 * tar + 3) for member in pair(number)])
+    store = open_objects(f"{bucket}/sa1b")
+    for path in folder.iterdir():
+        store.upload(path.name, path)
+    listing = Listing(folder=tmp_path / "index", processes=2)
+    remote = open_source(f"{bucket}/sa1b/sa_*.tar", listing=listing)
+    assert remote.identity() == open_source(folder).identity() and len(list((tmp_path / "index").iterdir())) == 4
+    standin.run(folder, tmp_path / "local")
+    standin.run(f"{bucket}/sa1b", f"{bucket}/of_tars", scratch=tmp_path / "scratch")
+    assert stored(f"{bucket}/of_tars") == content(tmp_path / "local")
+
+
+def test_an_upload_in_parts_is_compared_by_its_etag(bucket, tmp_path, monkeypatch):
+    big = tmp_path / "big"
+    big.write_bytes(bytes(range(256)) * (105 * 2**12))  # 105 MiB: three parts of 50 MiB at most
+    store = open_objects(bucket)
+    monkeypatch.setattr("shards.stores.objects.sha256_of", lambda file: pytest.fail("it was read back"))
+    assert store.upload("big", big)
+    with pytest.raises(StoreFailure, match="s3://nowhere/x cannot be written.*see that the bucket exists"):
+        open_objects("s3://nowhere").upload("x", big)
