@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from encoders.errors import InputError
 from shards.pipeline.lead import CacheLead, PassFacts, ShardNews, finished_elsewhere
@@ -55,11 +56,7 @@ class StoreLead(CacheLead):
         if self._world_size > 1 and time.monotonic() - self._looked > LOOK_SECONDS:
             self._pull()
             self._begun.board.look_again()
-        try:
-            super().done(task, news)
-        except InputError:
-            self._mirror.push(QUARANTINE_FILE)
-            raise
+        super().done(task, news)
 
     def finish(self) -> bool:
         """Complete the cache in the store if all shards are finished; see `CacheLead.finish`."""
@@ -68,6 +65,12 @@ class StoreLead(CacheLead):
         if not (self.folder / WORK).exists():
             self._mirror.complete()
         return ended
+
+    def __exit__(self, *error: object) -> None:
+        if isinstance(error[1], InputError) and (self.folder / QUARANTINE_FILE).is_file():
+            with suppress(InputError):  # of a store that does not answer, which may be the error
+                self._mirror.push(QUARANTINE_FILE)
+        super().__exit__(*error)
 
     def _pull(self, *, mend: bool = False) -> None:
         self._mirror.pull(mend=mend)

@@ -7,7 +7,9 @@ import pytest
 
 import shards
 from encoders.errors import InputError
+from shards.cache.files import to_line
 from shards.cache.identity import CacheIdentity
+from shards.cache.manifest import Manifest
 from shards.pipeline.mirror import BEGUN, ENTRIES
 from shards.stores.objects import open_objects
 from tests.shards.helpers import standin
@@ -131,3 +133,44 @@ def test_stats_of_a_url_are_those_of_the_folder(tmp_path, calm):
     standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
     ours, theirs = (shards.CacheSample(cache, samples=4, seed=1).stats() for cache in (URL, tmp_path / "calm"))
     assert ours == theirs and ours.photos == 11
+
+
+def test_a_call_that_comes_too_late_leaves_the_finished_cache_alone(tmp_path, calm):
+    photos, expected = calm
+    others = []
+
+    def another_machine(state) -> None:
+        """Makes the whole cache while this call is at work on its first shard."""
+        if not others:
+            others.append(standin.run(photos, URL, scratch=tmp_path / "other", max_bad_fraction=0.2))
+
+    made = standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2, progress=another_machine)
+    assert others[0].shards_made == 3 and made.shards_made == 0 and made.complete
+    assert stored(URL) == expected
+
+
+def test_of_two_who_make_a_shard_at_once_the_entry_is_that_of_the_bytes_there(tmp_path, calm, monkeypatch):
+    """Another kind of machine publishes other bytes while ours are on their way, and ours arrive last."""
+    photos, expected = calm
+    url, name = "faulty://bucket/cache", "train-000000.tar"
+    standin.run(photos, tmp_path / "other", max_bad_fraction=0.2, batch_size=3)
+    other = Manifest.read(tmp_path / "other").entries[0]
+    store = open_objects(url)
+
+    def meanwhile(operation: str, path: str) -> None:
+        if operation == "write" and path.endswith(f"{name}.json"):
+            monkeypatch.setattr(FaultyFileSystem, "fault", staticmethod(lambda operation, path: None))
+            store.create(f"{ENTRIES}/{name}.json", to_line(replace(other, sha256="0" * 64).to_json()))
+
+    monkeypatch.setattr(FaultyFileSystem, "fault", staticmethod(meanwhile))
+    made = standin.run(photos, url, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    assert made.complete and stored(url) == expected
+
+
+def test_the_list_of_bad_photos_is_in_the_store_when_there_are_too_many(tmp_path, calm):
+    photos, _ = calm
+    with pytest.raises(InputError, match="1 photos of 12 cannot be used"):
+        standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.0)
+    assert b"p011" in open_objects(URL).read("quarantine.jsonl", max_bytes=10**6)
+    made = standin.run(photos, URL, scratch=tmp_path / "other", max_bad_fraction=0.2)
+    assert made.complete and made.shards_made == 1
