@@ -19,6 +19,7 @@ from shards import ingest as run_ingest
 from shards.cache.kept import kept
 from shards.pipeline.ingest import PLAN_FILE
 from shards.pipeline.quarantine import QUARANTINE_FILE
+from shards.stores.retry import is_url
 
 
 def ingest(
@@ -51,7 +52,7 @@ def ingest(
     with kept(folder, what="what was listed and checked is kept"):
         check_output_folder(folder)
         photos = open_source(
-            str(resolve_data(source)),
+            source if is_url(source) else str(resolve_data(source)),
             images=images,
             masks=masks,
             subset=subset,

@@ -20,6 +20,7 @@ from shards import Manifest
 from shards.cache.remote import is_url
 from shards.pipeline.estimate import measure_photos
 from shards.pipeline.maker import worker_count
+from shards.pipeline.mirror import scratch_folder
 
 HERE, ARITHMETIC = "measured here", "by arithmetic"
 BYTES_PER_PHOTO_LISTED = 50  # in memory, for tars
@@ -85,7 +86,7 @@ def plan_precompute_run(job: PrecomputeConfig, *, gpu: Gpu | None, gpus: int) ->
     disk = photos * cost.bytes_per_photo
     weights = 4 * parameter_count(arch, image_size=size)
     held = weights + activation_bytes(arch, image_size=size, batch=job.batch_size, training=False)
-    free = free_bytes(Path(job.out))
+    free = free_bytes(scratch_folder(job.out, job.scratch) if is_url(job.out) else Path(job.out))
     passes = f"weights and activations, fp32, batch {job.batch_size}"
     figures = (
         _here("photos", photos, "", note=source.name),
@@ -100,7 +101,7 @@ def plan_precompute_run(job: PrecomputeConfig, *, gpu: Gpu | None, gpus: int) ->
         _resident(gpus, more=BYTES_PER_PHOTO_LISTED * photos),
         _calculated("GPU memory", held / 1e9, "GB", note=passes),
     )
-    lacking = [f"the disk lacks {(disk - free) / 1e9:.0f} GB"] if disk > free else []
+    lacking = [f"the disk lacks {(disk - free) / 1e9:.0f} GB"] if disk > free and not is_url(job.out) else []
     limit = f"the teacher ({rate:.3g} photos/s a process; reading and coding could feed {feed:.3g})"
     if feed < rate:
         limit = f"reading and coding ({feed:.3g} photos/s a process; the teacher could take {rate:.3g}): give more cores"
