@@ -78,7 +78,8 @@ class Mirror:
         unfinished = bool(entries) or bool(self.store.list(WORK))
         self._pull_entries(entries, unfinished=unfinished)
         top = self.store.list()
-        write_stored(self.folder, {name: size for name, size in top.items() if name.endswith(".tar")})
+        shards = {name: size for name, size in top.items() if name.startswith("train-") and name.endswith(".tar")}
+        write_stored(self.folder, shards)
         for name, max_bytes in SMALL.items():  # after the entries: they are removed when the manifest is there
             if name != PROGRESS_FILE or not (self.folder / name).is_file():  # which this process may be writing
                 self._pull_file(name, max_bytes=max_bytes, there=name in top)

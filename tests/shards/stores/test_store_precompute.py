@@ -135,6 +135,16 @@ def test_stats_of_a_url_are_those_of_the_folder(tmp_path, calm):
     assert ours == theirs and ours.photos == 11
 
 
+def test_shards_that_no_line_names_are_found_and_other_files_are_not_ours(tmp_path, calm):
+    photos, _ = calm
+    standin.run(photos, URL, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    store = open_objects(URL)
+    store.put("photos.tar", b"another file")
+    store.put("train-000007.tar", b"a shard of another cache")
+    (problem,) = shards.verify(URL).problems
+    assert problem.where == "train-000007.tar" and "no line of the manifest names it" in problem.problem
+
+
 def test_a_call_that_comes_too_late_leaves_the_finished_cache_alone(tmp_path, calm):
     photos, expected = calm
     others = []
