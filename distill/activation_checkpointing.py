@@ -52,7 +52,9 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     norms = [part for part in block.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()  # it is counted up and then thrown away
     try:
         yield
     finally:

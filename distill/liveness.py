@@ -88,11 +88,20 @@ class Liveness:
         self._left.set()
 
     def _watch(self) -> None:
-        """End this process when a rank, or the store of rank 0, has been silent for too long."""
+        """End this process when another rank, or the store of rank 0, has been silent for too long.
+
+        Time in which this process itself was paused, as by `scontrol suspend`, does not count: nobody was listening.
+        """
+        looked = time.monotonic()
         while not self._over.wait(self._beat):
             now = time.monotonic()
-            silent = [rank for rank, (_, at) in self._seen.items() if now - at > self._silent]
-            if now - self._heard > self._silent:
+            paused, looked = now - looked - self._beat, now
+            if paused > self._beat:
+                self._heard = now
+                self._seen = {rank: (count, now) for rank, (count, _) in self._seen.items()}
+                continue
+            silent = [rank for rank, (_, at) in self._seen.items() if rank != self._rank and now - at > self._silent]
+            if self._rank and now - self._heard > self._silent:
                 silent = [0]
             if silent:
                 self._lost(silent)

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from encoders.errors import InputError
+
 Value = TypeVar("Value")
 
 
@@ -27,6 +29,22 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _gloo_group() -> Any:
+    """Return a group of all ranks that talks on the CPU.
+
+    Raises:
+        InputError: the ranks cannot reach each other.
+    """
+    try:
+        return torch.distributed.new_group(backend="gloo")
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"the processes of this run cannot reach each other by gloo ({reason}); where a machine's name leads to 127.0.1.1, "
+            "set GLOO_SOCKET_IFNAME to the network interface between the machines, e.g. GLOO_SOCKET_IFNAME=eth0"
+        ) from error
+
+
 class StopVote:
     """Lets all ranks end after the same step, without waiting for the device.
 
@@ -35,10 +53,13 @@ class StopVote:
 
     Args:
         world_size: number of ranks.
+
+    Raises:
+        InputError: the ranks cannot reach each other.
     """
 
     def __init__(self, *, world_size: int) -> None:
-        self._group: Any = torch.distributed.new_group(backend="gloo") if world_size > 1 else None
+        self._group: Any = _gloo_group() if world_size > 1 else None
         self._pending: tuple[Any, Tensor] | None = None
 
     def cast(self, vote: int) -> int:

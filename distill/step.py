@@ -74,7 +74,12 @@ class TrainingSteps:
         """Average the gradients over ranks and clip them, as one flat tensor; return their norm before clipping.
 
         Parameters get views of it as their gradients: three kernels and one collective, however many parameters there are.
+        One without a gradient gets zeros, as another rank's batch may have given it one: the mask stage has prompts of one
+        kind only in some batches.
         """
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         learning = [(parameter, parameter.grad) for parameter in self._parameters if parameter.grad is not None]
         flat = torch.cat([gradient.as_strided((gradient.numel(),), (1,)) for _, gradient in learning])  # in memory order
         sum_over_ranks(flat)

@@ -54,6 +54,20 @@ def test_ranks_that_live_are_left_alone_and_leave_at_the_end(ranks):
     assert not any(reader.poll() for reader in said)
 
 
+def test_ranks_that_were_all_paused_go_on(ranks):
+    """As by `scontrol suspend`: the clock has gone on meanwhile."""
+    processes, said, leaves = ranks
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in processes:
+            os.kill(process.pid, number)
+        time.sleep(2.0)
+    leaves.set()
+    for process in processes:
+        process.join(timeout=20)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert not any(reader.poll() for reader in said)
+
+
 def test_one_rank_alone_watches_nobody():
     with Liveness(World(), end=lambda message: pytest.fail(message)):
         pass

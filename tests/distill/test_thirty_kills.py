@@ -32,7 +32,7 @@ def kill_a_rank(process, *, rank):
     os.kill(process.pid if rank is None or len(victims) <= rank else int(victims[rank]), signal.SIGKILL)
 
 
-@pytest.mark.slow  # about 8 minutes: thirty starts of two processes
+@pytest.mark.slow  # about 11 minutes on 2 busy cores: thirty starts of two processes
 def test_weights_are_bit_identical_after_thirty_kills(tmp_path, tiny_settings):
     weights = {}
     for name, kills in (("undisturbed", 0), ("killed", KILLS)):
