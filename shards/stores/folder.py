@@ -81,6 +81,8 @@ class FolderObjects:
             os.link(made, path)
         except FileExistsError:
             return False
+        except OSError:  # a file system without links
+            return _created_by_name(path, content)
         finally:
             made.unlink(missing_ok=True)
         return True
@@ -105,3 +107,12 @@ class FolderObjects:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _created_by_name(path: Path, content: bytes) -> bool:
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import encoders
-from encoders.samples.given_image import check_image
 from encoders.prompts import Prompts
+from encoders.samples.given_image import check_image
 
 
 @pytest.mark.parametrize(
