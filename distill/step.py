@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -77,18 +78,19 @@ class TrainingSteps:
         One without a gradient gets zeros, as another rank's batch may have given it one: the mask stage has prompts of one
         kind only in some batches.
         """
+        gradients: list[Tensor] = []
         for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        learning = [(parameter, parameter.grad) for parameter in self._parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.as_strided((gradient.numel(),), (1,)) for _, gradient in learning])  # in memory order
+            gradients.append(parameter.grad)
+        flat = torch.cat([gradient.as_strided((gradient.numel(),), (1,)) for gradient in gradients])  # in memory order
         sum_over_ranks(flat)
         if self._world_size > 1:
             flat.div_(self._world_size)
         norm = torch.linalg.vector_norm(flat)
         flat.mul_((self._max_norm / (norm + SMALLEST_NORM)).clamp(max=1))
-        parts = flat.split([gradient.numel() for _, gradient in learning])
-        for (parameter, gradient), part in zip(learning, parts, strict=True):
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for parameter, gradient, part in zip(self._parameters, gradients, parts, strict=True):
             parameter.grad = part.as_strided(gradient.size(), gradient.stride())
         return norm
 
@@ -109,33 +111,26 @@ class TrainingSteps:
         """
         losses, norms = torch.stack(self._losses), torch.stack(self._norms)
         mean = sum_over_ranks(losses.clone()) / self._world_size
-        numbers = torch.cat([losses.flatten(), mean.flatten(), norms]).tolist()
-        keys, shape = self._keys, losses.shape
+        read = torch.cat([losses.flatten(), mean.flatten(), norms]).cpu()  # the one wait
+        keys, count = self._keys, len(norms)
         self._clear()
-        own, all_ranks, norms_read = _split(numbers, losses.numel())
-        micro = shape[0] // len(norms_read)
-        for step, norm in enumerate(norms_read):
-            rows = range(step * micro, (step + 1) * micro)
-            means = [_row(all_ranks, row, shape[1]) for row in rows]
-            if not all(map(math.isfinite, [norm, *(value for row in means for value in row)])):
-                bad = [key for row in rows if not all(map(math.isfinite, _row(own, row, shape[1]))) for key in keys[row]]
-                here = [key for row in rows for key in keys[row]]
-                raise NonFiniteLoss(keys=_named(bad, here), losses=self._terms(means) | {"grad_norm": norm})
-        terms = self._terms(means)
-        return StepStats(losses=terms, total=terms.pop("total"), grad_norm=norm)
+        own, means = read[:-count].view(2, count, -1, losses.shape[1])  # (steps, micro-batches, terms + 1) each
+        norm_of_step = read[-count:]
+        for step in range(count):
+            if not (means[step].isfinite().all() and norm_of_step[step].isfinite()):
+                micro = len(means[step])
+                here = keys[step * micro : (step + 1) * micro]
+                bad = [one for one, row in zip(here, own[step], strict=True) if not row.isfinite().all()]
+                raise NonFiniteLoss(
+                    keys=_named([*chain(*bad)], [*chain(*here)]),
+                    losses=self._terms(means[step]) | {"grad_norm": float(norm_of_step[step])},
+                )
+        terms = self._terms(means[-1])
+        return StepStats(losses=terms, total=terms.pop("total"), grad_norm=float(norm_of_step[-1]))
 
-    def _terms(self, rows: Sequence[Sequence[float]]) -> dict[str, float]:
-        """Average the micro-batches' rows; return each loss term and their sum, "total", by name."""
-        names = (*self._task.loss_names, "total")
-        return {name: sum(row[column] for row in rows) / len(rows) for column, name in enumerate(names)}
-
-
-def _split(numbers: list[float], count: int) -> tuple[list[float], list[float], list[float]]:
-    return numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
-
-
-def _row(numbers: list[float], row: int, width: int) -> list[float]:
-    return numbers[row * width : (row + 1) * width]
+    def _terms(self, rows: Tensor) -> dict[str, float]:
+        """(micro-batches, terms + 1) -> the average of each loss term and of their sum, "total", by name."""
+        return dict(zip((*self._task.loss_names, "total"), rows.double().mean(dim=0).tolist(), strict=True))
 
 
 def _named(bad: list[str], here: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ that name a cuda device (`torch.zeros(..., device="cuda")`, `tensor.to(device)`)
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -365,6 +365,3 @@ def _copied_to_device(*, pinned: bool) -> None:
 def _copied_to_host() -> None:
     if _counting:
         _counting[-1].to_host += 1
-
-
-Function = Callable[..., Any]
