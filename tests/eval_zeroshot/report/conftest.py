@@ -11,6 +11,7 @@ from encoders.geometry import mask_box
 from encoders.samples.rle import encode_mask
 from encoders.samples.sample import Sample
 from eval_zeroshot import Estimate, Result
+from tests.eval_zeroshot.report.made_results import result
 
 
 class Photos(list):
@@ -107,3 +108,11 @@ def hand() -> Hand:
 @pytest.fixture
 def read_page():
     return Reader
+
+
+@pytest.fixture
+def results() -> list[Result]:
+    """Four models of every role in two suites."""
+    names = [("fill the box", "baseline"), ("tiny_vit", "student"), ("repvit_m0_9", "student"), ("sam_demo", "teacher")]
+    clicks = {name: Estimate(value=0.375, n=1672) for name in ("click_5", "click_3", "oracle", "agreement")}
+    return [result(name, suite, role, extra=clicks) for suite in ("box", "point") for name, role in names]

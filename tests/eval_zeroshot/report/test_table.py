@@ -5,40 +5,9 @@ import re
 from collections import Counter
 
 import pytest
-from rich.console import Console
 
 from eval_zeroshot import Estimate, Result, compare, published_rows
-
-
-def result(model: str, suite: str = "box", role: str = "student", **facts) -> Result:
-    estimate = Estimate(value=0.25, n=1672)
-    given = {
-        "value": 0.5,
-        "n": 1672,
-        "standard_error": 0.004,
-        "version": "1",
-        "protocol": "ground truth",
-        "dataset": "coco",
-        "images": 188,
-        "skipped": {"crowd": 20, "empty": 0},
-        "breakdown": dict.fromkeys(("small", "medium", "large"), estimate),
-        "extra": {"agreement": Estimate(value=0.75, n=1672), "oracle": Estimate(value=0.875, n=1672)},
-        "reference": "sam_demo",
-    }
-    return Result(model=model, suite=suite, role=role, **(given | facts))
-
-
-@pytest.fixture
-def results() -> list[Result]:
-    names = [("fill the box", "baseline"), ("tiny_vit", "student"), ("repvit_m0_9", "student"), ("sam_demo", "teacher")]
-    clicks = {name: Estimate(value=0.375, n=1672) for name in ("click_5", "click_3", "oracle", "agreement")}
-    return [result(name, suite, role, extra=clicks) for suite in ("box", "point") for name, role in names]
-
-
-def printed(comparison, width: int) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    comparison.terminal(console)
-    return console.file.getvalue()
+from tests.eval_zeroshot.report.made_results import printed, result
 
 
 def test_teacher_first_then_students_then_baselines(results):
