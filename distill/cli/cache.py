@@ -15,7 +15,7 @@ from distill.config.runs import PrecomputeConfig
 from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate
-from shards.pipeline.mirror import small_files
+from shards.pipeline.object_stores.mirror import small_files
 
 cache_app = typer.Typer(no_args_is_help=True, help="Inspect or verify a cache of teacher embeddings.")
 

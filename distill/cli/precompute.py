@@ -21,7 +21,7 @@ from distill.launching.world import World, read_world
 from encoders.local_folder import check_local_folder
 from encoders.sam import Sam
 from shards import CacheIdentity, Manifest, PrecomputeProgress, PrecomputeSummary, Source, plan_precompute, wanted_identity
-from shards.pipeline.mirror import small_files
+from shards.pipeline.object_stores.mirror import small_files
 from shards.pipeline.progress import progress_text, samples_text
 from shards.pipeline.quarantine import QUARANTINE_FILE
 from shards.sources.views import photo_key

@@ -20,7 +20,7 @@ from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
 from shards import verify as verify_cache
-from shards.pipeline.mirror import small_files
+from shards.pipeline.object_stores.mirror import small_files
 from shards.pipeline.work_folder import known_entries, work_entries
 from shards.verification.verify import read_usable_lines
 

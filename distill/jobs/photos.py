@@ -6,7 +6,7 @@ from distill.config.runs import PrecomputeConfig
 from distill.jobs.sample_data import resolve_data
 from distill.launching.world import World
 from shards import Listing, Source, ViewSource, open_source
-from shards.pipeline.mirror import scratch_folder
+from shards.pipeline.object_stores.mirror import scratch_folder
 from shards.stores.retry import is_url
 
 INDEX_FOLDER = "tar_index"  # in the output folder: what is where in each tar

@@ -20,7 +20,7 @@ from shards import CacheIdentity, PrecomputeProgress, PrecomputeSummary, Source,
 from shards import precompute as run_precompute
 from shards.cache.kept import kept
 from shards.pipeline.lead import finished_elsewhere
-from shards.pipeline.mirror import CONFIG_FILE, Mirror, open_mirror
+from shards.pipeline.object_stores.mirror import CONFIG_FILE, Mirror, open_mirror
 from shards.pipeline.precompute import open_lead, summary
 from shards.pipeline.worker import CacheWorker
 from shards.stores.objects import open_objects

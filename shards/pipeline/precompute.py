@@ -16,11 +16,11 @@ from shards.cache.kept import kept
 from shards.cache.stored_photo import Decode, decode_mark
 from shards.codec.records import get_codec
 from shards.pipeline.lead import CacheLead, finished_elsewhere
-from shards.pipeline.mirror import Mirror, open_mirror
+from shards.pipeline.object_stores.mirror import Mirror, open_mirror
+from shards.pipeline.object_stores.store_lead import StoreLead
 from shards.pipeline.progress import PrecomputeProgress
 from shards.pipeline.quarantine import check_fraction
 from shards.pipeline.shard_plan import shard_count
-from shards.pipeline.store_lead import StoreLead
 from shards.pipeline.work_folder import known_entries
 from shards.pipeline.worker import CacheWorker
 from shards.sources.base import Source

@@ -15,7 +15,7 @@ from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import ShardEntry
 from shards.cache.names import shard_index as shard_index  # re-exported
 from shards.cache.names import shard_name as shard_name
-from shards.pipeline.stored import stored_sizes
+from shards.pipeline.object_stores.stored import stored_sizes
 from shards.sources.base import Item, Source
 
 OUR_FILES = ("train-", "cache.json", "config.yaml", "manifest.jsonl", "quarantine.jsonl", "work")

@@ -13,11 +13,11 @@ from shards.pipeline.codec_check import check_codec
 from shards.pipeline.lead import PassFacts, ShardNews
 from shards.pipeline.made_shard import MadeShard
 from shards.pipeline.maker import ShardMaker
-from shards.pipeline.mirror import Mirror
+from shards.pipeline.object_stores.mirror import Mirror
+from shards.pipeline.object_stores.store_publishing import StorePublisher
 from shards.pipeline.publishing import Publisher
 from shards.pipeline.shard_plan import begin
 from shards.pipeline.stages import Made
-from shards.pipeline.store_publishing import StorePublisher
 from shards.sources.base import Source
 
 

@@ -11,7 +11,7 @@ from shards.cache.manifest import Manifest, ShardEntry
 from shards.cache.remote import Expected, fetch
 from shards.cache.shard_reader import ShardReader
 from shards.cache.storage import RemoteStore
-from shards.pipeline.stored import stored_sizes
+from shards.pipeline.object_stores.stored import stored_sizes
 from shards.stores.retry import DEFAULT_RETRY, is_url, join_url
 from shards.verification.findings import Problem, Remedy
 from shards.verification.shard import verify_shard

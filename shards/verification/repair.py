@@ -8,7 +8,7 @@ from encoders.errors import InputError
 from shards.cache.identity import CACHE_FILE, CacheIdentity
 from shards.cache.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry, write_manifest
 from shards.cache.names import shard_index
-from shards.pipeline.mirror import Mirror
+from shards.pipeline.object_stores.mirror import Mirror
 from shards.stores.objects import open_objects
 from shards.verification.findings import Remedy, VerifyReport
 from shards.verification.verify import miscounted, read_usable_lines

@@ -13,7 +13,7 @@ from shards.cache.shard_reader import StoredSample
 from shards.cache.shard_writer import bytes_in_tar
 from shards.codec.fidelity import EmbeddingPair, Fidelity, measure_fidelity, stored_boxes
 from shards.codec.records import parse_record
-from shards.pipeline.mirror import small_files
+from shards.pipeline.object_stores.mirror import small_files
 from shards.pipeline.teacher_pass import embed
 from shards.pipeline.work_folder import known_entries
 from shards.stores.retry import is_url

@@ -18,7 +18,7 @@ from shards.cache.manifest import IDENTITY_FIELDS, MANIFEST_FILE, ShardEntry, ma
 from shards.cache.names import is_shard_name, shard_index, shard_name
 from shards.cache.ordered import ordered_map
 from shards.codec.records import get_codec
-from shards.pipeline.mirror import small_files
+from shards.pipeline.object_stores.mirror import small_files
 from shards.pipeline.quarantine import QUARANTINE_FILE, quarantine_lines
 from shards.pipeline.work_folder import ENTRY_SUFFIX, WORK, work_entries
 from shards.sources.base import Source

@@ -20,7 +20,7 @@ from shards import Manifest
 from shards.cache.remote import is_url
 from shards.pipeline.estimate import measure_photos
 from shards.pipeline.maker import worker_count
-from shards.pipeline.mirror import scratch_folder
+from shards.pipeline.object_stores.mirror import scratch_folder
 
 HERE, ARITHMETIC = "measured here", "by arithmetic"
 BYTES_PER_PHOTO_LISTED = 50  # in memory, for tars

@@ -8,7 +8,7 @@ import pytest
 from encoders.errors import InputError
 from shards import clear_damaged, open_source
 from shards.cache.identity import CacheIdentity
-from shards.pipeline.mirror import ENTRIES
+from shards.pipeline.object_stores.mirror import ENTRIES
 from shards.sources.tar_index import Listing
 from shards.stores.base import StoreFailure
 from shards.stores.objects import open_objects

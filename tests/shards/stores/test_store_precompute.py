@@ -10,7 +10,7 @@ from encoders.errors import InputError
 from shards.cache.files import to_line
 from shards.cache.identity import CacheIdentity
 from shards.cache.manifest import Manifest
-from shards.pipeline.mirror import BEGUN, ENTRIES
+from shards.pipeline.object_stores.mirror import BEGUN, ENTRIES
 from shards.stores.objects import open_objects
 from tests.shards.helpers import standin
 from tests.shards.helpers.faulty_store import FaultyFileSystem

@@ -8,7 +8,7 @@ entry is made that of the bytes that are there.
 from shards.cache.files import to_line
 from shards.cache.manifest import MAX_LINE_BYTES
 from shards.pipeline.made_shard import MadeShard
-from shards.pipeline.mirror import BEGUN, Mirror, entry_name
+from shards.pipeline.object_stores.mirror import BEGUN, Mirror, entry_name
 
 
 class StorePublisher:

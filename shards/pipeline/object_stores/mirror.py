@@ -26,9 +26,9 @@ from shards.cache.manifest import MANIFEST_FILE, MAX_LINE_BYTES, MAX_MANIFEST_BY
 from shards.cache.names import is_shard_name, shard_name
 from shards.cache.ordered import ordered_map
 from shards.codec.seal import PREFIX, sealed_start
+from shards.pipeline.object_stores.stored import stored_sizes, write_stored
 from shards.pipeline.progress import PROGRESS_FILE
 from shards.pipeline.quarantine import QUARANTINE_FILE
-from shards.pipeline.stored import stored_sizes, write_stored
 from shards.pipeline.work_folder import ENTRY_SUFFIX, WORK, journal_folder, work_entries
 from shards.stores.base import ObjectStore
 from shards.stores.objects import open_objects

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from encoders.errors import InputError
 from shards.pipeline.lead import CacheLead, PassFacts, ShardNews, finished_elsewhere
-from shards.pipeline.mirror import Mirror
+from shards.pipeline.object_stores.mirror import Mirror
 from shards.pipeline.progress import PrecomputeProgress
 from shards.pipeline.quarantine import QUARANTINE_FILE
 from shards.pipeline.work_folder import WORK
