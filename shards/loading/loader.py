@@ -1,9 +1,10 @@
 """Batches of a cache for training, in the order of `shards.loading.sample_order`."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -20,6 +21,10 @@ from shards.loading.whole_shards import WholeShards
 
 AHEAD = 1 / 8
 NAMED = 5  # damaged samples of a shard named in an error
+
+# Turns a batch into what the step needs, in the worker. It also gets each row's place in the endless training sequence, which
+# seeds all that is drawn for it, whatever the number of ranks. It must survive pickling.
+Transform = Callable[[Batch, Sequence[int]], Any]
 
 
 class ShardLoader:
@@ -40,6 +45,7 @@ class ShardLoader:
         seed: seed of the order.
         num_workers: processes that read and decode; 0 reads and decodes in this process.
         records: batches also carry each sample's json: original size, meta, annotations as RLE.
+        transform: applied to each batch in the worker; batches are then what it returns.
         local_cache: folder for the shards of a URL, on a disk of this machine; processes and caches may share it.
         local_cache_bytes: maximum total size of that folder.
 
@@ -58,6 +64,7 @@ class ShardLoader:
         seed: int = 0,
         num_workers: int = 0,
         records: bool = False,
+        transform: Transform | None = None,
         local_cache: Path | str | None = None,
         local_cache_bytes: int = DEFAULT_BYTES,
     ) -> None:
@@ -73,6 +80,7 @@ class ShardLoader:
         self.seed = seed
         self.num_workers = num_workers
         self.records = records
+        self.transform = transform
         self.order = SampleOrder([len(entry.keys) for entry in self.manifest.entries], seed=seed)
         if self.samples < self.global_batch:
             raise InputError(
@@ -120,12 +128,17 @@ class ShardLoader:
         """Return the position in the cache of each of this rank's rows at a global step."""
         return self.order.rows(step, batch_size=self.batch_size, rank=self.rank, world_size=self.world_size)
 
+    def indices(self, step: int) -> list[int]:
+        """Return the place in the endless training sequence of each of this rank's rows at a global step."""
+        first = step * self.global_batch + self.rank
+        return list(range(first, first + self.global_batch, self.world_size))
+
     def keys(self, step: int) -> list[str]:
         """Return this rank's keys at a global step; reads nothing."""
         return [self.manifest.entries[place.shard].keys[place.sample] for place in self.places(step)]
 
-    def batches(self, start_step: int = 0) -> Generator[Batch, None, None]:
-        """Iterate endlessly over this rank's batches, from a global step on.
+    def batches(self, start_step: int = 0) -> Generator[Any, None, None]:
+        """Iterate endlessly over this rank's batches (`Batch`, or what `transform` returns), from a global step on.
 
         Raises:
             InputError: a sample is damaged or cannot be decoded, or a shard was changed; names the shard, the key and the
@@ -133,7 +146,7 @@ class ShardLoader:
         """
         if start_step < 0:
             raise InputError(f"start_step={start_step} is negative")
-        loader: DataLoader[Batch | InputError] = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             _Reading(self, start_step),
             batch_size=None,
             num_workers=self.num_workers,
@@ -146,7 +159,7 @@ class ShardLoader:
             yield batch
 
 
-class _Reading(IterableDataset[Batch]):
+class _Reading(IterableDataset[Any]):
     """The dataset that runs in each worker; a worker knows its own steps and thus which shards it will read next.
 
     DataLoader takes one batch from each worker in turn, so worker w of W makes every W-th batch from start + w on. An
@@ -157,7 +170,7 @@ class _Reading(IterableDataset[Batch]):
         self._loader = loader
         self._start_step = start_step
 
-    def __iter__(self) -> Iterator[Batch | InputError]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Any]:
         loader = self._loader
         worker = get_worker_info()
         first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
@@ -168,7 +181,8 @@ class _Reading(IterableDataset[Batch]):
                 if ahead:
                     for shard in {place.shard for place in loader.places(step + ahead)}:
                         reader.expect(shard)
-                yield self._batch(reader, loader.places(step))
+                batch = self._batch(reader, loader.places(step))
+                yield batch if loader.transform is None else loader.transform(batch, loader.indices(step))
         except InputError as error:
             yield error
         finally:
