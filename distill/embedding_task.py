@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 import encoders
 from distill.config.models import in_words_of_config, load_teacher
-from distill.config.runs import EmbeddingRun, TeacherConfig
-from distill.losses import embedding_losses, loss_names
+from distill.config.runs import EmbeddingRun, PromptRun, TeacherConfig
+from distill.losses import ChannelScale, embedding_losses, loss_names
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
+from shards.cache.channels import read_channels
+from shards.loading.loader import Transform
 
 LAYOUT = torch.channels_last  # of the images, which every layer follows: a step takes a sixth less time on a CPU
 
@@ -35,22 +37,13 @@ class EmbeddingTask:
 
     def __init__(self, config: EmbeddingRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
-        self.loader = ShardLoader(
-            config.data.cache,
-            batch_size=batch_size,
-            rank=rank,
-            world_size=world_size,
-            seed=config.seed,
-            num_workers=config.data.num_workers,
-            local_cache=config.data.local_cache,
-            local_cache_bytes=int(config.data.local_cache_gib * 2**30),
-        )
+        self.loader = cache_loader(config, batch_size=batch_size, rank=rank, world_size=world_size)
         self.manifest: Manifest | None = self.loader.manifest
-        self.manifest.require(image_size=config.model.image_size)
         # Only export needs it, but a teacher that cannot be loaded must not be noticed after days of training.
         self._decoder = checked_decoder(config.teacher, manifest=self.manifest) if rank == 0 else None
         self.steps_per_epoch = self.loader.steps_per_epoch
         self.loss_names = loss_names(config.loss)
+        self._scale = channel_scale(self.manifest) if config.loss.normalize == "channel" else None
         torch.manual_seed(config.seed)
         self.module = starting_student(config)
 
@@ -65,9 +58,13 @@ class EmbeddingTask:
 
     def losses(self, engine: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of one batch."""
-        on_device = batch.to_device(next(engine.parameters()).device)
+        device = next(engine.parameters()).device
+        if self._scale is not None:
+            self._scale = self._scale.to(device)  # copied at the first step only
+        on_device = batch.to_device(device)
         student = engine(on_device.image.contiguous(memory_format=LAYOUT))
-        return embedding_losses(student, on_device.teacher, on_device.valid, weights=self.config.loss)
+        weights, scale = self.config.loss, self._scale
+        return embedding_losses(student, on_device.teacher, on_device.valid, weights=weights, scale=scale)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one group of all parameters, at the base learning rate."""
@@ -82,6 +79,48 @@ class EmbeddingTask:
         sam.mask_decoder.load_state_dict(mask_decoder)
         sam.prompt_encoder.load_state_dict(prompt_encoder)
         encoders.save_run_weights(sam, folder)
+
+
+def cache_loader(
+    config: EmbeddingRun | PromptRun,
+    *,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    records: bool = False,
+    transform: Transform | None = None,
+) -> ShardLoader:
+    """Open the cache of a run for this rank.
+
+    Raises:
+        InputError: the cache is missing or was made at another image size.
+    """
+    data = config.data
+    loader = ShardLoader(
+        data.cache,
+        batch_size=batch_size,
+        rank=rank,
+        world_size=world_size,
+        seed=config.seed,
+        num_workers=data.num_workers,
+        records=records,
+        transform=transform,
+        local_cache=data.local_cache,
+        local_cache_bytes=int(data.local_cache_gib * 2**30),
+    )
+    loader.manifest.require(image_size=config.model.image_size)
+    return loader
+
+
+def channel_scale(manifest: Manifest) -> ChannelScale:
+    """Return the normalisation by the statistics of a cache's channels, on the CPU.
+
+    Raises:
+        InputError: see `shards.cache.channels.read_channels`.
+    """
+    found = read_channels(manifest)
+    mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (found.mean, found.usable_std))
+    return ChannelScale(mean, std)
 
 
 def checked_decoder(teacher: TeacherConfig, *, manifest: Manifest) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -102,7 +141,7 @@ def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str
     return sam.mask_decoder.state_dict(), sam.prompt_encoder.state_dict()
 
 
-def starting_student(config: EmbeddingRun) -> nn.Module:
+def starting_student(config: EmbeddingRun | PromptRun) -> nn.Module:
     """Return the initial encoder: random weights, RepViT ImageNet weights, or the encoder of a checkpoint."""
     model = config.model
     encoder = encoders.build_image_encoder(model.arch, image_size=model.image_size)

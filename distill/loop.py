@@ -14,7 +14,7 @@ import torch
 
 from distill.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from distill.config.deepspeed import read_deepspeed_config
-from distill.config.runs import MaskRun, Run, RunConfig
+from distill.config.runs import MaskRun, PromptRun, Run, RunConfig
 from distill.ema import Ema
 from distill.engine import initialize, join_world, micro_batch
 from distill.launching.stopping import EndingSignals, signals_wait
@@ -187,6 +187,10 @@ def build_task(config: Run, *, world: World, batch_size: int) -> Task:
         from distill.mask_stage.task import MaskTask
 
         return MaskTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
+    if isinstance(config, PromptRun):
+        from distill.prompt_stage.task import PromptTask
+
+        return PromptTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
     from distill.embedding_task import EmbeddingTask
 
     return EmbeddingTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from distill.config.losses import EmbeddingLossConfig
 from distill.config.mask import MaskDataConfig, MaskLossConfig, TrainableConfig
+from distill.config.prompt_stage import PromptLossConfig, PromptsConfig, StudentPartsConfig
 from distill.config.sections import Count, Frozen, Positive, Seed, Share, Weight
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
@@ -49,13 +51,6 @@ class EmbeddingDataConfig(Frozen):
     num_workers: Count = 2
     local_cache: str | None = None  # for a URL; runs and processes may share it
     local_cache_gib: Annotated[float, Field(gt=0)] = DEFAULT_BYTES / 2**30
-
-
-class EmbeddingLossConfig(Frozen):
-    """Weights of the embedding loss terms; a term of weight 0 is not computed."""
-
-    mse: Weight = 1.0
-    cosine: Weight = 0.0
 
 
 class OptimConfig(Frozen):
@@ -145,12 +140,6 @@ class EmbeddingRun(RunConfig):
     data: EmbeddingDataConfig
     loss: EmbeddingLossConfig = EmbeddingLossConfig()
 
-    @model_validator(mode="after")
-    def _learns(self) -> "EmbeddingRun":
-        if not (self.loss.mse or self.loss.cosine):
-            raise ValueError("every weight of loss is 0, so there is nothing to learn from")
-        return self
-
 
 class MaskRun(RunConfig):
     """A run of the mask stage: a whole SAM learns from photos with masks."""
@@ -170,11 +159,35 @@ class MaskRun(RunConfig):
         return self
 
 
-Run = EmbeddingRun | MaskRun
-STAGES: dict[str, type[EmbeddingRun] | type[MaskRun]] = {"embedding": EmbeddingRun, "mask": MaskRun}
+class PromptRun(RunConfig):
+    """A run of the prompt stage: the student learns its teacher's masks from cached embeddings, prompts in the loop."""
+
+    stage: Literal["prompt"]
+    teacher: TeacherConfig
+    data: EmbeddingDataConfig
+    prompts: PromptsConfig = PromptsConfig()
+    mask_loss: PromptLossConfig = PromptLossConfig()
+    loss: EmbeddingLossConfig | None = EmbeddingLossConfig()  # on the embedding, beside the masks; null: none
+    trainable: StudentPartsConfig = StudentPartsConfig()
+
+    @model_validator(mode="after")
+    def _learns(self) -> "PromptRun":
+        loss = self.mask_loss
+        if not (loss.teacher or loss.truth):
+            raise ValueError("mask_loss.teacher and mask_loss.truth are both 0, so no mask is learnt; use stage: embedding")
+        if not (loss.focal or loss.bce or loss.dice):
+            raise ValueError("mask_loss.focal, bce and dice are all 0, so no mask is learnt")
+        if not any(self.trainable.model_dump().values()):
+            raise ValueError("every part of trainable is 0, so there is nothing that learns")
+        return self
 
 
-def run_model(content: Mapping[str, Any]) -> type[EmbeddingRun] | type[MaskRun]:
+Run = EmbeddingRun | MaskRun | PromptRun
+RunModel = type[EmbeddingRun] | type[MaskRun] | type[PromptRun]
+STAGES: dict[str, RunModel] = {"embedding": EmbeddingRun, "mask": MaskRun, "prompt": PromptRun}
+
+
+def run_model(content: Mapping[str, Any]) -> RunModel:
     """Return the model that checks the settings of a run, by their `stage`; the default is "embedding".
 
     Raises:

@@ -93,7 +93,7 @@ class MaskBatch:
             tensor.to(device, non_blocking=True)
             for tensor in (self.image_index, self.boxes, self.points, self.target, self.seeds, self.sizes)
         )
-        valid = _valid_cells(sizes, side=target.shape[-1])[index]
+        valid = valid_cells(sizes, side=target.shape[-1])[index]
         slots, boxed = self.seeds % SEED_SLOTS, int(self.is_box.sum())
         groups = []
         for rows, is_box in ((slice(0, boxed), True), (slice(boxed, None), False)):
@@ -140,7 +140,7 @@ def _first(value: Tensor | None, count: int) -> Tensor | None:
     return None if value is None else value[:count]
 
 
-def _valid_cells(sizes: Tensor, *, side: int) -> Tensor:
+def valid_cells(sizes: Tensor, *, side: int) -> Tensor:
     """(B, 2) sizes -> (B, side, side) bool, False where a cell lies wholly on padding."""
     starts = torch.arange(0, side * MASK_STRIDE, MASK_STRIDE, device=sizes.device)
     return (starts < sizes[:, :1])[:, :, None] & (starts < sizes[:, 1:])[:, None, :]

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+PRESENT = 1 / 32  # of a cell that counts as object: half of one of its 16 pixels, as a teacher's soft mask is never quite 0
+
+
 def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Binary cross-entropy, summed over valid cells and divided by the cells of the object's box doubled each way.
 
@@ -21,7 +24,7 @@ def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 def _neighbourhood(target: Tensor, valid: Tensor) -> Tensor:
     """(P,) cells in the target's bounding box doubled in width and height, at most the valid ones, at least 16."""
-    present = target > 0
+    present = target >= PRESENT
     rows, columns = present.any(dim=2).sum(dim=1), present.any(dim=1).sum(dim=1)
     cells = (4 * rows * columns).clamp(min=16)
     return torch.minimum(cells, valid.sum(dim=(1, 2)).clamp(min=1)).to(target.dtype)

@@ -16,6 +16,7 @@ from distill.mask_stage.backbone_weights import load_efficientnet_lite0
 from distill.mask_stage.data import MaskBatch, Photos, PromptedPhotos, StepSampler, mask_batches
 from distill.mask_stage.drawn_scenes import Shapes
 from distill.mask_stage.model import PromptedSam
+from distill.mask_stage.parts import freeze_parts, parameter_groups
 from distill.mask_stage.prompt_prior import start_at_the_prompt
 from encoders.errors import InputError
 from encoders.image_encoders.timm_features import TimmFeaturesEncoder
@@ -40,8 +41,7 @@ class MaskTask:
         weights = config.mask_loss
         self.loss_names = ("mask", *(name for name in ("multimask", "iou", "refine") if getattr(weights, name)))
         self.factors = config.trainable.model_dump()
-        for name, parameter in self.module.sam.named_parameters():
-            parameter.requires_grad_(self.factors[part_of(name)] > 0)
+        freeze_parts(self.module.sam, factors=self.factors)
         self.num_workers = config.mask_data.num_workers
         self.data = PromptedPhotos(
             open_photos(config.mask_data), image_size=config.model.image_size, seed=config.seed, config=config.mask_data
@@ -70,11 +70,7 @@ class MaskTask:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trainable parameters by part, each with its learning-rate factor."""
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.module.sam.named_parameters():
-            if parameter.requires_grad:
-                groups.setdefault(self.factors[part_of(name)], []).append(parameter)
-        return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
+        return parameter_groups(self.module.sam, factors=self.factors)
 
     def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
         """Write the weights of `state_dict` (of `module`) into the run folder."""
@@ -110,14 +106,3 @@ def open_photos(config: MaskDataConfig) -> Photos:
         else:
             sets += [CocoDataset(entry.annotations, images=entry.images)] * entry.repeat
     return ConcatDataset(sets)
-
-
-def part_of(name: str) -> str:
-    """Return the part of a Sam that a parameter belongs to: backbone, neck, prompt_encoder or mask_decoder.
-
-    The image encoder's `neck` and `laterals` are its neck; all else in it is the backbone.
-    """
-    top, _, rest = name.partition(".")
-    if top != "image_encoder":
-        return top
-    return "neck" if rest.startswith(("neck.", "laterals.")) else "backbone"

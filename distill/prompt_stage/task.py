@@ -1,0 +1,99 @@
+"""The prompt stage as a task of the training loop."""
+
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import encoders
+from distill.config.runs import PromptRun
+from distill.embedding_task import cache_loader, checked_decoder, starting_student, teacher_decoder
+from distill.losses import loss_names
+from distill.mask_stage.parts import freeze_parts, parameter_groups
+from distill.prompt_stage.batch import PromptedBatch
+from distill.prompt_stage.drawing import DrawPrompts
+from distill.prompt_stage.model import PromptedStudent
+from distill.ranks import gather_over_ranks
+from encoders.sam import Sam
+from shards import Manifest
+
+
+class PromptTask:
+    """Distil masks: the student's embedding and the teacher's cached one give masks for the same prompts.
+
+    Args:
+        batch_size: photos per step on this rank.
+
+    Raises:
+        InputError: the cache is missing or was made by another teacher or at another image size, or the teacher or the
+            initial weights cannot be loaded.
+    """
+
+    batchnorm_learns = True
+
+    def __init__(self, config: PromptRun, *, batch_size: int, rank: int, world_size: int) -> None:
+        self.config = config
+        truth = bool(config.mask_loss.truth)
+        draw = DrawPrompts(config.prompts, seed=config.seed, image_size=config.model.image_size, truth=truth)
+        self.loader = cache_loader(
+            config, batch_size=batch_size, rank=rank, world_size=world_size, records=True, transform=draw
+        )
+        self.manifest: Manifest | None = self.loader.manifest
+        self.steps_per_epoch = self.loader.steps_per_epoch
+        embedding, weights = loss_names(config.loss) if config.loss else (), config.mask_loss
+        terms = {"mask": weights.teacher, "truth": weights.truth, "iou": weights.iou}
+        self.loss_names = (*embedding, *(name for name, weight in terms.items() if weight))
+        self.factors = config.trainable.model_dump()
+        # Every rank decodes, so every rank reads the teacher; only the first compares it with the cache, which takes long.
+        manifest, teacher = self.loader.manifest, config.teacher
+        decoder = checked_decoder(teacher, manifest=manifest) if rank == 0 else teacher_decoder(teacher)
+        torch.manual_seed(config.seed)
+        self.module = self._prompted_student(*decoder)
+
+    def _prompted_student(self, mask_decoder: Mapping[str, Tensor], prompt_encoder: Mapping[str, Tensor]) -> PromptedStudent:
+        config = self.config
+        sam = encoders.build_sam(config.model.arch, image_size=config.model.image_size)
+        sam.image_encoder = starting_student(config)
+        teacher = Sam(arch="teacher", image_encoder=nn.Identity(), image_size=config.model.image_size)
+        for one in (sam, teacher):
+            one.mask_decoder.load_state_dict(mask_decoder)
+            one.prompt_encoder.load_state_dict(prompt_encoder)
+        freeze_parts(sam, factors=self.factors)
+        decoder_learns = self.factors["mask_decoder"] or self.factors["prompt_encoder"]
+        return PromptedStudent(
+            sam,
+            teacher=teacher.requires_grad_(False) if decoder_learns else None,
+            prompts=config.prompts,
+            embedding_loss=config.loss,
+            mask_loss=config.mask_loss,
+        )
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The student's image encoder."""
+        return self.module.sam.image_encoder
+
+    def batches(self, *, start_step: int) -> Generator[PromptedBatch, None, None]:
+        """Yield this rank's batches endlessly, starting at a global step."""
+        return self.loader.batches(start_step)
+
+    def losses(self, engine: nn.Module, batch: PromptedBatch) -> dict[str, Tensor]:
+        """Return the named, weighted loss terms of one batch."""
+        return engine(batch)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the trainable parameters by part, each with its learning-rate factor."""
+        return parameter_groups(self.module.sam, factors=self.factors)
+
+    def sam(self, state_dict: Mapping[str, Tensor]) -> Sam:
+        """Return the student of a state dict of `module`."""
+        sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
+        own = {name.removeprefix("sam."): value for name, value in state_dict.items() if name.startswith("sam.")}
+        sam.load_state_dict(own)
+        return sam
+
+    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
+        """Write the student with its prompt encoder and mask decoder."""
+        encoders.save_run_weights(self.sam(state_dict), folder)
