@@ -33,7 +33,8 @@ import encoders
 from benchmarks.output import print_facts
 from benchmarks.timing import alternate
 from distill.config.deepspeed import read_deepspeed_config
-from distill.config.runs import EmbeddingLossConfig, EmbeddingRun
+from distill.config.losses import EmbeddingLossConfig
+from distill.config.runs import EmbeddingRun
 from distill.ema import Ema
 from distill.engine import initialize, join_world
 from distill.launching.world import free_port

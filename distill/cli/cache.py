@@ -15,7 +15,9 @@ from distill.config.runs import PrecomputeConfig
 from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate
+from shards.cache.channels import CHANNELS_FILE
 from shards.pipeline.object_stores.mirror import small_files
+from shards.verification.channels import write_channels
 
 cache_app = typer.Typer(no_args_is_help=True, help="Inspect or verify a cache of teacher embeddings.")
 
@@ -31,6 +33,9 @@ def stats(
         str | None, typer.Option(help="The teacher that made the cache (default: the one named in its config.yaml).")
     ] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture of the teacher, if its file does not say.")] = None,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Only write channels.json, which loss.normalize=channel needs.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Show what a cache contains, how large it is, and how well its codec preserves the teacher's embeddings and masks.
@@ -42,8 +47,24 @@ def stats(
 
     Example: repvit-sam cache stats runs/quickstart/cache --samples 100
     """
-    facts = stats_facts(cache, samples=samples, seed=seed, teacher=teacher, arch=arch)
+    if channels:
+        facts = channel_facts(cache)
+    else:
+        facts = stats_facts(cache, samples=samples, seed=seed, teacher=teacher, arch=arch)
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
+
+
+def channel_facts(folder: Path | str) -> dict[str, Any]:
+    """Write the statistics of a cache's channels unless they are there; return what was measured, over all channels."""
+    found = write_channels(folder)
+    return {
+        "cache": str(folder),
+        "file": CHANNELS_FILE,
+        "samples": found.samples,
+        "positions": found.positions,
+        "mean": [min(found.mean), max(found.mean)],
+        "std": [min(found.std), max(found.std)],
+    }
 
 
 def stats_facts(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from distill.engines.base import EngineOptions, run
 from distill.jobs.photos import open_photos
 from distill.launching.world import World
 from encoders.acceleration import accelerate
+from encoders.errors import InputError
 from encoders.files import atomic_path, check_output_folder
 from shards import CacheIdentity, PrecomputeProgress, PrecomputeSummary, Source, wanted_identity
 from shards import precompute as run_precompute
@@ -25,6 +26,7 @@ from shards.pipeline.precompute import open_lead, summary
 from shards.pipeline.worker import CacheWorker
 from shards.stores.objects import open_objects
 from shards.stores.retry import is_url
+from shards.verification.channels import write_channels
 
 STAYS = "finished shards are kept"
 Show = Callable[[PrecomputeProgress], None]
@@ -97,6 +99,9 @@ def precompute_job(job: PrecomputeConfig, *, options: EngineOptions, progress: S
             made = _lead(job, mirror=mirror, options=options, progress=progress)
         with atomic_path(out / CONFIG_FILE) as temporary:
             write_config(job, temporary)
+        if mirror is None and made.complete:
+            with suppress(InputError):  # a damaged shard is no matter here; a loss that needs the file says what to do
+                write_channels(out)
         if mirror is not None:
             mirror.push(CONFIG_FILE)
     return made

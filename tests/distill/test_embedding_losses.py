@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.config.runs import EmbeddingLossConfig
+from distill.config.losses import EmbeddingLossConfig
 from distill.ema import Ema
 from distill.losses import embedding_losses, masked_cosine, masked_mse
 from distill.schedule import lr_factor
