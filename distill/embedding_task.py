@@ -14,6 +14,7 @@ from distill.losses import ChannelScale, embedding_losses, loss_names
 from encoders.errors import InputError
 from shards import Batch, Manifest, ShardLoader
 from shards.cache.channels import read_channels
+from shards.loading.augmentation import Augmentation, Chain
 from shards.loading.loader import Transform
 
 LAYOUT = torch.channels_last  # of the images, which every layer follows: a step takes a sixth less time on a CPU
@@ -90,12 +91,18 @@ def cache_loader(
     records: bool = False,
     transform: Transform | None = None,
 ) -> ShardLoader:
-    """Open the cache of a run for this rank.
+    """Open the cache of a run for this rank, with the augmentation of its photos.
+
+    Args:
+        transform: applied after the augmentation.
 
     Raises:
         InputError: the cache is missing or was made at another image size.
     """
     data = config.data
+    strengths = data.augment.model_dump()
+    augmentation = Augmentation(seed=config.seed, **strengths) if any(strengths.values()) else None
+    transforms = tuple(one for one in (augmentation, transform) if one is not None)
     loader = ShardLoader(
         data.cache,
         batch_size=batch_size,
@@ -104,7 +111,7 @@ def cache_loader(
         seed=config.seed,
         num_workers=data.num_workers,
         records=records,
-        transform=transform,
+        transform=Chain(transforms) if transforms else None,
         local_cache=data.local_cache,
         local_cache_bytes=int(data.local_cache_gib * 2**30),
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from distill.config.augment import AugmentConfig
 from distill.config.losses import EmbeddingLossConfig
 from distill.config.mask import MaskDataConfig, MaskLossConfig, TrainableConfig
 from distill.config.prompt_stage import PromptLossConfig, PromptsConfig, StudentPartsConfig
@@ -51,6 +52,7 @@ class EmbeddingDataConfig(Frozen):
     num_workers: Count = 2
     local_cache: str | None = None  # for a URL; runs and processes may share it
     local_cache_gib: Annotated[float, Field(gt=0)] = DEFAULT_BYTES / 2**30
+    augment: AugmentConfig = AugmentConfig()
 
 
 class OptimConfig(Frozen):
