@@ -138,8 +138,10 @@ def observing(
     state: Path | str,
     facts: Mapping[str, ModelFacts] | None = None,
     reference: str | None = None,
-) -> Iterator[Callable[[range], None]]:
+) -> Iterator[Callable[[range, Progress | None], None]]:
     """Like `observe_share`, block by block: yields a function that asks about a block of `samples.blocks()`.
+
+    Its second argument is called after each photo of the block.
 
     Args:
         part: name of this process's own files, which no other process writes at the same time.
@@ -147,8 +149,8 @@ def observing(
     known = {model: _facts(model, predictor, facts, reference) for model, predictor in predictors.items()}
     with _opened(state, predictors=predictors, suites=suites, known=known, dataset=samples.name, part=part) as stores:
 
-        def ask(block: range) -> None:
-            observe_all(predictors, suites, (samples[number] for number in block), stores)
+        def ask(block: range, progress: Progress | None = None) -> None:
+            observe_all(predictors, suites, (samples[number] for number in block), stores, progress=progress)
 
         yield ask
 

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from distill.cli.eval_group import MODELS, eval_app
-from distill.cli.options import EngineOption, RayOption, RetryOption, WorkersOption
+from distill.cli.options import EngineOption, RayOption, RetryOption, StallOption, WorkersOption
 from distill.engines.base import MAX_SHARD_RETRY, engine_options
+from distill.engines.stall import STALL_MINUTES
 from distill.jobs.eval_models import named_models
 from distill.jobs.evaluate import alone, run_eval
 from eval_zeroshot import compare as compare_results
@@ -67,6 +68,7 @@ def eval_(
     engine: EngineOption = None,
     num_processes: WorkersOption = None,
     max_shard_retry: RetryOption = MAX_SHARD_RETRY,
+    stall_minutes: StallOption = STALL_MINUTES,
     ray_address: RayOption = None,
     out: Annotated[Path, typer.Option(help="JSON-lines file to append results to.")] = Path("results.jsonl"),
     json_: Annotated[bool, typer.Option("--json", help="Print results as JSON lines.")] = False,
@@ -84,7 +86,13 @@ def eval_(
     --against edge -s box_edgesam --data instances_val2017.json --images val2017
     """
     models = named_models(model)
-    options = engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address)
+    options = engine_options(
+        engine,
+        processes=num_processes,
+        max_shard_retry=max_shard_retry,
+        ray_address=ray_address,
+        stall_minutes=stall_minutes,
+    )
     inputs = {
         "suites": suite,
         "data": data,

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import EngineOption, JsonOption, RayOption, RetryOption, WorkersOption
+from distill.cli.options import EngineOption, JsonOption, RayOption, RetryOption, StallOption, WorkersOption
 from distill.engines.base import MAX_SHARD_RETRY, engine_options
+from distill.engines.stall import STALL_MINUTES
 from distill.jobs.masks import write_masks
 from distill.jobs.progress import every_few_seconds
 from distill.jobs.sample_data import resolve_data
@@ -45,6 +46,7 @@ def masks(
     engine: EngineOption = None,
     num_processes: WorkersOption = None,
     max_shard_retry: RetryOption = MAX_SHARD_RETRY,
+    stall_minutes: StallOption = STALL_MINUTES,
     ray_address: RayOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -76,7 +78,13 @@ def masks(
         image_size=image_size,
         overlays=overlays,
         say=every_few_seconds(),
-        options=engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address),
+        options=engine_options(
+            engine,
+            processes=num_processes,
+            max_shard_retry=max_shard_retry,
+            ray_address=ray_address,
+            stall_minutes=stall_minutes,
+        ),
     )
     if json_:
         print(json.dumps(found))

@@ -25,6 +25,13 @@ EngineOption = Annotated[
     ),
 ]
 RetryOption = Annotated[int, typer.Option(help="How often work is handed out again after its worker failed.")]
+StallOption = Annotated[
+    float,
+    typer.Option(
+        help="With --engine local: minutes that a worker may finish no batch (with eval and masks: no photo) before it is "
+        "killed and another one does its work. At least ten times the longest batch so far. 0 waits for ever."
+    ),
+]
 RayOption = Annotated[str | None, typer.Option(help="Address of a running Ray cluster (default: one on this machine).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 

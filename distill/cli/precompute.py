@@ -9,10 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from distill.cli.options import ConfigOption, EngineOption, JsonOption, RayOption, RetryOption, SetOption, WorkersOption
+from distill.cli.options import (
+    ConfigOption,
+    EngineOption,
+    JsonOption,
+    RayOption,
+    RetryOption,
+    SetOption,
+    StallOption,
+    WorkersOption,
+)
 from distill.config.reading import read_config
 from distill.config.runs import PrecomputeConfig
 from distill.engines.base import MAX_SHARD_RETRY, engine_options
+from distill.engines.stall import STALL_MINUTES
 from distill.jobs.photos import open_photos
 from distill.jobs.precompute import CONFIG_FILE as CONFIG_FILE  # re-exported
 from distill.jobs.precompute import open_teacher, precompute_job, teacher_facts
@@ -41,6 +51,7 @@ def precompute(
     engine: EngineOption = None,
     num_processes: WorkersOption = None,
     max_shard_retry: RetryOption = MAX_SHARD_RETRY,
+    stall_minutes: StallOption = STALL_MINUTES,
     ray_address: RayOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the number of photos, bytes and hours, without running the teacher.")
@@ -61,7 +72,13 @@ def precompute(
     if dry_run:
         facts = plan_facts(job, processes=num_processes or 1)
     else:
-        options = engine_options(engine, processes=num_processes, max_shard_retry=max_shard_retry, ray_address=ray_address)
+        options = engine_options(
+            engine,
+            processes=num_processes,
+            max_shard_retry=max_shard_retry,
+            ray_address=ray_address,
+            stall_minutes=stall_minutes,
+        )
         summary = precompute_job(job, options=options, progress=progress_line())
         if not summary.complete:
             with small_files(summary.out) as folder:

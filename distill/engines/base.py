@@ -5,11 +5,12 @@ step and may be done twice, so an engine only hands tasks out: a worker that end
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
+from distill.engines.stall import STALL_MINUTES
 from distill.launching import slurm
 from distill.launching.world import World, read_world
 from encoders.errors import InputError, did_you_mean
@@ -29,10 +30,13 @@ class Worker(Protocol):
     @property
     def facts(self) -> Any: ...
 
-    def run(self, tasks: Iterator[int], /) -> Iterator[tuple[int, Any]]:
+    def run(self, tasks: Iterator[int], /, *, batch_done: Callable[[], None] | None = None) -> Iterator[tuple[int, Any]]:
         """Do tasks and yield each one's number, once its result is published, with what the lead is told of it.
 
         Tasks are pulled lazily, a few ahead; the iterator ends when there is none at the moment, and `run` is called again.
+
+        Args:
+            batch_done: called in this thread after each part of a task that takes long; tells a slow worker from a stalled one.
         """
         ...
 
@@ -48,7 +52,11 @@ class Work(Protocol):
     def label(self) -> str: ...
 
     def open(self, world: World, /) -> AbstractContextManager[Worker]:
-        """Open what a worker needs; `world` is its place among the workers."""
+        """Open what a worker needs; `world` is its place among the workers.
+
+        Raises:
+            Gone: out of the block: another process or machine has finished the whole work.
+        """
         ...
 
 
@@ -65,6 +73,10 @@ class Lead(Protocol):
 
     def done(self, task: int, result: Any, /) -> None:
         """Count a finished task. An exception ends the work."""
+        ...
+
+    def staffed(self, workers: int, /) -> None:
+        """Note how many workers are at work; called after `begin`, and again when the number changes."""
         ...
 
 
@@ -87,6 +99,10 @@ class Share:
         """Count a finished task."""
         self.lead.done(task, result)
 
+    def staffed(self, workers: int, /) -> None:
+        """Note how many workers are at work."""
+        self.lead.staffed(workers)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
@@ -96,6 +112,7 @@ class EngineOptions:
         engine: "local", "slurm" (a fixed share for each rank) or "ray".
         processes: number of workers, on this machine or in Ray's cluster; None is 1, with Ray one for each GPU, or CPU.
         max_shard_retry: how often a task is handed out again after its worker failed.
+        stall_seconds: how long a worker of "local" may finish no batch before it is replaced; None waits for ever.
         ray_address: of a running cluster; None starts one on this machine.
         world: this process among those that a launcher started; a single one unless `engine` is "slurm".
     """
@@ -103,6 +120,7 @@ class EngineOptions:
     engine: EngineName = "local"
     processes: int | None = None
     max_shard_retry: int = MAX_SHARD_RETRY
+    stall_seconds: float | None = 60 * STALL_MINUTES
     ray_address: str | None = None
     world: World = World()
 
@@ -122,11 +140,13 @@ def engine_options(
     max_shard_retry: int = MAX_SHARD_RETRY,
     ray_address: str | None = None,
     world: World | None = None,
+    stall_minutes: float = STALL_MINUTES,
 ) -> EngineOptions:
     """Check the options of a command line and complete them by what a launcher says.
 
     Args:
         engine: None chooses "slurm" where a launcher (srun, torchrun) started several processes, else "local".
+        stall_minutes: see `EngineOptions.stall_seconds`; 0 waits for ever.
         world: this process; None reads the launcher's variables.
 
     Raises:
@@ -140,6 +160,8 @@ def engine_options(
         raise InputError(
             f"--num-processes {processes} and --max-shard-retry {max_shard_retry}: expected at least 1 process and 0 retries"
         )
+    if not stall_minutes >= 0:
+        raise InputError(f"--stall-minutes {stall_minutes}: expected minutes, or 0 to wait for ever")
     if ray_address is not None and name != "ray":
         raise InputError(f"--ray-address {ray_address} is of use with --engine ray only; add it, or leave the address out")
     chosen: Mapping[str, EngineName] = {"local": "local", "slurm": "slurm", "ray": "ray"}
@@ -148,6 +170,7 @@ def engine_options(
         processes=processes,
         max_shard_retry=max_shard_retry,
         ray_address=ray_address,
+        stall_seconds=60 * stall_minutes or None,
         world=world if name == "slurm" else World(),
     )
 
@@ -163,6 +186,7 @@ def run(work: Work, lead: Lead, *, options: EngineOptions) -> None:
 
     Raises:
         InputError: a worker refused its input; or a task failed too often, which is named with the worker's last words.
+        Gone: another process or machine has finished the work.
     """
     if options.engine == "ray":
         from distill.engines.ray_cluster import run_ray
@@ -181,5 +205,7 @@ def run(work: Work, lead: Lead, *, options: EngineOptions) -> None:
 def run_here(work: Work, lead: Lead, *, world: World) -> None:
     """Do all tasks in this process."""
     with work.open(world) as worker:
-        for task, result in worker.run(iter(lead.begin(worker.facts))):
+        tasks = lead.begin(worker.facts)
+        lead.staffed(1)
+        for task, result in worker.run(iter(tasks)):
             lead.done(task, result)

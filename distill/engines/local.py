@@ -14,13 +14,16 @@ from typing import Any
 
 from distill.engines.base import EngineOptions, Lead, Work
 from distill.engines.ending import ended_by_sigterm
+from distill.engines.gone import Gone
 from distill.engines.last_words import LastWords
 from distill.engines.schedule import Schedule
-from distill.engines.worker import DONE, FAILED, NOTE, OPEN, REFUSED
+from distill.engines.stall import StallWatch
+from distill.engines.worker import DONE, FAILED, GONE, NOTE, OPEN, REFUSED
 from distill.launching.launch import process_environments
 from distill.launching.starter import STARTER
 from distill.launching.world import World
 from encoders.errors import InputError, InputWarning
+from encoders.messages.eta import duration
 
 GRACE_SECONDS = 10.0  # for a worker without tasks to end by itself
 
@@ -32,6 +35,7 @@ def run_local(work: Work, lead: Lead, *, options: EngineOptions) -> None:
 
     Raises:
         InputError: a worker refused its input, or a task failed too often, see `Schedule`.
+        Gone: another process or machine has finished the work.
     """
     with ended_by_sigterm(), _Crew(work, options=options) as crew:
         crew.start(0)
@@ -40,18 +44,31 @@ def run_local(work: Work, lead: Lead, *, options: EngineOptions) -> None:
         schedule = Schedule(lead.begin(facts.content), max_retry=options.max_shard_retry, name=lead.name)
         for slot in range(1, min(crew.size, schedule.unfinished)):
             crew.start(slot)
+        lead.staffed(len(crew.workers))
+        watch = StallWatch(options.stall_seconds)
+
+        def replace(slot: int, words: str) -> None:
+            watch.idle(slot)
+            schedule.lost(slot, words=words)
+            print(f"worker {slot} of {crew.size} {words}; another one does what it left", file=sys.stderr)
+            crew.start(slot)
+
         while schedule.unfinished:
             for slot, worker in crew.workers.items():
                 while worker.is_open and (task := schedule.take(slot, workers=len(crew.workers))) is not None:
                     worker.send(task)
-            for slot, message in crew.messages():
+                    watch.busy(slot)
+            for slot, message in crew.messages(timeout=watch.seconds_left()):
                 if message is None:
-                    words = crew.workers[slot].end()
-                    schedule.lost(slot, words=words)
-                    print(f"worker {slot} of {crew.size} {words}; another one does what it left", file=sys.stderr)
-                    crew.start(slot)
-                elif message[0] == DONE and schedule.done(slot, message[1]):
+                    replace(slot, crew.workers[slot].end())
+                    continue
+                watch.progress(slot)
+                if message[0] == DONE and schedule.done(slot, message[1]):
                     lead.done(message[1], message[2])
+                if not schedule.holds(slot):
+                    watch.idle(slot)
+            for slot in watch.stalled():
+                replace(slot, crew.workers[slot].stop(watch.limit_seconds))
 
 
 @dataclass(frozen=True)
@@ -81,15 +98,26 @@ class _Worker:
             self.process.wait(GRACE_SECONDS)
         self.kill()
         code = self.process.returncode
-        how = f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with {code}"
+        if code is None:
+            how = "cannot be ended"
+        else:
+            how = f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with {code}"
         last = self.failure or self.words.last()
         return f"{how}; its last words: {last}" if last else f"{how} without a word"
+
+    def stop(self, seconds: float) -> str:
+        """End a worker that has finished nothing for so many seconds; return how it ended and what it wrote last."""
+        self.kill()
+        self.pipe.close()
+        last = f"; its last words: {words}" if (words := self.words.last()) else ""
+        return f"had finished no batch for {duration(seconds)} and was killed (--stall-minutes){last}"
 
     def kill(self) -> None:
         """End the process and its children at once."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that waits for a file system that is gone cannot even be killed
+            self.process.wait(GRACE_SECONDS)
         self.words.close()
 
 
@@ -125,10 +153,15 @@ class _Crew:
             ours.send(sys.path)
             ours.send_bytes(pickle.dumps((self.work, world)))
 
-    def messages(self) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
-        """Wait, then yield what workers have told since; None from a worker that has ended."""
+    def messages(self, *, timeout: float | None = None) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
+        """Wait, at most `timeout` seconds, then yield what workers have told since; None from a worker that has ended.
+
+        Raises:
+            InputError: a worker refused its input.
+            Gone: a worker found the work finished.
+        """
         slots = {worker.pipe: slot for slot, worker in self.workers.items()}
-        for pipe in wait(list(slots)):
+        for pipe in wait(list(slots), timeout):
             slot = slots[pipe]  # type: ignore[index]
             worker = self.workers[slot]
             try:
@@ -138,6 +171,8 @@ class _Crew:
                 continue
             if message[0] == REFUSED:
                 raise InputError(message[1])
+            if message[0] == GONE:
+                raise Gone(message[1])
             if message[0] == NOTE:
                 warnings.warn(message[1], InputWarning, stacklevel=2)
             elif message[0] == FAILED:

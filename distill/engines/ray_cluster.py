@@ -15,9 +15,10 @@ from typing import Any
 
 from distill.engines.base import EngineOptions, Lead, Work
 from distill.engines.ending import ended_by_sigterm
+from distill.engines.gone import Gone
 from distill.engines.schedule import AHEAD, Schedule
 from distill.engines.session import Session
-from distill.engines.worker import DONE, FAILED, OPEN, REFUSED
+from distill.engines.worker import DONE, FAILED, GONE, OPEN, REFUSED
 from distill.launching.world import World
 from encoders.errors import InputError, MissingExtra
 
@@ -67,6 +68,8 @@ def answer(error: Exception) -> tuple[str, str]:
     """Return what the lead is told of a failure."""
     if isinstance(error, (InputError, MissingExtra)):
         return REFUSED, str(error)
+    if isinstance(error, Gone):
+        return GONE, str(error)
     traceback.print_exception(error)
     return FAILED, "".join(traceback.format_exception_only(error)).strip()
 
@@ -82,7 +85,11 @@ def run_ray(work: Work, lead: Lead, *, options: EngineOptions) -> None:
         actors.start(0)
         facts = _first_facts(actors, most_failures=options.max_shard_retry)
         schedule = Schedule(lead.begin(facts), max_retry=options.max_shard_retry, name=lead.name)
+        staff = 0
         while schedule.unfinished:
+            if staff != len(actors.open):
+                staff = len(actors.open)
+                lead.staffed(staff)
             for slot in actors.lacking(schedule.unfinished):
                 actors.start(slot)
             for slot in actors.open:
@@ -159,6 +166,7 @@ class _Actors:
 
         Raises:
             InputError: an actor refused its input.
+            Gone: an actor found the work finished.
         """
         ready, _ = self.ray.wait(list(self._calls), num_returns=1, timeout=LOOK_SECONDS)
         for call in ready:
@@ -169,6 +177,8 @@ class _Actors:
                 message = FAILED, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             if message[0] == REFUSED:
                 raise InputError(message[1])
+            if message[0] == GONE:
+                raise Gone(message[1])
             if message[0] == OPEN:
                 self.open.append(slot)
                 self._nodes[slot] = message[2]

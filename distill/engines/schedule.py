@@ -58,6 +58,10 @@ class Schedule:
         self._left.discard(task)
         return first
 
+    def holds(self, worker: Hashable) -> bool:
+        """Return whether a worker has a task."""
+        return bool(self._held.get(worker))
+
     def lost(self, worker: Hashable, *, words: str) -> None:
         """Take back what a failed worker holds. The task that it worked on is blamed.
 

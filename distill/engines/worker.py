@@ -3,12 +3,15 @@
 import pickle
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from distill.engines.gone import Gone
 from distill.launching.starter import end_with_starter
 from encoders.errors import InputError, InputWarning, MissingExtra
 
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     from distill.engines.base import Work
     from distill.launching.world import World
 
-OPEN, DONE, NOTE, REFUSED, FAILED = "open", "done", "note", "refused", "failed"  # what a worker tells; the first of each tuple
+# What a worker tells, the first of each tuple; BATCH: a part of its task is done; GONE: there is nothing left to do for anybody
+OPEN, DONE, BATCH, NOTE, REFUSED, FAILED, GONE = "open", "done", "batch", "note", "refused", "failed", "gone"
+BATCH_SECONDS = 0.1  # at least, between two such messages
 
 
 def main() -> None:
@@ -31,14 +36,19 @@ def main() -> None:
 
 def serve(work: "Work", world: "World", pipe: Any) -> int:
     """Open what the work needs and do tasks until the lead closes the pipe; return the exit code."""
+    batches = _Batches(pipe)
     try:
         with work.open(world) as worker:
             pipe.send((OPEN, worker.facts))
             while True:
-                for task, result in worker.run(handed(pipe)):
+                for task, result in worker.run(handed(pipe), batch_done=batches.batch_done):
                     pipe.send((DONE, task, result))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return 0  # the lead has no more tasks, or has ended
+    except Gone as error:
+        with suppress(OSError):  # the lead may have seen it before
+            pipe.send((GONE, str(error)))
+        return 0
     except (InputError, MissingExtra) as error:
         pipe.send((REFUSED, str(error)))
         return 2
@@ -46,6 +56,20 @@ def serve(work: "Work", world: "World", pipe: Any) -> int:
         traceback.print_exc()
         pipe.send((FAILED, "".join(traceback.format_exception_only(error)).strip()))
         return 1
+
+
+class _Batches:
+    """Tells the lead of finished batches, but not of more than ten a second."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe, self._told = pipe, float("-inf")
+
+    def batch_done(self) -> None:
+        """Note a finished batch."""
+        now = time.monotonic()
+        if now - self._told >= BATCH_SECONDS:
+            self._told = now
+            self._pipe.send((BATCH,))
 
 
 def handed(pipe: Any) -> Iterator[int]:

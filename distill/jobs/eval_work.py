@@ -9,6 +9,7 @@ from distill.jobs.eval_inputs import part_of, plan
 from distill.jobs.eval_models import open_models
 from distill.launching.world import World
 from eval_zeroshot import observing
+from eval_zeroshot.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +58,17 @@ class EvalWorker:
     """Asks the models about blocks of samples."""
 
     blocks: list[range]
-    ask: Callable[[range], None]
+    ask: Callable[[range, Progress | None], None]
 
     @property
     def facts(self) -> list[int]:
         """Number of samples of each block."""
         return [len(block) for block in self.blocks]
 
-    def run(self, tasks: Iterator[int], /) -> Iterator[tuple[int, None]]:
-        """Ask about blocks, one after another."""
+    def run(self, tasks: Iterator[int], /, *, batch_done: Callable[[], None] | None = None) -> Iterator[tuple[int, None]]:
+        """Ask about blocks, one after another; a batch is a photo."""
         for task in tasks:
-            self.ask(self.blocks[task])
+            self.ask(self.blocks[task], None if batch_done is None else lambda done, total: batch_done())
             yield task, None
 
 
@@ -97,3 +98,6 @@ class EvalLead:
         """Count the photos of a block."""
         self.seen += self.sizes[task]
         self.progress(self.seen, sum(self.sizes))
+
+    def staffed(self, workers: int, /) -> None:
+        """Nothing depends on it."""

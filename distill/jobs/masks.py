@@ -141,7 +141,7 @@ class MaskWorker:
         self._work, self._generator, self._maker, self._items = work, generator, maker, items
         self._noted = False
 
-    def run(self, tasks: Iterator[int], /) -> Iterator[tuple[int, MaskNews]]:
+    def run(self, tasks: Iterator[int], /, *, batch_done: Callable[[], None] | None = None) -> Iterator[tuple[int, MaskNews]]:
         """Write the files of photos, one after another."""
         for task in tasks:
             yield task, self._make(*self._items[task])
@@ -213,3 +213,6 @@ class MaskLead:
         total = len(range(self._world.rank, len(self._names), self._world.world_size))
         left = time_left(self._done, total, time.monotonic() - self._started)
         self._say(f"photo {self._done}/{total}, {self.found['masks']} masks{left}", last=self._done == total)
+
+    def staffed(self, workers: int, /) -> None:
+        """Nothing depends on it."""

@@ -12,6 +12,7 @@ import encoders
 from distill.config.reading import write_config
 from distill.config.runs import PrecomputeConfig
 from distill.engines.base import EngineOptions, run
+from distill.engines.gone import Gone
 from distill.jobs.photos import open_photos
 from distill.launching.world import World
 from encoders.acceleration import accelerate
@@ -73,7 +74,12 @@ class PrecomputeWork:
                 codec_gate=job.codec_gate,
                 mirror=mirror,
             ) as worker:
-                yield worker
+                try:
+                    yield worker
+                except FileNotFoundError as error:
+                    if not finished_elsewhere(folder, worker.facts.identity):
+                        raise
+                    raise Gone(f"{job.out} was finished by another process") from error
 
 
 def precompute_job(job: PrecomputeConfig, *, options: EngineOptions, progress: Show | None = None) -> PrecomputeSummary:
@@ -119,16 +125,14 @@ def _lead(
         progress=progress,
         rank=world.rank,
         world_size=world.world_size,
-        processes=options.processes or 1,
     ) as lead:
         try:
             while True:
                 run(work, lead, options=options)
                 if lead.finish():
                     break
-        except FileNotFoundError:
-            identity = CacheIdentity.read(lead.folder)
-            if identity is None or not finished_elsewhere(lead.folder, identity):
+        except FileNotFoundError:  # Gone is one too
+            if not lead.finished_elsewhere():
                 raise
     return summary(lead, seconds=time.monotonic() - started)
 
@@ -164,7 +168,8 @@ def run_share(
 
 def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
     """Load the teacher of a job on a device."""
-    teacher = encoders.load(job.teacher.model, arch=job.teacher.arch, image_size=job.teacher.image_size).to(device)
+    named = job.teacher
+    teacher = encoders.load(named.model, arch=named.arch, image_size=named.image_size, decoder=named.decoder).to(device)
     return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
 
 
@@ -182,5 +187,5 @@ def teacher_facts_as(job: PrecomputeConfig, *, recorded: str | None) -> dict[str
     """Like `teacher_facts`, given the checksum recorded in the cache; see `encoders.tensors_sha256`."""
     return {
         "teacher_name": job.teacher.arch or job.teacher.model,
-        "teacher_sha256": encoders.tensors_sha256(job.teacher.model, recorded=recorded),
+        "teacher_sha256": encoders.tensors_sha256(job.teacher.model, arch=job.teacher.arch, recorded=recorded),
     }

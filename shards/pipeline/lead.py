@@ -62,7 +62,7 @@ class CacheLead:
         max_bad_fraction: see `shards.precompute`.
         progress: called after every shard, and by `count` after every batch.
         rank, world_size: of the group; a share is the shards whose number is `rank` modulo `world_size`.
-        processes: number of workers that this process leads.
+        processes: number of workers that this process leads, if it is known before `staffed` is called.
     """
 
     def __init__(
@@ -125,6 +125,11 @@ class CacheLead:
         here.tracker.shard_finished(write=self._rank == 0)
         here.quarantine.check()
 
+    def staffed(self, workers: int, /) -> None:
+        """Note how many workers are at work; the most of them at a time count."""
+        state = self._begun.tracker.state
+        state.processes = max(state.processes, workers)
+
     def finish(self) -> bool:
         """Complete the cache if all shards are finished; return False if shards of this share have to be made again.
 
@@ -143,6 +148,11 @@ class CacheLead:
             return True
         here.board.reopen(missing)
         return not any(index % self._world_size == self._rank for index in missing)
+
+    def finished_elsewhere(self) -> bool:
+        """Return whether another process has completed the cache; asked when the work folder has vanished."""
+        identity = CacheIdentity.read(self.folder)
+        return identity is not None and finished_elsewhere(self.folder, identity)
 
     @property
     def teacher_seconds(self) -> float:

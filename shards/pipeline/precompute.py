@@ -145,7 +145,7 @@ def precompute(
                 if lead.finish():
                     break
         except FileNotFoundError:
-            if not finished_elsewhere(folder, worker.facts.identity):
+            if not lead.finished_elsewhere():
                 raise
     return summary(lead, seconds=time.monotonic() - started)
 

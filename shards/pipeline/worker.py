@@ -74,6 +74,7 @@ class CacheWorker:
         *,
         count: Callable[[Made], None] | None = None,
         reject: Callable[[int, BadSample], None] | None = None,
+        batch_done: Callable[[], None] | None = None,
     ) -> Iterator[tuple[int, ShardNews]]:
         """Make and publish shards; yield the number of each, with news for the lead.
 
@@ -81,6 +82,7 @@ class CacheWorker:
             tasks: numbers of shards, pulled at most two ahead.
             count, reject: of a lead in this process, called after every batch and for every bad photo; without `count` the
                 news hold what it would have been told.
+            batch_done: called after every batch of which `count` is not told.
 
         Raises:
             FileNotFoundError: the work folder is gone, because another process has finished the cache.
@@ -91,6 +93,8 @@ class CacheWorker:
         def note(batch: Made) -> None:
             photos[batch.index] += batch.photos
             seconds[batch.index] = seconds.get(batch.index, 0.0) + batch.teacher_seconds
+            if batch_done is not None:
+                batch_done()
 
         for made, published in self._published(self._maker.make(tasks, progress=count or note, reject=reject)):
             yield (

@@ -42,8 +42,8 @@ STUDENT_TFLOPS: Mapping[Arithmetic, float] = {"bf16": 51.0, "tf32": 25.5, "fp32"
 # A100: nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf
 #   FP32 19.5, TF32 156 (312 with sparsity), BF16 312 (624); the same for 40 and 80 GB.
 # H100 SXM5: resources.nvidia.com/en-us-tensor-core/nvidia-tensor-core-gpu-datasheet
-#   FP32 67, TF32 989 and BF16 1,979, both with sparsity; the Hopper white paper has 66.9, 494.7 and 989.4 dense. The PCIe card is
-#   slower: 51, 756 and 1,513.
+#   FP32 67, TF32 989 and BF16 1,979, both with sparsity; the Hopper white paper has 66.9, 494.7 and 989.4 dense.
+#   The PCIe card is slower: 51, 756 and 1,513.
 # Checked in copies: glennklockwood.com/garden/processors/A100 and /h100, archive-lib.hpctech.co.jp/gpuproduct/nvidia-h100.html.
 GPUS = {
     "a100": Gpu(

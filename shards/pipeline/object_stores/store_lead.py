@@ -66,6 +66,11 @@ class StoreLead(CacheLead):
             self._mirror.complete()
         return ended
 
+    def finished_elsewhere(self) -> bool:
+        """Return whether another process has completed the cache in the store."""
+        self._pull()
+        return super().finished_elsewhere()
+
     def __exit__(self, *error: object) -> None:
         if isinstance(error[1], InputError) and (self.folder / QUARANTINE_FILE).is_file():
             with suppress(InputError):  # of a store that does not answer, which may be the error

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from distill.engines.base import EngineOptions, engine_options, run
+from distill.engines.gone import Gone
 from distill.engines.schedule import Schedule
 from distill.launching.world import World
 from encoders.errors import InputError
@@ -145,3 +146,27 @@ def test_what_a_launcher_says_chooses_the_engine():
     alone = engine_options(None, world=World())
     assert alone.engine == "local" and alone.alone
     assert engine_options("local", world=World(1, 2, 0)).world == World()
+
+
+def test_work_that_somebody_else_has_finished_ends_quietly(tmp_path, capfd):
+    with pytest.raises(Gone, match="^somebody else was faster$"):
+        run(TinyWork(tmp_path, gone=3), TinyLead(tmp_path, range(8)), options=TWO)
+    assert not any(map(psutil.pid_exists, workers(tmp_path)))
+    said = capfd.readouterr().err
+    assert "Traceback" not in said and "another one does what it left" not in said
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path, capfd):
+    lead = TinyLead(tmp_path, range(6))
+    run(TinyWork(tmp_path, hang_once=2), lead, options=EngineOptions(processes=2, stall_seconds=0.3))
+    assert written(tmp_path) == all_squares(6) and sorted(lead.told) == list(range(6)) and lead.staff == [2]
+    said = capfd.readouterr().err
+    assert said.count("had finished no batch for") == 1 and "its last words: waiting for ever in task 2" in said
+    assert not any(map(psutil.pid_exists, workers(tmp_path)))
+
+
+def test_a_slow_worker_that_finishes_batches_is_not_replaced(tmp_path, capfd):
+    """A task takes longer than the limit."""
+    work = TinyWork(tmp_path, parts=8, seconds=0.1)
+    run(work, TinyLead(tmp_path, range(2)), options=EngineOptions(processes=2, stall_seconds=0.5))
+    assert written(tmp_path) == all_squares(2) and len(workers(tmp_path)) == 2 and not capfd.readouterr().err

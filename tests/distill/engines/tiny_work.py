@@ -3,12 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distill.engines.gone import Gone
 from distill.launching.world import World
 from encoders.errors import InputError
 
@@ -20,11 +21,17 @@ class TinyWork:
     Attributes:
         folder: of the files; "pids" in it has the numbers of all worker processes.
         kill_once: task in which the first worker kills itself.
+        hang_once: task in which the first worker that comes to it waits for ever.
+        gone: task at which the work turns out to be finished by somebody else.
+        parts: number of batches of a task.
         fails: task that always raises. dies: task that always kills its worker. refuses: task that is bad input.
     """
 
     folder: Path
     kill_once: int | None = None
+    hang_once: int | None = None
+    gone: int | None = None
+    parts: int = 1
     fails: int | None = None
     dies: int | None = None
     refuses: int | None = None
@@ -45,20 +52,28 @@ class TinyWorker:
     work: TinyWork
     facts: Any = "facts"
 
-    def run(self, tasks: Iterator[int], /) -> Iterator[tuple[int, int]]:
-        work = self.work
+    def run(self, tasks: Iterator[int], /, *, batch_done: Callable[[], None] | None = None) -> Iterator[tuple[int, int]]:
         ahead: list[int] = []
         for task in tasks:
             ahead.append(task)
             if len(ahead) == 2:  # as a maker, which pulls the next task before it yields one
-                yield self._do(ahead.pop(0))
+                yield self._do(ahead.pop(0), batch_done)
         for task in ahead:
-            yield self._do(task)
-        del work
+            yield self._do(task, batch_done)
 
-    def _do(self, task: int) -> tuple[int, int]:
+    def _do(self, task: int, batch_done: Callable[[], None] | None) -> tuple[int, int]:
         work = self.work
-        time.sleep(work.seconds)
+        for _ in range(work.parts):
+            time.sleep(work.seconds)
+            if batch_done is not None:
+                batch_done()
+        if task == work.gone:
+            raise Gone("somebody else was faster")
+        hung = work.folder / "hung"
+        if task == work.hang_once and not hung.exists():
+            hung.touch()
+            print(f"waiting for ever in task {task}", flush=True)
+            time.sleep(600)
         killed = work.folder / "killed"
         if task == work.dies or (task == work.kill_once and not killed.exists()):
             killed.touch()
@@ -79,6 +94,7 @@ class TinyLead:
     folder: Path
     tasks: Sequence[int]
     told: dict[int, int] = field(default_factory=dict)
+    staff: list[int] = field(default_factory=list)
 
     def begin(self, facts: Any, /) -> list[int]:
         assert facts == "facts"
@@ -90,6 +106,9 @@ class TinyLead:
     def done(self, task: int, result: int, /) -> None:
         assert task not in self.told
         self.told[task] = result
+
+    def staffed(self, workers: int, /) -> None:
+        self.staff.append(workers)
 
 
 def written(folder: Path) -> dict[int, str]:

@@ -13,6 +13,7 @@ import pytest
 import shards
 from encoders.errors import InputError
 from encoders.locks import held
+from shards.pipeline.lead import CacheLead, PassFacts, ShardNews
 from shards.pipeline.progress import PROGRESS_FILE
 from shards.pipeline.publishing import Publisher
 from tests.shards.helpers import standin
@@ -201,3 +202,16 @@ def test_ranks_that_begin_at_once_agree_on_the_first_ones_cache(tmp_path, photo_
     codec = ("int8", "fp16")[codes.index(0)]
     assert standin.run(folder, out, codec=codec).complete
     assert {entry.codec for entry in shards.Manifest.read(out).entries} == {codec}
+
+
+def test_the_progress_of_a_cache_counts_the_most_workers_at_a_time(tmp_path, photo_folder):
+    source, out = shards.open_source(photo_folder(6)), tmp_path / "out"
+    call = {name: standin.CALL[name] for name in ("teacher_name", "teacher_sha256", "samples_per_shard")}
+    identity = shards.wanted_identity(source, teacher=standin.standin_teacher(), codec="int8", **call)
+    out.mkdir()
+    with CacheLead(out, max_bad_fraction=0.2) as lead:
+        lead.begin(PassFacts(identity=identity, photos=6, views=1))
+        for workers in (1, 3, 2):
+            lead.staffed(workers)
+        lead.done(0, ShardNews(published=True, quarantined=()))
+    assert json.loads((out / PROGRESS_FILE).read_text())["processes"] == 3
