@@ -2,7 +2,8 @@
 
 A shard is uploaded and compared, then its entry is created. Whatever a killed upload leaves has no entry and never counts.
 Two processes that upload the same shard at the same time have the same bytes, except on different kinds of machines: then the
-entry is made that of the bytes that are there.
+entry is made that of the bytes that are there, which are compared once more after it. A shard whose entry describes other bytes
+loses the entry and is made again.
 """
 
 from shards.cache.files import to_line
@@ -45,13 +46,19 @@ class StorePublisher:
             self._store.upload(shard, made.temporary)
         line = to_line(made.entry.to_json())
         ours = self._store.create(entry, line)
-        if not ours:
-            other = self._store.read(entry, max_bytes=MAX_LINE_BYTES)
-            if other != line and self._store.same(shard, made.temporary):
-                self._store.put(entry, line)
-                ours = True
+        if not ours and not self._says(entry, line) and self._store.same(shard, made.temporary):
+            self._store.put(entry, line)
+            ours = True
+        if ours and not self._store.same(shard, made.temporary):
+            # Another process has replaced the file since, and may be killed before it says so
+            if self._says(entry, line):
+                self._store.delete([entry])
+            ours = False
         self._check_unfinished(entry)
         return ours
+
+    def _says(self, entry: str, line: bytes) -> bool:
+        return self._store.read(entry, max_bytes=MAX_LINE_BYTES) == line
 
     def _check_unfinished(self, entry: str | None = None) -> None:
         """Raise FileNotFoundError, after removing an entry that came too late, if another process has finished the cache."""

@@ -184,3 +184,19 @@ def test_the_list_of_bad_photos_is_in_the_store_when_there_are_too_many(tmp_path
     assert b"p011" in open_objects(URL).read("quarantine.jsonl", max_bytes=10**6)
     made = standin.run(photos, URL, scratch=tmp_path / "other", max_bad_fraction=0.2)
     assert made.complete and made.shards_made == 1
+
+
+def test_bytes_that_come_between_upload_and_entry_never_stay_with_it(tmp_path, calm, monkeypatch):
+    """Another kind of machine replaces our file just before our entry is written, and is killed before it writes its own."""
+    photos, expected = calm
+    url, name = "faulty://bucket/cache", "train-000000.tar"
+    store = open_objects(url)
+
+    def meanwhile(operation: str, path: str) -> None:
+        if operation == "write" and path.endswith(f"{name}.json"):
+            monkeypatch.setattr(FaultyFileSystem, "fault", staticmethod(lambda operation, path: None))
+            store.put(name, expected[name][:-1] + b"\x01")  # of the same size
+
+    monkeypatch.setattr(FaultyFileSystem, "fault", staticmethod(meanwhile))
+    made = standin.run(photos, url, scratch=tmp_path / "scratch", max_bad_fraction=0.2)
+    assert made.complete and stored(url) == expected
