@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from encoders.errors import InputError, MissingExtra
 
@@ -101,6 +102,21 @@ def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
     Raises:
         InputError: it does not exist, is no regular file, is too large, or cannot be read.
     """
+    with _opened_bounded(path, max_bytes=max_bytes, name=name) as (file, size):
+        return file.read(size)  # read() makes room for so many bytes before it reads
+
+
+def read_bounded_lines(path: Path, *, max_bytes: int, name: str) -> Iterator[bytes]:
+    """Like `read_bounded`, but yield one line at a time, newline included, so that only a line is in memory."""
+    with _opened_bounded(path, max_bytes=max_bytes, name=name) as (file, left):
+        while left and (line := file.readline(left)):
+            left -= len(line)
+            yield line
+
+
+@contextmanager
+def _opened_bounded(path: Path, *, max_bytes: int, name: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file for `read_bounded`; yields it and how many bytes to read at most."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, ValueError) as error:  # ValueError: a NUL in its name
@@ -114,8 +130,7 @@ def read_bounded(path: Path, *, max_bytes: int, name: str) -> bytes:
         if facts.st_size > max_bytes:
             raise InputError(f"{name} has {facts.st_size} bytes; at most {max_bytes} are read")
         with open(descriptor, "rb", closefd=False) as file:
-            # read() makes room for so many bytes before it reads; files of /proc state no size
-            return file.read(facts.st_size or min(max_bytes, UNSIZED_BYTES))
+            yield file, facts.st_size or min(max_bytes, UNSIZED_BYTES)  # files of /proc state no size
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error.strerror})") from error
     finally:

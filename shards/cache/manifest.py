@@ -2,15 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.files import read_bounded
+from encoders.files import read_bounded_lines
 from encoders.messages.shown import shown
 from encoders.messages.words import counted
 from encoders.untrusted import parse_json
@@ -201,16 +200,15 @@ def read_entries(folder: Path) -> list[ShardEntry]:
     return [entries[name] for name in sorted(entries)]
 
 
-def manifest_lines(folder: Path) -> Iterable[bytes]:
-    """Read the raw lines of a manifest, newlines included; an incomplete last line has none. Empty without a manifest.
+def manifest_lines(folder: Path) -> Iterator[bytes]:
+    """Yield the raw lines of a manifest, newlines included; an incomplete last line has none. None without a manifest.
 
     Raises:
         InputError: it is not a regular file, is too large, or cannot be read.
     """
     path = folder / MANIFEST_FILE
-    if not os.path.lexists(path):
-        return ()
-    return BytesIO(read_bounded(path, max_bytes=MAX_MANIFEST_BYTES, name=str(path)))
+    if os.path.lexists(path):
+        yield from read_bounded_lines(path, max_bytes=MAX_MANIFEST_BYTES, name=str(path))
 
 
 def write_manifest(folder: Path, entries: Iterable[ShardEntry]) -> None:

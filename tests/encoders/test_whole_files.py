@@ -10,7 +10,7 @@ import pytest
 
 from encoders import files
 from encoders.errors import InputError
-from encoders.files import atomic_path, check_output_folder, os_error_message, read_bounded
+from encoders.files import atomic_path, check_output_folder, os_error_message, read_bounded, read_bounded_lines
 
 
 def test_a_failed_write_names_the_file_and_the_space_and_leaves_what_was_there(tmp_path):
@@ -67,3 +67,33 @@ def test_a_small_file_takes_little_memory_however_large_it_might_be(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_long_file_is_read_line_by_line_within_its_bounds(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"x" * 9_999 + b"\n")
+    with path.open("ab") as file:
+        for _ in range(400):
+            file.write(b"y" * 9_999 + b"\n")
+        file.write(b"no newline")
+    tracemalloc.start()
+    try:
+        sizes = [len(line) for line in read_bounded_lines(path, max_bytes=2**30, name="a")]
+        assert tracemalloc.get_traced_memory()[1] < 2**19, "the file has 4 MB"
+    finally:
+        tracemalloc.stop()
+    assert sizes == [10_000] * 401 + [10]
+    with pytest.raises(InputError, match="a has 4010010 bytes; at most 4010009 are read"):
+        next(read_bounded_lines(path, max_bytes=4_010_009, name="a"))
+    with pytest.raises(InputError, match="a is a folder; expected a file"):
+        next(read_bounded_lines(tmp_path, max_bytes=10, name="a"))
+
+
+def test_what_is_appended_while_a_file_is_read_line_by_line_is_not_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"one\ntwo\n")
+    lines = read_bounded_lines(path, max_bytes=100, name="a")
+    first = next(lines)
+    with path.open("ab") as file:
+        file.write(b"three\n" * 10)
+    assert [first, *lines] == [b"one\n", b"two\n"]
