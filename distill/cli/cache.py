@@ -1,6 +1,7 @@
 """Commands on an existing cache: `repvit-sam cache ...`."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,10 +48,8 @@ def stats(
 
     Example: repvit-sam cache stats runs/quickstart/cache --samples 100
     """
-    if channels:
-        facts = channel_facts(cache)
-    else:
-        facts = stats_facts(cache, samples=samples, seed=seed, teacher=teacher, arch=arch)
+    measured = channel_facts if channels else partial(stats_facts, samples=samples, seed=seed, teacher=teacher, arch=arch)
+    facts = measured(cache)
     print(json.dumps(facts) if json_ else "\n".join(f"{key}: {value}" for key, value in facts.items()))
 
 

@@ -12,6 +12,7 @@ from distill.config.losses import EmbeddingLossConfig
 from distill.config.mask import MaskDataConfig, MaskLossConfig, TrainableConfig
 from distill.config.prompt_stage import PromptLossConfig, PromptsConfig, StudentPartsConfig
 from distill.config.sections import Count, Frozen, Positive, Seed, Share, Weight
+from distill.config.views import ViewRecipe
 from encoders.acceleration import Precision
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, InputWarning, did_you_mean
@@ -224,6 +225,7 @@ class SourceConfig(Frozen):
     masks: bool = True  # False: annotations are neither needed nor read
     decode: Decode = "exact"  # near, fast: large photos in less time, with other pixels; see shards/cache/stored_photo.py
     views: Positive = 1  # more than 1 adds random crops of each photo
+    view_recipe: ViewRecipe = ViewRecipe()
 
 
 class PrecomputeConfig(Frozen):

@@ -40,4 +40,7 @@ def open_photos(job: PrecomputeConfig, *, world: World | None = None, keep_index
             folder=folder if keep_index or folder.is_dir() else None, rank=world.rank, world_size=world.world_size
         ),
     )
-    return ViewSource(photos, views=source.views, seed=job.seed) if source.views > 1 else photos
+    if source.views == 1:
+        return photos
+    recipe = source.view_recipe
+    return ViewSource(photos, views=source.views, seed=job.seed, scale=recipe.scale if recipe.kind == "jitter" else None)

@@ -22,6 +22,8 @@ TINT = 0.25  # of the colour's strength: the largest change of one channel again
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue in a grey value, as JPEG's
 MEAN_STRIDE = 8  # every how many pixels a photo's mean grey value is taken from
 
+Factors = Sequence[float] | np.ndarray
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -59,7 +61,7 @@ class Augmentation:
     def photo(self, pixels: np.ndarray, *, place: int, image_size: int) -> np.ndarray:
         """(h, w, 3) uint8 RGB -> the same shape, changed for a place in the training sequence; the input is not written to."""
         rng = np.random.default_rng((self.seed, place, STREAM))
-        chances, amounts, factors = rng.random(3), rng.random(3), rng.uniform(-1, 1, 6)
+        chances, amounts, factors = rng.random(3).tolist(), rng.random(3).tolist(), rng.uniform(-1, 1, 6)
         if self.colour:
             pixels = change_colour(pixels, 1 + self.colour * factors[:3], tint=1 + self.colour * TINT * factors[3:])
         if chances[0] < self.blur:
@@ -85,7 +87,7 @@ class Chain:
         return made
 
 
-def change_colour(pixels: np.ndarray, factors: Sequence[float] | np.ndarray, *, tint: Sequence[float] | np.ndarray) -> np.ndarray:
+def change_colour(pixels: np.ndarray, factors: Factors, *, tint: Factors) -> np.ndarray:
     """Change the colours of a photo by one affine map of (red, green, blue), clipped and rounded once.
 
     Args:
@@ -99,7 +101,6 @@ def change_colour(pixels: np.ndarray, factors: Sequence[float] | np.ndarray, *, 
     mixing = contrast * (saturation * np.eye(3) + (1 - saturation) * to_grey)
     offset = (1 - contrast) * mean
     rows = np.column_stack([mixing, np.full(3, offset)]) * brightness * np.asarray(tint)[:, None]
-    rows[:, 3] += 0.5  # Pillow cuts fractions off
     image = Image.fromarray(pixels).convert("RGB", tuple(rows.ravel().tolist()))
     return np.asarray(image)
 

@@ -1,10 +1,11 @@
 """Augmented views of photos, so that a few hundred photos are enough to train on for many epochs."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from encoders.errors import InputError
+from shards.sources import jitter
 from shards.sources.base import KEY_LENGTH, Item, Photo, Source, short_hash
 
 MIN_SIDE = 0.4  # of the photo's side, the smallest crop
@@ -13,23 +14,28 @@ MIN_SIDE = 0.4  # of the photo's side, the smallest crop
 class ViewSource(Source):
     """A source whose photos appear whole and as random crops, half of them mirrored.
 
-    View 0 is the photo itself with its annotations. View k is a crop of 40 % to 100 % of each side, a function of
-    (seed, key, k) alone; it has no annotations. The teacher sees each view as a separate photo, so its embedding is
-    exact; augmenting a cached embedding would not be.
+    View 0 is the photo itself with its annotations. View k is a crop, a function of (seed, key, k) and the recipe alone. The
+    teacher sees each view as a separate photo, so its embedding is exact; augmenting a cached embedding would not be.
+
+    There are two recipes, which the source's name tells apart. Without `scale`, a crop has 40 % to 100 % of each side, and no
+    annotations. With it, it is drawn as `shards.sources.jitter` describes, and has the annotations of what it shows.
 
     Args:
         source: where the photos come from.
         views: number of views of each photo, including the photo itself; at least 1.
         seed: a different seed gives different crops.
+        scale: range of the size at which the photo's objects are shown, relative to the whole photo: from 1 on.
     """
 
-    def __init__(self, source: Source, *, views: int, seed: int = 0) -> None:
+    def __init__(self, source: Source, *, views: int, seed: int = 0, scale: jitter.Scale | None = None) -> None:
         if views < 1:
             raise InputError(f"{views} views of each photo; expected at least 1, the photo itself")
         self.source = source
         self.views = views
         self.seed = seed
-        self.name = f"{source.name}+views{views}@seed={seed}"
+        self.scale = None if scale is None else jitter.check_scale(scale)
+        recipe = "" if scale is None else f"({jitter.NAME},scale={scale[0]:g}-{scale[1]:g})"
+        self.name = f"{source.name}+views{views}{recipe}@seed={seed}"
 
     def list_items(self) -> list[Item]:
         """List all views of a photo consecutively; keys end in -v0, -v1, …"""
@@ -45,9 +51,21 @@ class ViewSource(Source):
         photo = self.source.photo(self.source.items()[index], long_side=long_side if view == 0 else None)
         if view == 0:
             return replace(photo, key=item.key)
+        if self.scale is not None:
+            return self._jittered(photo, item, view)
         rng = np.random.default_rng((self.seed, int(short_hash(photo.key), 16), view))
         image, crop = random_crop(photo.image, rng=rng)
         return Photo(key=item.key, image=image, meta=photo.meta | {"view": crop})
+
+    def _jittered(self, photo: Photo, item: Item, view: int) -> Photo:
+        assert self.scale is not None
+        window = jitter.jittered_window(photo.shape, seed=self.seed, key=photo.key, view=view, scale=self.scale)
+        return Photo(
+            key=item.key,
+            image=window.cut(photo.image),
+            annotations=jitter.visible_annotations(photo.annotations, window),
+            meta=photo.meta | {"view": {"recipe": jitter.NAME, "photo": list(photo.shape), **asdict(window)}},
+        )
 
 
 def view_key(key: str, view: int) -> str:
