@@ -1,7 +1,6 @@
 """The embedding stage: a student regresses the cached embeddings of its teacher."""
 
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,15 +70,15 @@ class EmbeddingTask:
         """Return one group of all parameters, at the base learning rate."""
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
 
-    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
-        """Write the student's encoder with its teacher's prompt encoder and mask decoder."""
-        assert self._decoder is not None  # the first rank exports
+    def sam(self, state_dict: Mapping[str, Tensor]) -> encoders.Sam:
+        """Return the student's encoder with its teacher's prompt encoder and mask decoder."""
+        assert self._decoder is not None  # on the first rank
         mask_decoder, prompt_encoder = self._decoder
         sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
-        sam.image_encoder.load_state_dict(dict(state_dict))
+        sam.image_encoder.load_state_dict(dict(state_dict), assign=True)
         sam.mask_decoder.load_state_dict(mask_decoder)
         sam.prompt_encoder.load_state_dict(prompt_encoder)
-        encoders.save_run_weights(sam, folder)
+        return sam
 
 
 def cache_loader(
@@ -120,6 +119,7 @@ def cache_loader(
 
 
 def channel_scale(manifest: Manifest) -> ChannelScale:
+        held_out=None if config.probe is None else config.probe.held_out,
     """Return the normalisation by the statistics of a cache's channels, on the CPU.
 
     Raises:

@@ -9,6 +9,8 @@ from typing import Any
 
 from encoders.files import write_errors
 
+RGB = 3  # TensorBoard's number for it
+
 
 class EventFile:
     """Writes a run's scalars for TensorBoard.
@@ -35,9 +37,16 @@ class EventFile:
         self._write(Event(wall_time=time.time(), step=start_step + 1, session_log=SessionLog(status=SessionLog.START)))
 
     def scalars(self, values: Mapping[str, float], *, step: int) -> None:
-        """Add one point to each curve; "loss" becomes "train/loss"."""
-        points = [self._summary.Value(tag=f"train/{name}", simple_value=value) for name, value in values.items()]
+        """Add one point to each curve; "loss" becomes "train/loss", a name with a slash stays."""
+        tags = {name if "/" in name else f"train/{name}": value for name, value in values.items()}
+        points = [self._summary.Value(tag=tag, simple_value=value) for tag, value in tags.items()]
         self._write(self._event(wall_time=time.time(), step=step, summary=self._summary(value=points)))
+
+    def picture(self, tag: str, png: bytes, *, width: int, height: int, step: int) -> None:
+        """Add a PNG of RGB pixels."""
+        image = self._summary.Image(width=width, height=height, colorspace=RGB, encoded_image_string=png)
+        value = self._summary.Value(tag=tag, image=image)
+        self._write(self._event(wall_time=time.time(), step=step, summary=self._summary(value=[value])))
 
     def close(self) -> None:
         self._file.close()

@@ -12,22 +12,24 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+import encoders
 from distill.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from distill.config.deepspeed import read_deepspeed_config
-from distill.config.runs import MaskRun, PromptRun, Run, RunConfig
+from distill.config.runs import MaskRun, PromptRun, Run
 from distill.ema import Ema
 from distill.engine import initialize, join_world, micro_batch
 from distill.launching.stopping import EndingSignals, signals_wait
 from distill.launching.world import World
 from distill.liveness import Liveness
+from distill.loggers import open_loggers
 from distill.monitor import Monitor
+from distill.probe.watch import ProbeWatch
 from distill.ranks import StopVote, gather_over_ranks, on_every_rank, on_first_rank
-from distill.run_folder import CHECKPOINTS, check_run, claim_run, is_finished, only_process, write_run_json
-from distill.schedule import lr_factor
+from distill.run_folder import CHECKPOINTS, check_run, claim_run, only_process, steps_done, write_run_json
+from distill.schedule import length, new_length_note, set_lr, short_run_note
 from distill.step import TrainingSteps
 from distill.task import Task
 from encoders.errors import InputError
-from encoders.messages.words import counted
 from shards.loading.sample_order import ORDER_VERSION
 
 
@@ -69,8 +71,9 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
     on_first_rank(lambda: check_same_data(data_ids))
     steps_per_epoch = -(-task.steps_per_epoch // micro_batches)
     steps = length(config.schedule.model_dump(), steps_per_epoch=steps_per_epoch)
-    if on_first_rank(lambda: is_finished(config.folder, steps=steps)):
-        say(f"{config.folder} is finished: {steps} of {steps} steps are done", world=world)
+    patience = None if config.probe is None else config.probe.patience
+    if (done := on_first_rank(lambda: steps_done(config.folder, steps=steps, patience=patience))) is not None:
+        say(f"{config.folder} is finished: {done} of {steps} steps are done", world=world)
         return config.folder
     engine = initialize(task, config, world=world, settings=settings)
     ema = Ema(engine.module, decay=config.ema.decay)
@@ -102,6 +105,7 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
                 samples_per_step=config.global_batch,
                 every_steps=config.log.every_steps,
                 enabled=world.rank == 0,
+                loggers=open_loggers(config) if world.rank == 0 else (),
             )
             return batches, monitor
 
@@ -109,17 +113,22 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
         engine.train()
         training = TrainingSteps(engine, task, clip_grad_norm=config.optim.clip_grad_norm)
         vote = StopVote(world_size=world.world_size)
+        probe = ProbeWatch(config, task, ema=ema, monitor=monitor, world=world, start=start, steps=steps)
 
         def report(step: int, *, lr: float) -> None:
             stats = training.read()
             monitor.log(step, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
 
         with EndingSignals() as signals, monitor:
-            for step in range(start, steps):
+            done = start if probe.begin() else steps
+            for step in range(start, done):
                 lr = set_lr(engine, config, step=step, steps=steps)
                 training.take(list(islice(batches, micro_batches)))
                 ema.update()
                 last = step + 1 == steps
+                if probe.look(step + 1, last=last):
+                    last, done = True, step + 1
+                    monitor.end_at(done)
                 if reported := last or (step + 1) % config.log.every_steps == 0:
                     report(step + 1, lr=lr)
                 stop = 0 if last else vote.cast(signals.first)
@@ -130,35 +139,14 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
                     save(step + 1)
                 if stop:
                     end_at(step + 1, folder=config.folder, number=stop, world=world)
+                if last:
+                    break
             vote.close()
     if world.rank == 0:
-        task.export(config.folder, state_dict=ema.shadow)
-        write_run_json(config.folder, run_facts(config, task, steps=steps))
+        weights, found = probe.export()
+        encoders.save_run_weights(task.sam(weights), config.folder)
+        write_run_json(config.folder, run_facts(config, task, steps=done) | found)
     return config.folder
-
-
-def length(schedule: dict[str, Any], *, steps_per_epoch: int) -> int:
-    """Return the number of steps of a schedule given in steps or epochs."""
-    return int(schedule.get("steps") or (schedule.get("epochs") or 0) * steps_per_epoch)
-
-
-def new_length_note(config: RunConfig, *, step: int, earlier: int, steps: int) -> str:
-    """Explain the effect on the learning rate of changing a run at `step` from `earlier` to `steps` steps."""
-    last, following = (config.optim.lr * factor_at(config, step=s, steps=n) for s, n in ((step - 1, earlier), (step, steps)))
-    return (
-        f"note: {config.folder} was begun with {earlier} steps and goes on to {steps}: from step {step + 1} on the learning "
-        f"rate is that of a run of {steps} steps, so it goes from {last:.2e} to {following:.2e} now"
-    )
-
-
-def short_run_note(config: RunConfig, *, steps: int) -> str:
-    """Explain the learning rate of a run that ends before its warm-up."""
-    highest = config.optim.lr * factor_at(config, step=steps - 1, steps=steps)
-    return (
-        f"note: the warm-up of {counted(config.schedule.warmup_steps, 'step')} is no shorter than the run of "
-        f"{counted(steps, 'step')}, so the learning rate reaches {highest:.2e} of {config.optim.lr:.2e} and never falls. For a "
-        f"short run begin anew with a shorter one, e.g. --set schedule.warmup_steps={steps // 10}"
-    )
 
 
 def started(batches: Generator[Any, None, None]) -> Iterator[Any]:
@@ -216,20 +204,6 @@ def check_same_data(data_ids: Sequence[str | None]) -> None:
                 f"the cache of rank {rank} is another than that of rank 0: the sha256 of its manifest is {data_id}, there "
                 f"it is {data_ids[0]}; give all machines the same cache"
             )
-
-
-def set_lr(engine: object, config: RunConfig, *, step: int, steps: int) -> float:
-    """Set the learning rate of every group for update `step` (from 0); return the base rate."""
-    lr = config.optim.lr * factor_at(config, step=step, steps=steps)
-    for group in engine.optimizer.param_groups:  # type: ignore[attr-defined]
-        group["lr"] = lr * group["lr_factor"]
-    return lr
-
-
-def factor_at(config: RunConfig, *, step: int, steps: int) -> float:
-    """Return the factor on the base learning rate for update `step` (from 0) of `steps`."""
-    schedule = config.schedule
-    return lr_factor(step, steps=steps, warmup_steps=schedule.warmup_steps, min_ratio=schedule.min_lr_ratio)
 
 
 def seed_everything(seed: int) -> None:

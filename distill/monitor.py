@@ -1,21 +1,25 @@
 """Training output on rank 0: metrics.jsonl, progress.jsonl, TensorBoard, and a progress bar or plain lines."""
 
+import io
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distill.event_file import EventFile
+from distill.loggers import Logger
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.messages.eta import duration
 from encoders.untrusted import parse_json, whole_lines
 from shards.cache.files import append_line
 
-METRICS, PROGRESS = "metrics.jsonl", "progress.jsonl"
+METRICS, PROGRESS, PICTURE = "metrics.jsonl", "progress.jsonl", "probe.png"
 MAX_METRICS_BYTES = 2**30
 
 
@@ -28,16 +32,25 @@ class Monitor:
         steps: total number of global steps.
         samples_per_step: the global batch.
         enabled: False on all ranks but 0, where every call does nothing.
+        loggers: where the metrics go, too; closed at the end.
 
     Raises:
         InputError: here or later, if a file cannot be written or the existing metrics are damaged.
     """
 
     def __init__(
-        self, folder: Path, *, start_step: int, steps: int, samples_per_step: int, every_steps: int, enabled: bool
+        self,
+        folder: Path,
+        *,
+        start_step: int,
+        steps: int,
+        samples_per_step: int,
+        every_steps: int,
+        enabled: bool,
+        loggers: Sequence[Logger] = (),
     ) -> None:
         self.steps, self.every_steps, self.samples_per_step = steps, every_steps, samples_per_step
-        self.enabled = enabled
+        self.enabled, self._folder, self._loggers = enabled, folder, loggers
         self._mark = (start_step, time.perf_counter())
         if not enabled:
             return
@@ -60,6 +73,8 @@ class Monitor:
         if self.enabled:
             self._bar.stop()
             self._board.close()
+            for logger in self._loggers:
+                logger.close()
 
     def log(self, step: int, *, losses: dict[str, float], total: float, lr: float, grad_norm: float) -> None:
         """Report update number `step` (from 1)."""
@@ -73,9 +88,7 @@ class Monitor:
         rate = (step - then) * self.samples_per_step / max(now - clock, 1e-9)
         self._mark = (step, now)
         values = {"loss": total, **losses, "lr": lr, "grad_norm": grad_norm, "samples_per_second": rate}
-        with write_errors(self._metrics):
-            append_line(self._metrics, {"step": step, **values})
-        self._board.scalars(values, step=step)
+        self.add(step, values)
         seconds = (self.steps - step) * self.samples_per_step / max(rate, 1e-9)
         with write_errors(self._progress):
             append_line(self._progress, {"done": step, "total": self.steps, "seconds_left": round(seconds, 1)})
@@ -84,6 +97,40 @@ class Monitor:
             left = f"{duration(seconds)} left" if step < self.steps else "done"
             line = f"step {step}/{self.steps}: loss {total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
             print(line, file=sys.stderr, flush=True)
+
+
+    def add(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Write a line of metrics of a step, and its numbers to TensorBoard."""
+        if not self.enabled:
+            return
+        with write_errors(self._metrics):
+            append_line(self._metrics, {"step": step, **values})
+        self._board.scalars({name: value for name, value in values.items() if not isinstance(value, str)}, step=step)
+        for logger in self._loggers:
+            logger.values(values, step=step)
+
+    def picture(self, step: int, picture: Image.Image) -> None:
+        """Show a picture of the masks at a step; the newest one also lies in the run folder."""
+        if not self.enabled:
+            return
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        with atomic_path(self._folder / PICTURE) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+        self._board.picture("probe/masks", buffer.getvalue(), width=picture.width, height=picture.height, step=step)
+        for logger in self._loggers:
+            logger.picture(picture, step=step)
+
+    def say(self, text: str) -> None:
+        """Print a line to stderr, above the progress bar."""
+        if self.enabled and self._bar.disable:
+            print(text, file=sys.stderr, flush=True)
+        elif self.enabled:
+            self._bar.console.print(text, markup=False, highlight=False)
+
+    def end_at(self, step: int) -> None:
+        """Let a step before the planned one be the last."""
+        self.steps = step
 
 
 def truncate_after(path: Path, *, step: int) -> None:

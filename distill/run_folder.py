@@ -28,7 +28,17 @@ MAY_CHANGE = (
     *("licences", "log", "checkpoint", "out", "mask_data.num_workers", "schedule.steps", "schedule.epochs"),
     *("compute.compile", "compute.activation_checkpointing", "compute.tf32"),
     *("data.num_workers", "data.cache", "data.local_cache", "data.local_cache_gib"),
+    *("export", "probe.pictures", "probe.pictures_every", "probe.patience", "probe.alarm"),
 )
+
+
+class EarlyStop(BaseModel):
+    """A run that ended early: the steps planned, and the setting by which it did."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    of_steps: int
+    patience: int
 
 
 class RunRecord(BaseModel):
@@ -38,6 +48,7 @@ class RunRecord(BaseModel):
 
     steps: Annotated[int, Field(ge=0, strict=True)]
     sha256: dict[str, str] = {}
+    stopped_early: EarlyStop | None = None
 
 
 def only_process(folder: Path) -> AbstractContextManager[None]:
@@ -111,8 +122,10 @@ def claim_run(config: RunConfig) -> None:
         write_config(config, temporary)
 
 
-def is_finished(folder: Path, *, steps: int) -> bool:
-    """Return whether a run of this many steps has finished with intact weights; run.json is written last.
+def is_finished(folder: Path, *, steps: int, patience: int | None = None) -> bool:
+    """Return whether a run of this many steps has finished with intact weights, or has ended early by the same patience.
+
+    run.json is written last.
 
     If the weights are damaged, this prints a note and they are exported again from the last checkpoint.
 
@@ -126,7 +139,8 @@ def is_finished(folder: Path, *, steps: int) -> bool:
     if steps < record.steps:
         raise InputError(f"{folder} is finished with {record.steps} steps, more than the {steps} of schedule; use another name")
     damaged = [name for name in RUN_FILES if record.sha256.get(name, _ANY) not in (_ANY, sha256_file(folder / name))]
-    if not damaged and steps == record.steps:
+    stopped = EarlyStop(of_steps=steps, patience=patience) if patience is not None else None
+    if not damaged and (steps == record.steps or (stopped is not None and record.stopped_early == stopped)):
         return True
     if not list_checkpoints(folder / CHECKPOINTS):
         why = f"{folder / damaged[0]} is damaged: its sha256 is not that of {RUN_JSON}" if damaged else (
@@ -137,6 +151,12 @@ def is_finished(folder: Path, *, steps: int) -> bool:
         why = f"{folder / damaged[0]} is damaged: its sha256 is not that of {RUN_JSON}"
         warnings.warn(InputWarning(f"{why}; it is made again from the last checkpoint"), stacklevel=2)
     return False
+
+
+def steps_done(folder: Path, *, steps: int, patience: int | None) -> int | None:
+    """Return the number of steps of a run that has finished, see `is_finished`; None if it has not."""
+    record = read_run_json(folder)
+    return record.steps if record is not None and is_finished(folder, steps=steps, patience=patience) else None
 
 
 def read_run_json(folder: Path) -> RunRecord | None:

@@ -1,11 +1,11 @@
 """The interface between the training loop and a stage."""
 
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from encoders.sam import Sam
 from shards import Manifest
 
 
@@ -46,5 +46,8 @@ class Task(Protocol):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups, each {"params", "lr_factor"}."""
 
-    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
-        """Write the run's weights from a state dict of `module`."""
+    def sam(self, state_dict: Mapping[str, Tensor]) -> Sam:
+        """Return the whole model of a state dict of `module`, in eval mode; it may share the given tensors.
+
+        It is what the run exports and what its probe measures. Only the first rank calls it.
+        """

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from distill.config.augment import AugmentConfig
 from distill.config.losses import EmbeddingLossConfig
 from distill.config.mask import MaskDataConfig, MaskLossConfig, TrainableConfig
+from distill.config.probe import ProbeConfig
 from distill.config.prompt_stage import PromptLossConfig, PromptsConfig, StudentPartsConfig
 from distill.config.sections import Count, Frozen, Positive, Seed, Share, Weight
 from distill.config.views import ViewRecipe
@@ -94,7 +95,7 @@ class CheckpointConfig(Frozen):
 
 
 class LogConfig(Frozen):
-    """Interval of logging to metrics.jsonl and TensorBoard."""
+    """Interval of logging to metrics.jsonl and TensorBoard, and trackers that get the same; each is an extra of its name."""
 
     every_steps: Positive = 20
 
@@ -105,6 +106,7 @@ class ComputeConfig(Frozen):
     compile: bool = False  # torch.compile of the student: minutes before the first step; needs a C++ compiler on a CPU
     activation_checkpointing: bool = False  # recomputes each block in the backward pass: less memory, about a third more work
     sync_batchnorm: bool = True  # statistics of the global batch; False: of each process's photos, without collectives
+    loggers: tuple[Literal["wandb", "trackio"], ...] = ()
     tf32: bool = True  # on a GPU, float32 products with 10 bits of mantissa
 
 
@@ -129,10 +131,23 @@ class RunConfig(Frozen):
     def folder(self) -> Path:
         """The run folder.
 
+    probe: ProbeConfig | None = None  # masks are compared with the teacher's during the run
+    export: Literal["best", "last"] | None = None  # which averaged weights; null: the best of the probe, if there is one
         Raises:
             InputError: `out` is a URL.
         """
         return Path("runs") / self.name if self.out is None else check_local_folder(self.out, name="out")
+    @model_validator(mode="after")
+    def _has_a_best(self) -> "RunConfig":
+        if self.export == "best" and self.probe is None:
+            raise ValueError("export: best needs a probe, which finds the best weights; add the section probe, or export: last")
+        return self
+
+    @property
+    def exports_best(self) -> bool:
+        """Whether the weights of the best probe are exported, and not the last ones."""
+        return self.probe is not None and self.export != "last"
+
 
 
 class EmbeddingRun(RunConfig):
@@ -167,6 +182,8 @@ class PromptRun(RunConfig):
 
     stage: Literal["prompt"]
     teacher: TeacherConfig
+        if self.probe is not None:
+            raise ValueError("probe compares with a teacher, whose embeddings the mask stage does not have; leave it out")
     data: EmbeddingDataConfig
     prompts: PromptsConfig = PromptsConfig()
     mask_loss: PromptLossConfig = PromptLossConfig()

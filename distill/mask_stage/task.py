@@ -1,7 +1,6 @@
 """The mask stage as a task of the training loop."""
 
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,11 +71,11 @@ class MaskTask:
         """Return the trainable parameters by part, each with its learning-rate factor."""
         return parameter_groups(self.module.sam, factors=self.factors)
 
-    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
-        """Write the weights of `state_dict` (of `module`) into the run folder."""
+    def sam(self, state_dict: Mapping[str, Tensor]) -> encoders.Sam:
+        """Return the model of a state dict of `module`."""
         sam = encoders.build_sam(self.config.model.arch, image_size=self.config.model.image_size)
         sam.load_state_dict({name.removeprefix("sam."): value for name, value in state_dict.items()})
-        encoders.save_run_weights(sam, folder)
+        return sam
 
 
 def starting_sam(config: MaskRun) -> encoders.Sam:

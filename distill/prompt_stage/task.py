@@ -1,7 +1,6 @@
 """The prompt stage as a task of the training loop."""
 
 from collections.abc import Generator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,7 +92,3 @@ class PromptTask:
         own = {name.removeprefix("sam."): value for name, value in state_dict.items() if name.startswith("sam.")}
         sam.load_state_dict(own)
         return sam
-
-    def export(self, folder: Path, *, state_dict: Mapping[str, Tensor]) -> None:
-        """Write the student with its prompt encoder and mask decoder."""
-        encoders.save_run_weights(self.sam(state_dict), folder)

@@ -16,6 +16,7 @@ from shards.cache.shard_reader import ShardReader
 from shards.cache.storage import FolderStore, open_store
 from shards.codec.seal import is_alone
 from shards.loading.batch import Batch, make_batch
+from shards.loading.held_out import HeldOut, HeldOutShare
 from shards.loading.sample_order import LANES, SampleOrder, SamplePosition
 from shards.loading.whole_shards import WholeShards
 
@@ -46,6 +47,7 @@ class ShardLoader:
         num_workers: processes that read and decode; 0 reads and decodes in this process.
         records: batches also carry each sample's json: original size, meta, annotations as RLE.
         transform: applied to each batch in the worker; batches are then what it returns.
+        held_out: photos that no batch holds; an epoch is that much shorter.
         local_cache: folder for the shards of a URL, on a disk of this machine; processes and caches may share it.
         local_cache_bytes: maximum total size of that folder.
 
@@ -65,6 +67,7 @@ class ShardLoader:
         num_workers: int = 0,
         records: bool = False,
         transform: Transform | None = None,
+        held_out: HeldOutShare | None = None,
         local_cache: Path | str | None = None,
         local_cache_bytes: int = DEFAULT_BYTES,
     ) -> None:
@@ -81,10 +84,13 @@ class ShardLoader:
         self.num_workers = num_workers
         self.records = records
         self.transform = transform
-        self.order = SampleOrder([len(entry.keys) for entry in self.manifest.entries], seed=seed)
+        self.held_out = None if held_out is None else HeldOut(self.manifest, held_out)
+        counts = [len(entry.keys) for entry in self.manifest.entries]
+        self.order = SampleOrder(counts if self.held_out is None else self.held_out.kept_counts, seed=seed)
         if self.samples < self.global_batch:
+            aside = f", {len(self.held_out)} more are held out" if self.held_out else ""
             raise InputError(
-                f"the cache in {cache} holds {self.samples} samples, fewer than one global batch of {self.global_batch}"
+                f"the cache in {cache} holds {self.samples} samples{aside}, fewer than one global batch of {self.global_batch}"
                 f" ({world_size} x {batch_size}); use a smaller batch or precompute more photos"
             )
         self.store = open_store(
@@ -104,7 +110,7 @@ class ShardLoader:
 
     @property
     def samples(self) -> int:
-        """Number of samples in the cache, which is the length of an epoch."""
+        """Number of samples in the cache that are not held out, which is the length of an epoch."""
         return self.order.samples
 
     @property
@@ -126,7 +132,8 @@ class ShardLoader:
 
     def places(self, step: int) -> list[SamplePosition]:
         """Return the position in the cache of each of this rank's rows at a global step."""
-        return self.order.rows(step, batch_size=self.batch_size, rank=self.rank, world_size=self.world_size)
+        rows = self.order.rows(step, batch_size=self.batch_size, rank=self.rank, world_size=self.world_size)
+        return rows if self.held_out is None else [self.held_out.kept(place) for place in rows]
 
     def indices(self, step: int) -> list[int]:
         """Return the place in the endless training sequence of each of this rank's rows at a global step."""
