@@ -137,7 +137,7 @@ def checked_decoder(teacher: TeacherConfig, *, manifest: Manifest) -> tuple[dict
         InputError: the teacher cannot be loaded, or another teacher made the cache.
     """
     decoder = teacher_decoder(teacher)
-    sha256 = encoders.tensors_sha256(teacher.model, recorded=manifest.identity.teacher_sha256)
+    sha256 = encoders.tensors_sha256(teacher.model, arch=teacher.arch, recorded=manifest.identity.teacher_sha256)
     manifest.require(teacher_sha256=sha256)
     return decoder
 

@@ -12,6 +12,7 @@ from encoders.image_encoders.repvit import REPVIT_SIZES, RepVitEncoder
 from encoders.image_encoders.sam_vit import SAM_VIT_SIZES, SamVitEncoder
 from encoders.image_encoders.timm_features import TimmFeaturesEncoder
 from encoders.image_encoders.tiny_vit import TinyVitEncoder
+from encoders.model_names import CHECKPOINT_NAMES
 from encoders.sam import Sam
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -32,6 +33,18 @@ def unknown_model(name: str) -> InputError:
     near = difflib.get_close_matches(name, BUILDERS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "the names are:"
     return InputError(f"unknown model {name!r}; {hint}" + ("" if near else " " + ", ".join(BUILDERS)))
+
+
+def model_of(arch: str) -> str:
+    """Return the registry name that `arch` stands for: itself, or that of the model which such a checkpoint fills.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    model = CHECKPOINT_NAMES.get(arch, arch)
+    if model not in BUILDERS:
+        raise unknown_model(arch)
+    return model
 
 
 def build_image_encoder(name: str, *, image_size: int = IMAGE_SIZE) -> nn.Module:

@@ -12,7 +12,7 @@ from distill.cli import verify as commands_verify
 from distill.cli.options import JsonOption
 from distill.cli.precompute import CONFIG_FILE
 from distill.config.reading import read_config
-from distill.config.runs import PrecomputeConfig
+from distill.config.runs import PrecomputeConfig, TeacherConfig
 from distill.launching.world import read_world
 from encoders.errors import InputError
 from shards import CacheSample, get_codec, missed_gate
@@ -90,9 +90,12 @@ def stats_facts(
     }
     problem = None
     try:
-        name, arch = (teacher, arch) if teacher else named_teacher(folder, fallback=identity.teacher)
-        drawn.manifest.require(teacher_sha256=encoders.tensors_sha256(name, recorded=identity.teacher_sha256))
-        loaded = encoders.load(name, arch=arch, image_size=identity.image_size)
+        named = named_teacher(folder, fallback=identity.teacher)
+        if teacher:
+            named = named.model_copy(update={"model": teacher, "arch": arch})
+        sha256 = encoders.tensors_sha256(named.model, arch=named.arch, recorded=identity.teacher_sha256)
+        drawn.manifest.require(teacher_sha256=sha256)
+        loaded = encoders.load(named.model, arch=named.arch, image_size=identity.image_size, decoder=named.decoder)
     except InputError as error:
         if teacher:
             raise
@@ -106,14 +109,13 @@ def stats_facts(
     return facts | figures | {"prompts": measured.prompts, "gate": f"missed: {missed}" if missed else "met"}
 
 
-def named_teacher(cache: Path | str, *, fallback: str) -> tuple[str, str | None]:
-    """Return name or path, and architecture, of the teacher recorded in the cache's config.yaml."""
+def named_teacher(cache: Path | str, *, fallback: str) -> TeacherConfig:
+    """Return the teacher recorded in the cache's config.yaml, or the fallback where there is none."""
     with small_files(cache) as folder:
         path = folder / CONFIG_FILE
         if not path.is_file():
-            return fallback, None
-        named = read_config(path, PrecomputeConfig).teacher
-    return named.model, named.arch
+            return TeacherConfig(model=fallback)
+        return read_config(path, PrecomputeConfig).teacher
 
 
 def register(app: typer.Typer) -> None:

@@ -51,7 +51,9 @@ def verify(
         report = verify_cache(
             cache,
             teacher=open_teacher(job, device=read_world().device),
-            teacher_sha256=encoders.tensors_sha256(job.teacher.model, recorded=identity.teacher_sha256),
+            teacher_sha256=encoders.tensors_sha256(
+                job.teacher.model, arch=job.teacher.arch, recorded=identity.teacher_sha256
+            ),
             samples=samples,
             seed=seed,
             source=source,

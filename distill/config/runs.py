@@ -37,6 +37,7 @@ class TeacherConfig(Frozen):
 
     model: str
     arch: str | None = None
+    decoder: str | None = None  # a file with prompt encoder and mask decoder, for a model that is an image encoder alone
     image_size: Positive | None = None
 
 

@@ -53,7 +53,9 @@ def find_reference(
         if given is None:
             raise InputError(f"{data} was made by {model}, which is not at hand: {error}. Name it by --reference") from error
         raise
-    if maker is not None and (maker.embeddings or given is None) and not _made_by(maker, model, sha256=sha256):
+    if maker is not None and (maker.embeddings or given is None) and not _made_by(
+        maker, model, sha256=sha256, arch=arch
+    ):
         raise InputError(
             f"{data} was made by {maker.model} (sha256 {maker.sha256[:16]}…), but {model} has sha256 {sha256[:16]}…; name the "
             "model that made it by --reference"
@@ -71,9 +73,9 @@ def find_reference(
     )
 
 
-def _made_by(maker: Maker, model: str, *, sha256: str) -> bool:
+def _made_by(maker: Maker, model: str, *, sha256: str, arch: str | None) -> bool:
     """Return whether these are the maker's weights; a cache identifies its teacher by tensors, not by file."""
-    return maker.sha256 in (sha256, tensors_sha256(model, recorded=maker.sha256) if maker.embeddings else sha256)
+    return maker.sha256 in (sha256, tensors_sha256(model, arch=arch, recorded=maker.sha256) if maker.embeddings else sha256)
 
 
 def _adapted(name: str, model: str, *, maker: Maker | None, data: Path) -> Reference:

@@ -14,13 +14,14 @@ from encoders.errors import InputError, did_you_mean
 from encoders.files import sha256_file
 from encoders.fusion import fuse
 from encoders.image_encoders.repvit import RepVitEncoder
-from encoders.model_names import SHIPPED_DIGESTS, SHIPPED_WEIGHTS
-from encoders.registry import BUILDERS, fresh_sam, list_models, unknown_model
+from encoders.model_names import MEDSAM, SHIPPED_DIGESTS, SHIPPED_WEIGHTS
+from encoders.registry import BUILDERS, fresh_sam, model_of, unknown_model
 from encoders.sam import Sam
 from encoders.weights.checks import content_digest, short, tensors_digest
-from encoders.weights.keymaps import check_state, identify, key_table
+from encoders.weights.keymaps import key_table
 from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
 from encoders.weights.keymaps.table import rename
+from encoders.weights.originals import decoder_state, fitting, load_original
 from encoders.weights.safetensors_files import write_safetensors
 from encoders.weights.weights_file import FORMAT, RUN_FILES, WeightsFile, read_weights, weight_paths
 
@@ -37,32 +38,38 @@ class _Facts(BaseModel):
     fused: Literal["true", "false"] = "false"
 
 
-def load(path_or_name: Path | str, *, arch: str | None = None, image_size: int | None = None) -> Sam:
+def load(
+    path_or_name: Path | str,
+    *,
+    arch: str | None = None,
+    image_size: int | None = None,
+    decoder: Path | str | None = None,
+) -> Sam:
     """Load a SAM with its weights, in eval mode, float32 on the CPU. Loading is strict: every name and shape must match.
 
     Args:
         path_or_name: a run folder, a safetensors file of ours, an original project's checkpoint (`repvit_sam.pt` and
-            the same at other widths, `mobile_sam.pt`, `sam_vit_{b,l,h}.pth`), or a registry name that ships weights.
-        arch: registry name; needed only where the file does not tell it.
+            the same at other widths, `mobile_sam.pt`, `sam_vit_{b,l,h}.pth`), SAM in the form of timm, HuggingFace or SAM-HQ
+            (docs/teachers.md), or a registry name that ships weights.
+        arch: registry name, or `medsam_vit_b` for MedSAM; needed only where the file does not tell it.
         image_size: S in pixels; None takes the file's own, 1024 for an original checkpoint.
+        decoder: as `path_or_name`; prompt encoder and mask decoder are taken from there, which a file that holds an image
+            encoder alone needs.
 
     Raises:
         InputError: nothing there, a damaged file, no checkpoint, or one of another architecture: the message names the
             first unexpected and missing keys and what the file looks like.
     """
-    if arch is not None and arch not in BUILDERS:
-        raise unknown_model(arch)
+    model = None if arch is None else model_of(arch)
     file = _read(path_or_name)
     if file.is_ours:
-        return _load_ours(file, arch=arch, image_size=image_size)
-    if arch is None:
-        looks = identify({key: tensor.shape for key, tensor in file.tensors.items()})
-        if looks is None or not looks.loadable:
-            text = looks.text if looks else "no model known here"
-            raise InputError(f"{file.name} looks like {text}; expected one of {', '.join(list_models())}")
-        arch = looks.arch
-    assert arch is not None
-    return _load_official(file, arch=arch, image_size=IMAGE_SIZE if image_size is None else image_size)
+        sam = _load_ours(file, arch=model, image_size=image_size)
+    else:
+        size = IMAGE_SIZE if image_size is None else image_size
+        sam = load_original(file, arch=arch, image_size=size, encoder_alone=decoder is not None)
+    if decoder is not None:
+        sam.load_state_dict(decoder_state(_read(decoder)), strict=False)
+    return sam
 
 
 def build_sam(name: str, *, checkpoint: Path | str | None = None, image_size: int = IMAGE_SIZE) -> Sam:
@@ -127,7 +134,7 @@ def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -
     if facts.fused == "true":
         sam = fuse(sam)
     wanted = f"{facts.arch} at image size {sam.image_size}"
-    sam.load_state_dict(_fitting(file, dict(file.tensors), sam.state_dict(), wanted=wanted))
+    sam.load_state_dict(fitting(file, dict(file.tensors), sam.state_dict(), wanted=wanted))
     return sam
 
 
@@ -138,34 +145,6 @@ def _facts(file: WeightsFile) -> _Facts:
         first = error.errors()[0]
         given = f"{first['loc'][0]} is {short(first['input'])!r}" if first["type"] != "missing" else f"no {first['loc'][0]}"
         raise InputError(f"{file.name} is damaged: its metadata say {given} ({first['msg']}); copy it again") from error
-
-
-def _load_official(file: WeightsFile, *, arch: str, image_size: int) -> Sam:
-    sam = fresh_sam(arch, image_size=image_size)
-    table = key_table(arch)
-    ours = sam.state_dict()
-    names = {table.official(key): key for key in ours}
-    found = {key: tensor for key, tensor in file.tensors.items() if key not in table.unused}
-    expected = {theirs: ours[key] for theirs, key in names.items()}
-    found = _fitting(file, found, expected, wanted=f"{table.source}, {arch} at image size {image_size}")
-    sam.load_state_dict({key: found[theirs] for theirs, key in names.items()})
-    return sam
-
-
-def _fitting(
-    file: WeightsFile, found: dict[str, Tensor], expected: Mapping[str, Tensor], *, wanted: str
-) -> dict[str, Tensor]:
-    """Return `found` after checking its names, shapes and dtype kinds against `expected`.
-
-    Raises:
-        InputError: it has not; names the first that differ.
-    """
-    check_state(_shapes(found), _shapes(expected), name=file.name, wanted=wanted)
-    for key, tensor in expected.items():
-        if tensor.is_floating_point() and not found[key].is_floating_point():
-            kind = str(found[key].dtype).removeprefix("torch.")
-            raise InputError(f"{file.name} does not fit {wanted}: {key} is {kind}, expected floating-point numbers")
-    return found
 
 
 def official_state_dict(sam: Sam) -> dict[str, Tensor]:
@@ -205,7 +184,7 @@ def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
     ours = {key: tensor for key, tensor in encoder.state_dict().items() if not key.startswith("neck.")}
     prefixes = {} if any(key.startswith("stem.") for key in found) else dict(repvit_prefixes(encoder.name))
     names = {rename(key, prefixes): key for key in ours}
-    found = _fitting(file, found, {theirs: ours[key] for theirs, key in names.items()}, wanted=f"{encoder.name} of ImageNet")
+    found = fitting(file, found, {theirs: ours[key] for theirs, key in names.items()}, wanted=f"{encoder.name} of ImageNet")
     encoder.load_state_dict({key: found[theirs] for theirs, key in names.items()}, strict=False)
 
 
@@ -263,22 +242,22 @@ def weights_sha256(path_or_name: Path | str) -> str:
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
-def tensors_sha256(path_or_name: Path | str, *, recorded: str | None = None) -> str:
+def tensors_sha256(path_or_name: Path | str, *, arch: str | None = None, recorded: str | None = None) -> str:
     """Return the hex sha256 of the tensors' names, shapes, dtypes and bytes, which identifies a teacher in any file format.
 
     Args:
         path_or_name: as for `load`.
+        arch: as for `load`; MedSAM's changes the embeddings, and so the identity.
         recorded: the identity that a cache has of its teacher. Caches of earlier versions have `weights_sha256`: where that is
             the one of these weights, it is returned, so that the caller only has to compare.
 
     Raises:
         InputError: as `load`, for a file that cannot be read.
     """
-    found = tensors_digest(_read(path_or_name).tensors)
+    file = _read(path_or_name)
+    found = tensors_digest(file.tensors)
+    if arch == MEDSAM and not file.is_ours:
+        return hashlib.sha256(f"{MEDSAM} {found}".encode()).hexdigest()
     if recorded is not None and recorded != found and recorded == weights_sha256(path_or_name):
         return recorded
     return found
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in tensors.items()}

@@ -14,10 +14,12 @@ from encoders.weights.checks import short
 
 FOLDER_BIT = 0x10  # of an entry's attributes, as DOS has them
 _WRAPPERS = ("model", "state_dict")  # keys under which training scripts put the weights
+_PARALLEL = "module."  # before every name in the state dict of torch's DistributedDataParallel
 
 
 def read_torch(path: Path, *, zipped: bool) -> dict[str, Tensor]:
-    """Read the state dict from a `torch.save` file, at top level or under `model` or `state_dict`.
+    """Read the state dict from a `torch.save` file, at top level or under `model` or `state_dict`, with or
+    without `module.` before every name.
 
     Args:
         zipped: the file is a zip archive, whose checksums are verified, as torch does not; otherwise it is the bare pickle of
@@ -47,6 +49,8 @@ def read_torch(path: Path, *, zipped: bool) -> dict[str, Tensor]:
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(map(_is_named_tensor, content.items())):
         raise InputError(f"{path} is not a checkpoint: expected a dict of named tensors, it holds {_kind(content)}")
+    if all(key.startswith(_PARALLEL) for key in content):
+        return {key.removeprefix(_PARALLEL): tensor for key, tensor in content.items()}
     return dict(content)
 
 

@@ -14,6 +14,7 @@ from encoders.weights.torch_files import read_torch
 FORMAT = "repvit-sam-1"
 ZIP_START, PICKLE_START = b"PK\x03\x04", b"\x80"  # PyTorch's archives, and the bare pickles before 1.6
 RUN_FILES = ("encoder.safetensors", "decoder.safetensors")
+HUB_FILE = "model.safetensors"  # of a folder as transformers and timm save models
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,15 @@ class WeightsFile:
 
 
 def weight_paths(path: Path) -> list[Path]:
-    """The files that hold the weights of `path`: itself, or the two of a run folder.
+    """The files that hold the weights of `path`: itself, the two of a run folder, or the one of a folder from a hub.
 
     Raises:
         InputError: there is no such file, or the folder is no finished run.
     """
     if path.is_dir():
         absent = [name for name in RUN_FILES if not (path / name).is_file()]
+        if len(absent) == len(RUN_FILES) and (path / HUB_FILE).is_file():
+            return [path / HUB_FILE]
         if absent:
             raise InputError(f"{path} is not a finished run: it has no {' and no '.join(absent)}")
         return [path / name for name in RUN_FILES]

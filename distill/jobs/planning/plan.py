@@ -15,6 +15,7 @@ from distill.jobs.planning.gpu_rates import Arithmetic, Gpu
 from distill.jobs.planning.plan_probes import loader_seconds, student_photos_per_second, teacher_photos_per_second
 from encoders.errors import InputError
 from encoders.files import free_bytes
+from encoders.model_names import CHECKPOINT_NAMES
 from encoders.registry import BUILDERS
 from shards import Manifest
 from shards.cache.remote import is_url
@@ -173,7 +174,7 @@ def _samples(job: EmbeddingRun, photos: int | None) -> tuple[int, bool]:
 
 
 def _arch(model: str, arch: str | None) -> str:
-    name = arch or model
+    name = CHECKPOINT_NAMES.get(arch or model, arch or model)
     if name not in BUILDERS:
         raise InputError(f"{model} is not a model's name; say which it is, e.g. --set teacher.arch=sam_vit_h")
     return name

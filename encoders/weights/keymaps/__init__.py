@@ -2,6 +2,6 @@
 
 from encoders.weights.keymaps.identify import identify
 from encoders.weights.keymaps.strict import check_state
-from encoders.weights.keymaps.table import KeyTable, key_table
+from encoders.weights.keymaps.table import KeyTable, decoder_key, key_table
 
-__all__ = ["KeyTable", "check_state", "identify", "key_table"]
+__all__ = ["KeyTable", "check_state", "decoder_key", "identify", "key_table"]

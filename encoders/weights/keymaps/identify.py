@@ -1,13 +1,16 @@
-"""Identification of a state dict's architecture from a few keys and shapes."""
+"""Identification of a state dict's architecture and kind from a few keys and shapes."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from encoders.image_encoders.repvit import REPVIT_SIZES
 from encoders.image_encoders.sam_vit import SAM_VIT_SIZES
+from encoders.weights.keymaps.sam_vit import HF_HQ_TOKEN, HQ_TOKEN
 
 Shapes = Mapping[str, Sequence[int]]
+FileKind = Literal["official", "timm", "sam_hq", "huggingface", "huggingface_hq"]
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class Looks:
         text: for a message.
         arch: registry name, None where the registry has no such model.
         loadable: whether `encoders.load` reads such a file; an ImageNet checkpoint only initialises an encoder.
+        kind: whose names the file has; "official" are the names of the project that made the architecture a SAM.
     """
 
     text: str
     arch: str | None = None
     loadable: bool = False
+    kind: FileKind = "official"
 
 
 def identify(shapes: Shapes) -> Looks | None:
@@ -58,20 +63,45 @@ def _repvit_size(shapes: Shapes, stem: str, prefix: str) -> str | None:
     return None
 
 
+def _tiny_vit(shapes: Shapes, key: str) -> Looks:
+    if HQ_TOKEN in shapes:
+        return Looks("SAM-HQ's vit_tiny (tiny_vit)", "tiny_vit", loadable=True, kind="sam_hq")
+    return Looks("MobileSAM (tiny_vit)", "tiny_vit", loadable=True)
+
+
 def _sam_vit(shapes: Shapes, pos_embed: str) -> Looks:
-    shape = shapes[pos_embed]
+    if HQ_TOKEN in shapes:
+        return _vit_size(shapes[pos_embed], whose="SAM-HQ's", kind="sam_hq")
+    return _vit_size(shapes[pos_embed], whose="segment-anything's", kind="official")
+
+
+def _huggingface(shapes: Shapes, pos_embed: str) -> Looks:
+    if HF_HQ_TOKEN in shapes:
+        return _vit_size(shapes[pos_embed], whose="HuggingFace's SamHQModel,", kind="huggingface_hq")
+    return _vit_size(shapes[pos_embed], whose="HuggingFace's SamModel,", kind="huggingface")
+
+
+def _timm_samvit(shapes: Shapes, relative: str) -> Looks:
+    if "pos_embed" not in shapes or "neck.0.weight" not in shapes:
+        return Looks("timm's ViT with SAM's blocks, without position embedding or neck: it is no encoder of SAM")
+    return _vit_size(shapes["pos_embed"], whose="timm's samvit, the image encoder of", kind="timm")
+
+
+def _vit_size(pos_embed: Sequence[int], *, whose: str, kind: FileKind) -> Looks:
     for name, size in SAM_VIT_SIZES.items():
-        if len(shape) == 4 and size.width == shape[-1]:
-            at = "" if shape[1] == 64 else f" at image size {shape[1] * 16}"
-            return Looks(f"segment-anything's {name}{at}", arch=name, loadable=True)
+        if len(pos_embed) == 4 and size.width == pos_embed[-1]:
+            at = "" if pos_embed[1] == 64 else f" at image size {pos_embed[1] * 16}"
+            return Looks(f"{whose} {name}{at}", arch=name, loadable=True, kind=kind)
     return Looks("a SAM with a ViT encoder that is not in the registry")
 
 
 _SIGNATURES: dict[str, Callable[[Shapes, str], Looks]] = {
     "image_encoder.features.0.2.c.weight": _repvit_sam,
     "features.0.2.c.weight": _repvit_imagenet,
-    "image_encoder.patch_embed.seq.0.c.weight": lambda *_: Looks("MobileSAM (tiny_vit)", "tiny_vit", loadable=True),
+    "image_encoder.patch_embed.seq.0.c.weight": _tiny_vit,
     "image_encoder.pos_embed": _sam_vit,
+    "vision_encoder.pos_embed": _huggingface,
+    "blocks.0.attn.rel_pos_h": _timm_samvit,
     "image_encoder.trunk.pos_embed": lambda *_: Looks("SAM 2, which is not supported"),
     "image_encoder.stem.conv2.c.weight": lambda *_: Looks("our own RepViT weights without their metadata"),
     "image_encoder.patch_embed.conv1.conv.weight": lambda *_: Looks("our own tiny_vit weights without their metadata"),

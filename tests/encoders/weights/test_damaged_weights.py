@@ -147,7 +147,7 @@ def test_floats_that_are_called_integers(tmp_path):
     )
     found = read_weights(tmp_path / "m.safetensors")
     with pytest.raises(encoders.InputError, match=f"{KEY} is int32, expected floating-point numbers"):
-        encoders.weights.checkpoint._fitting(found, dict(found.tensors), state, wanted="it")
+        encoders.weights.checkpoint.fitting(found, dict(found.tensors), state, wanted="it")
 
 
 def test_a_compressed_archive_is_not_unpacked(tmp_path):
