@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import encoders
-from distill.config.models import in_words_of_config, load_teacher
+from distill.config.models import load_teacher
 from distill.config.runs import EmbeddingRun, PromptRun, TeacherConfig
 from distill.losses import ChannelScale, embedding_losses, loss_names
-from encoders.errors import InputError
+from distill.starting_point import starting_point
 from shards import Batch, Manifest, ShardLoader
 from shards.cache.channels import read_channels
 from shards.loading.augmentation import Augmentation, Chain
@@ -45,7 +45,9 @@ class EmbeddingTask:
         self.loss_names = loss_names(config.loss)
         self._scale = channel_scale(self.manifest) if config.loss.normalize == "channel" else None
         torch.manual_seed(config.seed)
-        self.module = starting_student(config)
+        start = starting_point(config.model, announce=rank == 0)
+        self.module, self.facts = start.encoder, start.facts
+        self.batchnorm_learns = not config.model.freeze_batchnorm
 
     @property
     def image_encoder(self) -> nn.Module:
@@ -111,6 +113,7 @@ def cache_loader(
         num_workers=data.num_workers,
         records=records,
         transform=Chain(transforms) if transforms else None,
+        held_out=None if config.probe is None else config.probe.held_out,
         local_cache=data.local_cache,
         local_cache_bytes=int(data.local_cache_gib * 2**30),
     )
@@ -119,7 +122,6 @@ def cache_loader(
 
 
 def channel_scale(manifest: Manifest) -> ChannelScale:
-        held_out=None if config.probe is None else config.probe.held_out,
     """Return the normalisation by the statistics of a cache's channels, on the CPU.
 
     Raises:
@@ -146,23 +148,3 @@ def teacher_decoder(teacher: TeacherConfig) -> tuple[dict[str, Tensor], dict[str
     """Return the state of a teacher's mask decoder and prompt encoder, discarding its image encoder."""
     sam = load_teacher(teacher)
     return sam.mask_decoder.state_dict(), sam.prompt_encoder.state_dict()
-
-
-def starting_student(config: EmbeddingRun | PromptRun) -> nn.Module:
-    """Return the initial encoder: random weights, RepViT ImageNet weights, or the encoder of a checkpoint."""
-    model = config.model
-    encoder = encoders.build_image_encoder(model.arch, image_size=model.image_size)
-    if model.init is None:
-        return encoder
-    try:
-        encoders.init_from_imagenet(encoder, model.init)
-        return encoder
-    except InputError as imagenet_error:
-        try:
-            with in_words_of_config("model.init", arch_key="model.arch"):
-                return encoders.load(model.init, arch=model.arch, image_size=model.image_size).image_encoder
-        except InputError as error:
-            raise InputError(
-                f"model.init {model.init} fits {model.arch} neither as ImageNet weights ({imagenet_error}) "
-                f"nor as a SAM ({error})"
-            ) from error

@@ -234,4 +234,4 @@ def run_facts(config: Run, task: Task, *, steps: int) -> dict[str, object]:
             "codec": manifest.identity.codec,
             "manifest_sha256": manifest.sha256,
         }
-    return facts
+    return facts | task.facts

@@ -90,8 +90,10 @@ def embedding_losses(
     """Named, weighted terms; a weight of zero leaves its term out.
 
     Args:
-        scale: applied to both embeddings first; on their device. None compares them as they are.
+        scale: applied to both embeddings first; on their device. None where `weights.normalize` is "none".
     """
+    if (scale is None) != (weights.normalize == "none"):
+        raise ValueError(f"normalize is {weights.normalize}, but the scale is {scale}")
     if scale is not None:
         student, teacher = scale(student), scale(teacher)
     return {name: getattr(weights, name) * _term(name, weights)(student, teacher, valid) for name in loss_names(weights)}

@@ -19,6 +19,7 @@ class Task(Protocol):
         batchnorm_learns: whether BatchNorm statistics are updated, so that ranks must synchronise them.
         loss_names: names of the terms that `losses` may return, in order.
         manifest: manifest of the cache; None if the stage reads no cache.
+        facts: what run.json says of this stage alone.
     """
 
     @property
@@ -31,6 +32,7 @@ class Task(Protocol):
     batchnorm_learns: bool
     loss_names: tuple[str, ...]
     manifest: Manifest | None
+    facts: dict[str, Any]
 
     def batches(self, *, start_step: int) -> Generator[Any, None, None]:
         """Yield this rank's batches endlessly from a step on. A batch has `keys`, the names of its samples.

@@ -29,7 +29,14 @@ class ModelConfig(Frozen):
 
     arch: str
     image_size: Positive = IMAGE_SIZE
-    init: str | None = None  # a checkpoint, RepViT ImageNet weights, "efficientnet_lite0" (mask stage), or nothing
+    init: str | None = None  # a run, a checkpoint, ImageNet weights, "efficientnet_lite0" (mask stage), or nothing
+    freeze_batchnorm: bool = False  # use BatchNorm's statistics of `init` and never update them; the mask stage always does
+
+    @model_validator(mode="after")
+    def _has_statistics(self) -> "ModelConfig":
+        if self.freeze_batchnorm and self.init is None:
+            raise ValueError("freeze_batchnorm keeps the statistics of init, but none is given; give one or leave it out")
+        return self
 
 
 class TeacherConfig(Frozen):
@@ -99,6 +106,7 @@ class LogConfig(Frozen):
     """Interval of logging to metrics.jsonl and TensorBoard, and trackers that get the same; each is an extra of its name."""
 
     every_steps: Positive = 20
+    loggers: tuple[Literal["wandb", "trackio"], ...] = ()
 
 
 class ComputeConfig(Frozen):
@@ -107,7 +115,6 @@ class ComputeConfig(Frozen):
     compile: bool = False  # torch.compile of the student: minutes before the first step; needs a C++ compiler on a CPU
     activation_checkpointing: bool = False  # recomputes each block in the backward pass: less memory, about a third more work
     sync_batchnorm: bool = True  # statistics of the global batch; False: of each process's photos, without collectives
-    loggers: tuple[Literal["wandb", "trackio"], ...] = ()
     tf32: bool = True  # on a GPU, float32 products with 10 bits of mantissa
 
 
@@ -124,20 +131,12 @@ class RunConfig(Frozen):
     ema: EmaConfig = EmaConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
+    probe: ProbeConfig | None = None  # masks are compared with the teacher's during the run
+    export: Literal["best", "last"] | None = None  # which averaged weights; null: the best of the probe, if there is one
     compute: ComputeConfig = ComputeConfig()
     deepspeed: str = "zero0"  # a name in configs/deepspeed, or a path
     licences: dict[str, str] = {}  # of the teacher, the data and the initial weights; copied into run.json
 
-    @property
-    def folder(self) -> Path:
-        """The run folder.
-
-    probe: ProbeConfig | None = None  # masks are compared with the teacher's during the run
-    export: Literal["best", "last"] | None = None  # which averaged weights; null: the best of the probe, if there is one
-        Raises:
-            InputError: `out` is a URL.
-        """
-        return Path("runs") / self.name if self.out is None else check_local_folder(self.out, name="out")
     @model_validator(mode="after")
     def _has_a_best(self) -> "RunConfig":
         if self.export == "best" and self.probe is None:
@@ -149,6 +148,14 @@ class RunConfig(Frozen):
         """Whether the weights of the best probe are exported, and not the last ones."""
         return self.probe is not None and self.export != "last"
 
+    @property
+    def folder(self) -> Path:
+        """The run folder.
+
+        Raises:
+            InputError: `out` is a URL.
+        """
+        return Path("runs") / self.name if self.out is None else check_local_folder(self.out, name="out")
 
 
 class EmbeddingRun(RunConfig):
@@ -175,6 +182,8 @@ class MaskRun(RunConfig):
             raise ValueError("every weight of mask_loss is 0, so there is nothing to learn from")
         if not any(self.trainable.model_dump().values()):
             raise ValueError("every part of trainable is 0, so there is nothing that learns")
+        if self.probe is not None:
+            raise ValueError("probe compares with a teacher, whose embeddings the mask stage does not have; leave it out")
         return self
 
 
@@ -183,8 +192,6 @@ class PromptRun(RunConfig):
 
     stage: Literal["prompt"]
     teacher: TeacherConfig
-        if self.probe is not None:
-            raise ValueError("probe compares with a teacher, whose embeddings the mask stage does not have; leave it out")
     data: EmbeddingDataConfig
     prompts: PromptsConfig = PromptsConfig()
     mask_loss: PromptLossConfig = PromptLossConfig()

@@ -33,6 +33,7 @@ class MaskTask:
 
     batchnorm_learns = False
     manifest: Manifest | None = None
+    facts: dict[str, Any] = {}
 
     def __init__(self, config: MaskRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 import encoders
 from distill.config.runs import PromptRun
-from distill.embedding_task import cache_loader, checked_decoder, starting_student, teacher_decoder
+from distill.embedding_task import cache_loader, checked_decoder, teacher_decoder
 from distill.losses import loss_names
 from distill.mask_stage.parts import freeze_parts, parameter_groups
 from distill.prompt_stage.batch import PromptedBatch
 from distill.prompt_stage.drawing import DrawPrompts
 from distill.prompt_stage.model import PromptedStudent
-from distill.ranks import gather_over_ranks
+from distill.starting_point import starting_point
 from encoders.sam import Sam
 from shards import Manifest
 
@@ -49,12 +49,16 @@ class PromptTask:
         manifest, teacher = self.loader.manifest, config.teacher
         decoder = checked_decoder(teacher, manifest=manifest) if rank == 0 else teacher_decoder(teacher)
         torch.manual_seed(config.seed)
-        self.module = self._prompted_student(*decoder)
+        start = starting_point(config.model, announce=rank == 0)
+        self.batchnorm_learns, self.facts = not config.model.freeze_batchnorm, start.facts
+        self.module = self._prompted_student(start.encoder, *decoder)
 
-    def _prompted_student(self, mask_decoder: Mapping[str, Tensor], prompt_encoder: Mapping[str, Tensor]) -> PromptedStudent:
+    def _prompted_student(
+        self, encoder: nn.Module, mask_decoder: Mapping[str, Tensor], prompt_encoder: Mapping[str, Tensor]
+    ) -> PromptedStudent:
         config = self.config
         sam = encoders.build_sam(config.model.arch, image_size=config.model.image_size)
-        sam.image_encoder = starting_student(config)
+        sam.image_encoder = encoder
         teacher = Sam(arch="teacher", image_encoder=nn.Identity(), image_size=config.model.image_size)
         for one in (sam, teacher):
             one.mask_decoder.load_state_dict(mask_decoder)

@@ -6,7 +6,7 @@ from torch import nn
 
 from distill.config.losses import EmbeddingLossConfig
 from distill.ema import Ema
-from distill.losses import embedding_losses, masked_cosine, masked_mse
+from distill.losses import ChannelScale, embedding_losses, masked_cosine, masked_huber, masked_l1, masked_mse, plain_mse
 from distill.schedule import lr_factor
 
 
@@ -90,3 +90,35 @@ def test_an_average_goes_on_from_its_saved_state():
     other.load_state_dict(updates=ema.updates, shadow=ema.shadow)
     assert other.updates == 1
     assert torch.equal(other.shadow["weight"], module.weight)
+
+
+def test_the_plain_form_counts_padding_and_the_others_do_not():
+    teacher = torch.zeros(1, 2, 1, 2)
+    student = torch.tensor([[[[1.0, 4.0]], [[3.0, 8.0]]]])  # (1, 3) on the photo, (4, 8) on padding
+    valid = torch.tensor([[[[True, False]]]])
+    assert plain_mse(student, teacher, valid) == pytest.approx((1 + 9 + 16 + 64) / 4)
+    assert masked_l1(student, teacher, valid) == pytest.approx((1 + 3) / 2)
+    assert masked_huber(student, teacher, valid, delta=2.0) == pytest.approx((1 / 2 + 2 * (3 - 1)) / 2)
+
+
+def test_the_delta_of_huber_comes_from_the_config():
+    ones, zeros, valid = torch.full((1, 2, 1, 1), 4.0), torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    weights = EmbeddingLossConfig(mse=0, huber=2.0, huber_delta=0.5)
+    assert float(embedding_losses(ones, zeros, valid, weights=weights)["huber"]) == pytest.approx(2 * 0.5 * (4 - 0.25))
+
+
+def test_normalised_by_channel_each_channel_counts_by_its_deviation():
+    student = torch.tensor([7.0, 1.0]).view(1, 2, 1, 1)
+    teacher = torch.tensor([3.0, 0.5]).view(1, 2, 1, 1)
+    valid = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    scale = ChannelScale(torch.tensor([3.0, 0.0]).view(1, 2, 1, 1), torch.tensor([4.0, 0.5]).view(1, 2, 1, 1))
+    weights = EmbeddingLossConfig(mse=1, cosine=1, normalize="channel")
+    losses = embedding_losses(student, teacher, valid, weights=weights, scale=scale)
+    assert float(losses["mse"]) == pytest.approx(((4 / 4) ** 2 + (0.5 / 0.5) ** 2) / 2)
+    assert float(losses["cosine"]) == pytest.approx(1 - 2 / 5**0.5)  # (1, 2) against (0, 1)
+
+
+def test_statistics_that_the_config_asks_for_cannot_be_forgotten():
+    ones, valid = torch.ones(1, 2, 1, 1), torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    with pytest.raises(ValueError, match="scale"):
+        embedding_losses(ones, ones, valid, weights=EmbeddingLossConfig(normalize="channel"))
