@@ -18,7 +18,7 @@ from distill.jobs.precompute import CONFIG_FILE, open_teacher, run_share, teache
 from distill.jobs.progress import every_few_seconds
 from distill.launching.world import read_world
 from encoders.errors import InputError
-from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, wanted_identity
+from shards import CacheIdentity, Manifest, Source, VerifyReport, clear_damaged, get_codec, wanted_identity
 from shards import verify as verify_cache
 from shards.pipeline.object_stores.mirror import small_files
 from shards.pipeline.work_folder import known_entries, work_entries
@@ -77,7 +77,7 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     Returns:
         As `report_facts` afterwards, with `found`: the problems before; `repaired`: the shards that this call made;
         `made_before`: those that an interrupted call had made already; `changed`: those that differ from what was there
-        before the damage, as far as the manifest knows it.
+        before the damage, as far as the manifest knows it, and then a `note` on why that may be.
 
     Raises:
         InputError: the job would make another cache, or is refused; or the damage is beyond repair.
@@ -101,7 +101,20 @@ def repair_cache(report: VerifyReport, *, job: PrecomputeConfig) -> dict[str, An
     left = report_facts(verify_cache(cache, source=source, progress=_progress()))
     repaired = sorted(set(after) - set(there))
     found = {"found": report_facts(report)["problems"], "repaired": repaired, "made_before": made_before, "changed": changed}
+    if changed:
+        found["note"] = why_changed(job.codec)
     return found | {name: left[name] for name in ("ok", "shards", "photos", "bytes", "source", "problems", "rerun")}
+
+
+def why_changed(codec: str) -> str:
+    """Return why shards that were made again may have other bytes than before the damage."""
+    reasons = ["another kind of machine", "another batch size"]
+    if (encoder := get_codec(codec).encoder) > 1:
+        reasons.append(f"an earlier release: {codec} is encoded in another way now (encoder {encoder}), and read as before")
+    return (
+        f"the changed shards hold the same photos, by the same teacher, in other bytes. If they were first made by"
+        f" {', or '.join(reasons)}, that is as it should be; the manifest has the new checksums"
+    )
 
 
 def report_facts(report: VerifyReport) -> dict[str, Any]:

@@ -47,10 +47,19 @@ class Gate:
 
 
 class Codec(Protocol):
-    """One way to store an embedding. `version` changes when old payloads would be read differently."""
+    """One way to store an embedding.
+
+    Attributes:
+        name: registry name.
+        version: changes when old payloads would be read differently.
+        encoder: counts the ways in which this version has been encoded: changes when an embedding gets other bytes, which are
+            read as before. No record holds it.
+        gate: what it must reach.
+    """
 
     name: str
     version: int
+    encoder: int
     gate: Gate
 
     def encode(self, embedding: np.ndarray) -> bytes:

@@ -45,6 +45,7 @@ class Int4Codec:
 
     name = "int4"
     version = 1
+    encoder = 2  # 2: predictions by correlations, of every other row
     gate = Gate(mask_iou=0.97, relative_mse=1e-2, instead="int8")
 
     def encode(self, embedding: np.ndarray) -> bytes:

@@ -13,6 +13,7 @@ class Float16Codec:
 
     name = "fp16"
     version = 1
+    encoder = 1
     gate = Gate(mask_iou=0.99, relative_mse=1e-5, instead=None)
 
     def encode(self, embedding: np.ndarray) -> bytes:
@@ -37,6 +38,7 @@ class Int8Codec:
 
     name = "int8"
     version = 1
+    encoder = 1
     gate = Gate(mask_iou=0.99, relative_mse=5e-4, instead="fp16")
 
     def encode(self, embedding: np.ndarray) -> bytes:

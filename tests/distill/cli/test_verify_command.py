@@ -12,6 +12,7 @@ import yaml
 
 import encoders
 from distill.cli.app import main
+from distill.cli.verify import why_changed
 from encoders.files import sha256_file
 from encoders.weights.checkpoint import save_sam
 
@@ -190,3 +191,17 @@ def test_damaged_files_of_a_cache_are_findings_and_bad_input_never_a_traceback(r
     assert code == 1 and f"problem: {name}: " in out
     code, _, err = run("cache", "stats", copy)
     assert code == 2 and name in err and "cannot be read" in err
+
+
+def test_a_repair_that_makes_other_bytes_says_why_that_may_be(run, cache):
+    """As after an encoder that changed: the manifest knows another checksum."""
+    lines = (cache / "manifest.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    lines[0] = json.dumps(first | {"sha256": "ab" * 32}, sort_keys=True, separators=(",", ":"))
+    (cache / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    code, out, _ = run("cache", "verify", cache, "--samples", 0, "--repair", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["ok"] and facts["changed"] == ["train-000000.tar"]
+    assert "first made by another kind of machine, or another batch size, that is" in facts["note"]
+    assert "or an earlier release: int4 is encoded in another way now (encoder 2)" in why_changed("int4")
+    assert "note" not in json.loads(run("cache", "verify", cache, "--samples", 0, "--repair", "--json")[1])
