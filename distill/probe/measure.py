@@ -146,7 +146,9 @@ class Measure:
     def _moved(self, batch: ProbeBatch) -> ProbeBatch:
         """Copy a batch to the device, the photos as bytes; their sizes stay here, where they are asked for."""
         photos = batch.photos
-        there = replace(photos, **{name: getattr(photos, name).to(self._device) for name in ("pixels", "codes", "scales")})
+        sizes = photos.sizes.pin_memory() if self._device.type == "cuda" else photos.sizes
+        moved = {name: getattr(photos, name).to(self._device) for name in ("pixels", "codes", "scales")}
+        there = replace(photos, sizes=sizes, **moved)
         rest = {name: getattr(batch, name).to(self._device) for name in ("image_index", "points", "boxes", "drawn")}
         return replace(batch, photos=there, **rest)
 
