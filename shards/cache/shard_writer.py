@@ -1,7 +1,7 @@
 """Writes one shard as a webdataset tar, with reproducible bytes, and takes its checksum meanwhile.
 
-The bytes are those of webdataset's `TarWriter`, which is not used: it holds up to 10 KiB back and writes them when it is dropped,
-so that a shard which was abandoned and removed would be written to again.
+The bytes are those of webdataset's `TarWriter`. It is not used because it holds up to 10 KiB back and writes them when it is
+dropped: a shard that was abandoned and removed would be written to again.
 """
 
 import hashlib
