@@ -33,8 +33,6 @@ class EmbeddingTask:
             be loaded.
     """
 
-    batchnorm_learns = True
-
     def __init__(self, config: EmbeddingRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
         self.loader = cache_loader(config, batch_size=batch_size, rank=rank, world_size=world_size)
