@@ -99,8 +99,10 @@ class EfficientSamAdapter:
         side = logits.shape[-1]
         rows, columns = resized_shape(self._shape, image_size=side)
         placed = F.interpolate(logits, (rows, columns), mode="bilinear")
-        placed = F.pad(placed, (0, side - columns, 0, side - rows), value=float(logits.min()) if logits.numel() else 0.0)
-        return found.cpu().numpy(), scores.float().cpu().numpy(), placed.float().cpu().numpy()
+        low = logits.min() if logits.numel() else logits.new_zeros(())  # stays on the device: nothing is waited for
+        square = low.expand_as(logits).clone()
+        square[..., :rows, :columns] = placed
+        return found.cpu().numpy(), scores.float().cpu().numpy(), square.float().cpu().numpy()
 
     def _as_points(self, prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
         """Points (P, N, 2) xy and labels (P, N), a box's corners first."""
