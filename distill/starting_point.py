@@ -67,6 +67,8 @@ def _filled(encoder: nn.Module, model: ModelConfig, *, announce: bool) -> Starti
     if weights.arch == model.arch:
         _check_imagenet(weights, encoder, name=model.init)
     copied = copy_fitting(encoder, weights.tensors)
+    if weights.arch == model.arch and copied.share < 1:
+        raise InputError(f"{model.init} holds {weights.what}, but some of its tensors are not of floating-point numbers")
     if copied.share < LEAST:
         raise InputError(
             f"{model.init} holds {weights.what}, of which {copied.tensors} of {copied.total} tensors of {model.arch} can be"

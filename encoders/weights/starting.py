@@ -86,7 +86,7 @@ def copy_fitting(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Copied:
     fitting, left = [], []
     for layer, keys in layers.items():
         needed = [key for key in keys if not key.endswith(COUNTER)]
-        if all(key in tensors and tensors[key].shape == state[key].shape for key in needed):
+        if all(key in tensors and _alike(tensors[key], state[key]) for key in needed):
             fitting += [key for key in keys if key in tensors]
         else:
             left.append(layer)
@@ -102,6 +102,15 @@ def layer_of(key: str) -> str:
     return head if head and last in PARTS else layer
 
 
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.is_floating_point() == other.is_floating_point()
+
+
+def _width(tensors: Tensors, key: str) -> int:
+    """Return the number of output channels of a convolution; 0 if it is not there or has no shape."""
+    return next(iter(tensors[key].shape), 0) if key in tensors else 0
+
+
 def _repvit(tensors: Tensors, name: str) -> StartingWeights:
     looks = identify({key: tensor.shape for key, tensor in tensors.items()})
     if looks is None or looks.arch is None:
@@ -114,7 +123,7 @@ def _repvit(tensors: Tensors, name: str) -> StartingWeights:
 def _repvit_of_timm(tensors: Tensors, name: str) -> StartingWeights:
     blocks = {tuple(key.split(".")[1:4:2]) for key in tensors if key.startswith("stages.") and ".blocks." in key}
     depths = tuple(sum(stage == str(number) for stage, _ in blocks) for number in range(4))
-    width = tensors["stem.conv2.c.weight"].shape[0]
+    width = _width(tensors, "stem.conv2.c.weight")
     sizes = REPVIT_SIZES.items()
     arch = next((name for name, size in sizes if (size.widths[0], size.depths) == (width, depths)), None)
     what = f"timm's ImageNet network {arch or 'RepViT of a size that is not in the registry'}"
@@ -123,7 +132,7 @@ def _repvit_of_timm(tensors: Tensors, name: str) -> StartingWeights:
 
 def _tiny_vit_of_timm(tensors: Tensors, name: str) -> StartingWeights:
     widths = tuple(
-        tensors[key].shape[0] if key in tensors else 0
+        _width(tensors, key)
         for key in ("patch_embed.conv2.conv.weight", *(f"stages.{stage}.downsample.conv3.conv.weight" for stage in (1, 2, 3)))
     )
     arch = "tiny_vit" if widths == WIDTHS else None

@@ -96,3 +96,23 @@ def test_a_fused_model_is_refused(tmp_path):
     encoders.save_sam(encoders.fuse(encoders.build_sam("repvit_m0_6", image_size=64)), tmp_path / "fused.safetensors")
     with pytest.raises(encoders.InputError, match="fused"):
         starting_weights(tmp_path / "fused.safetensors")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["features.0.2.c.weight", "stem.conv2.c.weight", "patch_embed.conv1.conv.weight", "patch_embed.seq.0.c.weight"],
+)
+@pytest.mark.parametrize("shape", [(), (3,), (0,)])
+def test_a_telling_name_with_a_strange_shape_starts_nothing(key, shape, tmp_path):
+    torch.save({key: torch.zeros(shape), "patch_embed.conv2.conv.weight": torch.zeros(())}, tmp_path / "m.pth")
+    student = encoders.build_image_encoder("repvit_m0_6", image_size=64)
+    try:
+        assert copy_fitting(student, starting_weights(tmp_path / "m.pth").tensors).share == 0
+    except encoders.InputError as error:
+        assert "looks like" in str(error)
+
+
+def test_integers_are_no_weights():
+    student = encoders.build_image_encoder("repvit_m0_6", image_size=64)
+    state = {key: value.long() for key, value in student.state_dict().items()}
+    assert copy_fitting(student, state).tensors == 0
