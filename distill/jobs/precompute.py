@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 import encoders
+from distill.config.models import load_teacher
 from distill.config.reading import write_config
 from distill.config.runs import PrecomputeConfig
 from distill.engines.base import EngineOptions, run
@@ -168,8 +169,7 @@ def run_share(
 
 def open_teacher(job: PrecomputeConfig, *, device: torch.device) -> encoders.Sam:
     """Load the teacher of a job on a device."""
-    named = job.teacher
-    teacher = encoders.load(named.model, arch=named.arch, image_size=named.image_size, decoder=named.decoder).to(device)
+    teacher = load_teacher(job.teacher).to(device)
     return accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile)
 
 

@@ -62,3 +62,10 @@ def test_the_cache_is_the_encoders_and_the_students_decoder_the_other_files(job,
     mask_decoder, _ = checked_decoder(teacher, manifest=manifest)
     expected = encoders.load("sam_demo").mask_decoder.state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in mask_decoder.items())
+
+
+def test_a_vit_b_called_medsam_is_told_which_setting_to_give(job, command, monkeypatch, tmp_path):
+    monkeypatch.setitem(SAM_VIT_SIZES, "sam_vit_b", SamVitSize(width=48, depth=1, heads=2, global_blocks=(0,)))
+    torch.save(encoders.build_sam("sam_vit_b", image_size=64).state_dict(), tmp_path / "medsam_vit_b.pth")
+    code, _, error = command("precompute", "--config", job(model=str(tmp_path / "medsam_vit_b.pth")))
+    assert code == 2 and "teacher.model:" in error and "say --set teacher.arch=medsam_vit_b for MedSAM" in error

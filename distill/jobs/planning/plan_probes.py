@@ -7,7 +7,7 @@ from itertools import islice
 
 import torch
 
-import encoders
+from distill.config.models import load_teacher
 from distill.config.runs import PrecomputeConfig
 from distill.embedding_task import LAYOUT
 from distill.launching.world import read_world
@@ -21,8 +21,7 @@ STEPS = 3  # timed; one before them is not
 def teacher_photos_per_second(job: PrecomputeConfig, *, image_size: int) -> float:
     """Return the rate of a job's teacher on this process's device, on batches of noise."""
     device = read_world().device
-    named = job.teacher
-    teacher = encoders.load(named.model, arch=named.arch, image_size=named.image_size, decoder=named.decoder).to(device)
+    teacher = load_teacher(job.teacher).to(device)
     encoder = accelerate(teacher, precision=job.teacher.precision, compiled=job.teacher.compile).image_encoder
     image = _noise(job.batch_size, image_size=image_size, device=device)
     with torch.inference_mode():
