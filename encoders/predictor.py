@@ -18,6 +18,7 @@ from encoders.image_encoders.unpadded import UnpaddedEncoder, rectangle
 from encoders.preprocess import normalize_padded, pad_to, pad_to_square
 from encoders.prompts import Prompts, check_prompts
 from encoders.samples.given_image import check_image, check_images
+from encoders.transfer import fetched, sent
 
 PROMPT_CHUNK = 64  # prompts decoded at a time: bounds memory, not results
 
@@ -186,13 +187,16 @@ class Predictor:
         return self._predict(checked, multimask=multimask)
 
     @torch.inference_mode()
-    def predict_torch(self, *, multimask: bool = True, **prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`predict` on tensors: prompts already in the input frame; gives masks, scores, logits on the device."""
+    def predict_torch(self, *, multimask: bool | None = True, **prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`predict` on tensors: prompts already in the input frame; gives masks, scores, logits on the device.
+
+        With `multimask` None all four mask tokens are returned, as by `predict_tokens`.
+        """
         embedding = self._check_one()
         if not prompts:
             raise InputError("no prompt given; pass points with labels, boxes, or masks")
         index = torch.zeros(len(next(iter(prompts.values()))), dtype=torch.long, device=self.sam.device)
-        logits, scores = self.sam.decode(embedding, image_index=index, multimask=multimask, **prompts)
+        logits, scores = self._decoder(multimask)(embedding, image_index=index, **prompts)
         return self.sam.to_masks(logits, shape=self.shape), scores, logits
 
     @torch.inference_mode()
@@ -205,28 +209,24 @@ class Predictor:
             given.to_frame(shape=shape, image_size=self.image_size)
             for shape, given in zip(self._shapes, prompts, strict=True)
         ]
-        joined = {name: torch.from_numpy(value).to(self.sam.device) for name, value in _join(framed).items()}
+        joined = {name: sent(value, self.sam.device) for name, value in _join(framed).items()}
         counts = [len(next(iter(given.values()))) for given in framed]
-        index = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(self.sam.device)
+        index = sent(np.arange(len(counts)).repeat(counts), self.sam.device)
         if not len(index):
             return [self._nothing(shape, multimask=multimask) for shape in self._shapes]
-        decode: Callable[..., tuple[Tensor, Tensor]] = self.sam.decode_all
-        if multimask is not None:
-            decode = partial(self.sam.decode, multimask=multimask)
-        parts = []
+        decode, parts = self._decoder(multimask), []
         for start in range(0, len(index), PROMPT_CHUNK):
             rows = slice(start, start + PROMPT_CHUNK)
             chunk = {name: value[rows] for name, value in joined.items()}
             parts.append(decode(embeddings, image_index=index[rows], **chunk))
         logits, scores = (torch.cat(tensors).split(counts) for tensors in zip(*parts, strict=True))
-        return [
-            Prediction(
-                masks=self.sam.to_masks(own_logits, shape=shape).cpu().numpy(),
-                scores=own_scores.cpu().numpy(),
-                logits=own_logits.cpu().numpy(),
-            )
-            for own_logits, own_scores, shape in zip(logits, scores, self._shapes, strict=True)
-        ]
+        masks = [self.sam.to_masks(own, shape=shape) for own, shape in zip(logits, self._shapes, strict=True)]
+        found = fetched([*masks, *scores, *logits])
+        by_kind = (found[start : start + len(masks)] for start in range(0, len(found), len(masks)))
+        return [Prediction(*own) for own in zip(*by_kind, strict=True)]
+
+    def _decoder(self, multimask: bool | None) -> Callable[..., tuple[Tensor, Tensor]]:
+        return self.sam.decode_all if multimask is None else partial(self.sam.decode, multimask=multimask)
 
     def _nothing(self, shape: Shape, *, multimask: bool | None) -> Prediction:
         """Return an empty prediction, for no prompts."""

@@ -22,6 +22,11 @@ def mask_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         one, other = first[index], second[index]
         overlap[index] = np.count_nonzero(np.logical_and(one, other))
         union[index] = np.count_nonzero(one) + np.count_nonzero(other) - overlap[index]
+    return iou_of_counts(overlap, union)
+
+
+def iou_of_counts(overlap: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Intersection over union of masks by their numbers of pixels, float64; 0/0 is 1.0, see `mask_iou`."""
     return np.where(union == 0, 1.0, overlap / np.maximum(union, 1))
 
 

@@ -3,13 +3,16 @@
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from encoders.errors import InputError
 from encoders.geometry import Shape
-from encoders.predictor import Prediction
+from encoders.predictor import PROMPT_CHUNK, Prediction
 from encoders.prompts import Prompts, check_prompts
 
 MASK_PIXELS_PER_CALL = 2**24  # bounds memory: a photo's prompts are asked in groups whose masks have this many pixels
+# The same on a GPU, which few prompts at a time leave idle: a byte a pixel, and about as much again while they are made
+DEVICE_MASK_PIXELS_PER_CALL = {"cuda": 2**28, "mps": 2**27}
 
 
 class PredictorLike(Protocol):
@@ -30,9 +33,16 @@ class AnswersAllTokens(Protocol):
 Answer = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks (P, M, H, W) bool, scores (P, M), logits (P, M, S/4, S/4)
 
 
-def prompts_per_call(shape: Shape) -> int:
+def prompts_per_call(predictor: PredictorLike, shape: Shape) -> int:
     """Prompts to ask at a time on a photo of `shape` (height, width), three masks each."""
-    return max(1, MASK_PIXELS_PER_CALL // (3 * shape[0] * shape[1]))
+    pixels = DEVICE_MASK_PIXELS_PER_CALL.get(device_type(predictor))
+    most = max(1, (pixels or MASK_PIXELS_PER_CALL) // (3 * shape[0] * shape[1]))
+    return most if pixels is None else min(most, PROMPT_CHUNK)
+
+
+def device_type(predictor: object) -> str:
+    """Type of the device that a predictor's model is on; "cpu" for one that does not say."""
+    return torch.device(getattr(getattr(predictor, "sam", None), "device", "cpu")).type
 
 
 def ask(predictor: PredictorLike, prompts: Prompts, *, shape: Shape, multimask: bool) -> Answer:

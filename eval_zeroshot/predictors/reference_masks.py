@@ -69,7 +69,7 @@ def _ask_points(
     masks: list[Rle] = []
     boxes: list[np.ndarray | None] = []
     scores: list[float] = []
-    for part in _parts(points, shape=shape):
+    for part in _parts(predictor, points, shape=shape):
         three, predicted, _ = ask(predictor, point_prompts(part), shape=shape, multimask=True)
         for found, its in zip(three, predicted, strict=True):
             best = int(its.argmax())
@@ -82,13 +82,13 @@ def _ask_points(
 def _ask_boxes(predictor: PredictorLike, boxes: np.ndarray, *, shape: Shape) -> list[Rle]:
     """The single mask of each of (P, 4) boxes."""
     found: list[Rle] = []
-    for part in _parts(boxes, shape=shape):
+    for part in _parts(predictor, boxes, shape=shape):
         masks, _, _ = ask(predictor, Prompts(boxes=part), shape=shape, multimask=False)
         found += [encode_mask(mask) for mask in masks[:, 0]]
     return found
 
 
-def _parts(prompts: np.ndarray, *, shape: Shape) -> Sequence[np.ndarray]:
+def _parts(predictor: PredictorLike, prompts: np.ndarray, *, shape: Shape) -> Sequence[np.ndarray]:
     """PointsAndBoxes in groups whose masks fit into memory."""
-    step = prompts_per_call(shape)
+    step = prompts_per_call(predictor, shape)
     return [prompts[start : start + step] for start in range(0, len(prompts), step)]

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.prompts import Prompts
-from encoders.samples.overlap import mask_iou
 from encoders.samples.sample import Sample
 from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
-from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.predictors.protocol import PredictorLike
 from eval_zeroshot.predictors.reference import BOX, POINT, ReferencedPhotos
+from eval_zeroshot.predictors.scoring import ask_scored
 from eval_zeroshot.prompting.clicks import point_prompts
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import Result
-from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects, most_confident_iou
+from eval_zeroshot.suites.object_iou import Answers, InstanceIou, Objects
 
 BOTH = "agreement"  # stands for the two suites
 NAMES = {"agreement_box": BOX, "agreement_point": POINT}
@@ -58,18 +58,14 @@ class Agreement(InstanceIou):
         return super().observe(predictor, self._asked(sample))
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        if self.kind == BOX:
-            masks, scores, logits = ask(predictor, Prompts(boxes=objects.boxes), shape=objects.shape, multimask=False)
-        else:
-            prompts = point_prompts(objects.boxes[:, :2])
-            masks, scores, logits = ask(predictor, prompts, shape=objects.shape, multimask=True)
-        ious = mask_iou(masks, objects.truths[:, None])
-        each, best = np.arange(len(ious)), scores.argmax(axis=1)
-        values = {"iou": most_confident_iou(ious, scores)}
-        if self.kind == POINT:
-            values["oracle"] = ious.max(axis=1)
-        values |= predicted_iou_and_stability(scores[each, best], logits[each, best], shape=objects.shape)
-        return Answers(values=values, masks=masks[each, best])
+        of_three = self.kind == POINT
+        prompts = point_prompts(objects.boxes[:, :2]) if of_three else Prompts(boxes=objects.boxes)
+        seen = ask_scored(predictor, prompts, truths=objects.truths, shape=objects.shape, multimask=of_three)
+        values = {"iou": seen.iou}
+        if of_three:
+            values["oracle"] = seen.ious.max(axis=1)
+        values |= predicted_iou_and_stability(seen.score, seen.logits, shape=objects.shape)
+        return Answers(values=values, masks=seen.masks)
 
     def summarise(
         self,

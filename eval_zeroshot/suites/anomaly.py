@@ -134,7 +134,7 @@ def _masks_of(predictor: PredictorLike, sample: Sample, counted: list[int]) -> t
     """Masks and predicted IoUs for the boxes of some objects, some at a time."""
     masks: list[np.ndarray] = []
     scores: list[float] = []
-    step = prompts_per_call(sample.shape)
+    step = prompts_per_call(predictor, sample.shape)
     for start in range(0, len(counted), step):
         boxes = sample.boxes[counted[start : start + step]]
         found, ious, _ = ask(predictor, Prompts(boxes=boxes), shape=sample.shape, multimask=False)

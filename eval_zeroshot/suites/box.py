@@ -1,9 +1,9 @@
 """The box suite: ground-truth boxes."""
 
 from encoders.prompts import Prompts
-from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
-from eval_zeroshot.predictors.protocol import PredictorLike, ask_single_and_three
+from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.predictors.scoring import ask_tokens_scored
 from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.suites.object_iou import OF_THREE_TITLES, Answers, InstanceIou, Objects, most_confident_iou
 
@@ -25,15 +25,14 @@ class BoxIou(InstanceIou):
     )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        single, three = ask_single_and_three(predictor, Prompts(boxes=objects.boxes), shape=objects.shape)
-        (masks, predicted, logits), (candidates, scores, _) = single, three
-        ious = mask_iou(candidates, objects.truths[:, None])
+        seen = ask_tokens_scored(predictor, Prompts(boxes=objects.boxes), truths=objects.truths, shape=objects.shape)
+        three, scores = seen.ious[:, 1:], seen.scores[:, 1:]
         return Answers(
             values={
-                "single": mask_iou(masks[:, 0], objects.truths),
-                "most_confident": most_confident_iou(ious, scores),
-                "oracle": ious.max(axis=1),
-                **predicted_iou_and_stability(predicted[:, 0], logits[:, 0], shape=objects.shape),
+                "single": seen.ious[:, 0],
+                "most_confident": most_confident_iou(three, scores),
+                "oracle": three.max(axis=1),
+                **predicted_iou_and_stability(seen.score, seen.logits, shape=objects.shape),
             },
-            masks=masks[:, 0],
+            masks=seen.masks,
         )

@@ -76,7 +76,7 @@ class InstanceIou(MeanSuite):
         return [int(sample.annotation_ids[index]) for index in self._counted(sample)[0]]
 
     def observe(self, predictor: PredictorLike, sample: Sample) -> Observation:
-        (counted, skipped), step = self._counted(sample), prompts_per_call(sample.shape)
+        (counted, skipped), step = self._counted(sample), prompts_per_call(predictor, sample.shape)
         values: dict[str, list[float]] = {}
         masks = []
         for start in range(0, len(counted), step):

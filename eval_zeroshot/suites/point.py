@@ -8,6 +8,7 @@ import numpy as np
 from encoders.samples.overlap import mask_iou
 from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
 from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.predictors.scoring import ask_scored
 from eval_zeroshot.prompting.clicks import Click, centre_point, click_prompts, next_click
 from eval_zeroshot.results.reading import PromptKind
 from eval_zeroshot.suites.object_iou import ORACLE_TITLE, Answers, InstanceIou, Objects
@@ -41,19 +42,16 @@ class PointIou(InstanceIou):
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
         history = [[centre_point(truth)] for truth in objects.truths]
-        three, scores, logits = ask(predictor, click_prompts(history), shape=objects.shape, multimask=True)
-        best = scores.argmax(axis=1)
-        every = np.arange(len(best))
-        first = three[every, best]
-        ious = mask_iou(three, objects.truths[:, None])
-        values = {"click_1": ious[every, best], "oracle": ious.max(axis=1)}
-        values |= predicted_iou_and_stability(scores[every, best], logits[every, best], shape=objects.shape)
-        masks, logits = first.copy(), logits[every, best][:, None].copy()
+        truths, shape = objects.truths, objects.shape
+        first = ask_scored(predictor, click_prompts(history), truths=truths, shape=shape, multimask=True)
+        values = {"click_1": first.iou, "oracle": first.ious.max(axis=1)}
+        values |= predicted_iou_and_stability(first.score, first.logits, shape=shape)
+        masks, logits = first.masks.copy(), first.logits[:, None].copy()
         for count in range(2, max(self.clicks, default=1) + 1):
             self._refine(predictor, objects, history=history, masks=masks, logits=logits)
             if count in self.clicks:
-                values[f"click_{count}"] = mask_iou(masks, objects.truths)
-        return Answers(values=values, masks=first)
+                values[f"click_{count}"] = mask_iou(masks, truths)
+        return Answers(values=values, masks=first.masks)
 
     def _refine(
         self,

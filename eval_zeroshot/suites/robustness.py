@@ -6,9 +6,10 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from encoders.prompts import Prompts
-from encoders.samples.overlap import mask_iou
+from encoders.scored import ScoredPrediction
 from eval_zeroshot.metrics.calibration import ECE_BINS, predicted_iou_and_stability
-from eval_zeroshot.predictors.protocol import PredictorLike, ask
+from eval_zeroshot.predictors.protocol import PredictorLike
+from eval_zeroshot.predictors.scoring import ask_scored
 from eval_zeroshot.prompting.clicks import FOREGROUND, Click, centre_point, click_prompts
 from eval_zeroshot.prompting.seeds import object_random
 from eval_zeroshot.results.reading import PromptKind
@@ -27,22 +28,20 @@ class _Noisy(InstanceIou):
     levels: tuple[int, ...]
 
     @abstractmethod
-    def answer_at(
-        self, predictor: PredictorLike, objects: Objects, level: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks (P, H, W), predicted IoU (P,) and logits (P, s, s) for prompts with noise of a level in percent."""
+    def answer_at(self, predictor: PredictorLike, objects: Objects, level: int) -> ScoredPrediction:
+        """The answer to prompts with noise of a level in percent, beside the truth."""
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
-        masks, _, _ = self.answer_at(predictor, objects, 0)
-        values = {"clean": mask_iou(masks, objects.truths)}
-        kept = masks
+        seen = self.answer_at(predictor, objects, 0)
+        values = {"clean": seen.iou}
+        kept = seen.masks
         for level in self.levels:
-            masks, scores, logits = self.answer_at(predictor, objects, level)
-            values[f"noise_{level}"] = mask_iou(masks, objects.truths)
+            seen = self.answer_at(predictor, objects, level)
+            values[f"noise_{level}"] = seen.iou
             values[f"drop_{level}"] = values["clean"] - values[f"noise_{level}"]
             if self.primary == f"noise_{level}":
-                kept = masks
-                values |= predicted_iou_and_stability(scores, logits, shape=objects.shape)
+                kept = seen.masks
+                values |= predicted_iou_and_stability(seen.score, seen.logits, shape=objects.shape)
         return Answers(values=values, masks=kept)
 
 
@@ -61,16 +60,14 @@ class BoxJitter(_Noisy):
         f"single mask output (SAM's mask token 0). value: mIoU at 10 %. {REPORTED}"
     )
 
-    def answer_at(
-        self, predictor: PredictorLike, objects: Objects, level: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def answer_at(self, predictor: PredictorLike, objects: Objects, level: int) -> ScoredPrediction:
         boxes = objects.boxes
         if level:
             randoms = [object_random("box_jitter", objects.key, int(id_), seed=self.seed) for id_ in objects.ids]
             parts = level / 100 * np.stack([random.uniform(-1, 1, 4) for random in randoms])
             boxes = jittered(boxes, parts=parts, shape=objects.shape)
-        masks, scores, logits = ask(predictor, Prompts(boxes=boxes), shape=objects.shape, multimask=False)
-        return masks[:, 0], scores[:, 0], logits[:, 0]
+        prompts = Prompts(boxes=boxes)
+        return ask_scored(predictor, prompts, truths=objects.truths, shape=objects.shape, multimask=False)
 
 
 class PointShift(_Noisy):
@@ -88,16 +85,13 @@ class PointShift(_Noisy):
         f"confident of three masks. value: mIoU at 50 %. {REPORTED}"
     )
 
-    def answer_at(
-        self, predictor: PredictorLike, objects: Objects, level: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def answer_at(self, predictor: PredictorLike, objects: Objects, level: int) -> ScoredPrediction:
         clicks = []
         for truth, id_ in zip(objects.truths, objects.ids, strict=True):
             random = object_random("point_shift", objects.key, int(id_), level, seed=self.seed)
             clicks.append([shifted_click(truth, shift=level / 100, random=random) if level else centre_point(truth)])
-        three, scores, logits = ask(predictor, click_prompts(clicks), shape=objects.shape, multimask=True)
-        every, best = np.arange(len(three)), scores.argmax(axis=1)
-        return three[every, best], scores[every, best], logits[every, best]
+        prompts = click_prompts(clicks)
+        return ask_scored(predictor, prompts, truths=objects.truths, shape=objects.shape, multimask=True, only_kept=True)
 
 
 def jittered(boxes: np.ndarray, *, parts: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -58,7 +58,7 @@ def follow(predictor: PredictorLike, masks: np.ndarray) -> tuple[np.ndarray, np.
     found, scores = np.zeros_like(masks), np.zeros(len(masks))
     seen = np.flatnonzero(masks.any(axis=(1, 2)))
     size: Any = getattr(predictor, "image_size", None)
-    for start in range(0, len(seen), step := prompts_per_call(shape)):
+    for start in range(0, len(seen), step := prompts_per_call(predictor, shape)):
         chosen = seen[start : start + step]
         answers, ious, _ = ask(predictor, next_prompts(masks[chosen], image_size=size), shape=shape, multimask=False)
         found[chosen], scores[chosen] = answers[:, 0], ious[:, 0]

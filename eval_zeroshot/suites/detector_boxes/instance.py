@@ -211,7 +211,7 @@ def _masks_of(
     places = np.flatnonzero(asked)
     masks = [encode_mask(np.zeros(shape, bool))] * len(boxes)
     ious = [0.0] * len(boxes)
-    step = prompts_per_call(shape)
+    step = prompts_per_call(predictor, shape)
     for start in range(0, len(places), step):
         chosen = places[start : start + step]
         answers = rules.answer(predictor, shape, boxes[chosen].astype(np.float32))

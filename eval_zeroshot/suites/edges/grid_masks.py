@@ -33,7 +33,7 @@ def grid_masks(predictor: PredictorLike, *, shape: Shape, per_side: int = POINTS
 
     Memory: the masks themselves only for some prompts at a time, their logits for all: 200 MB for 768 at S = 1024.
     """
-    points, step = point_grid(shape, per_side=per_side), prompts_per_call(shape)
+    points, step = point_grid(shape, per_side=per_side), prompts_per_call(predictor, shape)
     parts = []
     for start in range(0, len(points), step):
         prompts = point_prompts(points[start : start + step])

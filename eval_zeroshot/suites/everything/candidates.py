@@ -54,7 +54,7 @@ def ask_points(
     """
     pixels = np.floor(points).astype(np.int64)  # the pixel that each point lies in
     device = getattr(getattr(predictor, "sam", None), "device", "cpu")
-    step, found = prompts_per_call(shape), []
+    step, found = prompts_per_call(predictor, shape), []
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
         masks, scores, logits = ask(predictor, point_prompts(points[part]), shape=shape, multimask=True)
