@@ -47,9 +47,9 @@ def _statistics_of_ranks(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     channels = input.shape[1]
     count = torch.full((1,), input.numel() / channels, dtype=input.dtype, device=input.device)
     own = torch.cat([*torch.batch_norm_update_stats(input, None, None, 0.0), count])
-    ranks = own.new_empty((dist.get_world_size(), own.numel()))
+    ranks = own.new_empty(dist.get_world_size() * own.numel())
     dist.all_gather_into_tensor(ranks, own)
-    means, variances, counts = ranks.split([channels, channels, 1], dim=1)
+    means, variances, counts = ranks.view(-1, own.numel()).split([channels, channels, 1], dim=1)
     return means, variances, counts
 
 

@@ -129,7 +129,7 @@ class Sam(nn.Module):
                 prompts=prompts,
                 tokens=tokens,
             )
-        source = embeddings[image_index] + prompts.dense
+        source = embeddings.index_select(0, image_index) + prompts.dense  # its gradient is the same every time, on a CPU
         logits, scores = self.mask_decoder.predict_masks(
             image_embeddings=torch.zeros_like(source[:1]),
             image_pe=positions,

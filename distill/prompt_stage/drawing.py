@@ -125,7 +125,9 @@ class _Row:
 
 
 def pixel_inside(mask: Rle, *, rng: np.random.Generator) -> np.ndarray:
-    """Return a random pixel of a mask, (2,) float64 xy, from its runs alone: decoding SA-1B's masks would take most of a worker.
+    """Return a random pixel of a mask, (2,) float64 xy.
+
+    It goes by the runs alone: decoding SA-1B's masks would take most of a worker's time.
 
     Args:
         mask: compressed RLE, not empty; it runs down the columns.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from distill.config.prompt_stage import PromptLossConfig, PromptsConfig
 from distill.config.runs import EmbeddingLossConfig
-from distill.losses import embedding_losses
+from distill.losses import ChannelScale, embedding_losses
 from distill.mask_stage.batch import valid_cells
 from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss
 from distill.mask_stage.prompts import error_clicks
@@ -56,6 +56,7 @@ class PromptedStudent(nn.Module):
 
     Args:
         sam: the student, with the prompt encoder and mask decoder that it will be used with.
+        scale: normalises embeddings for their losses, see `distill.losses.embedding_losses`.
         teacher: a Sam whose prompt encoder and mask decoder are the teacher's; None if those of `sam` are, and stay it.
     """
 
@@ -67,8 +68,10 @@ class PromptedStudent(nn.Module):
         prompts: PromptsConfig,
         embedding_loss: EmbeddingLossConfig | None,
         mask_loss: PromptLossConfig,
+        scale: ChannelScale | None = None,
     ) -> None:
         super().__init__()
+        self._scale = scale
         self.sam, self.teacher = sam, teacher
         self.prompts, self.embedding_loss, self.mask_loss = prompts, embedding_loss, mask_loss
 
@@ -79,7 +82,10 @@ class PromptedStudent(nn.Module):
         embedding = self.sam.image_encoder(photos.image.contiguous(memory_format=LAYOUT))
         losses: dict[str, Tensor] = {}
         if self.embedding_loss is not None:
-            losses = embedding_losses(embedding, photos.teacher, photos.valid, weights=self.embedding_loss)
+            self._scale = self._scale and self._scale.to(device)  # copied at the first step only
+            losses = embedding_losses(
+                embedding, photos.teacher, photos.valid, weights=self.embedding_loss, scale=self._scale
+            )
         sizes = batch.photos.sizes.to(device, non_blocking=True)
         valid = valid_cells(sizes, side=self.sam.image_size // MASK_STRIDE)
         count = len(prompts.image_index)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import encoders
 from distill.config.runs import PromptRun
-from distill.embedding_task import cache_loader, checked_decoder, teacher_decoder
+from distill.embedding_task import cache_loader, channel_scale, checked_decoder, teacher_decoder
 from distill.losses import loss_names
 from distill.mask_stage.parts import freeze_parts, parameter_groups
 from distill.prompt_stage.batch import PromptedBatch
@@ -65,12 +65,15 @@ class PromptTask:
             one.prompt_encoder.load_state_dict(prompt_encoder)
         freeze_parts(sam, factors=self.factors)
         decoder_learns = self.factors["mask_decoder"] or self.factors["prompt_encoder"]
+        normalized = config.loss is not None and config.loss.normalize == "channel"
+        scale = channel_scale(self.loader.manifest) if normalized else None
         return PromptedStudent(
             sam,
             teacher=teacher.requires_grad_(False) if decoder_learns else None,
             prompts=config.prompts,
             embedding_loss=config.loss,
             mask_loss=config.mask_loss,
+            scale=scale,
         )
 
     @property

@@ -10,7 +10,7 @@ from encoders.contract import MASK_STRIDE
 
 
 def mask_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """(P, S/4, S/4) bool -> boxes (P, 4) float32 xyxy in the input frame, 0 for an empty mask; whether there is one, (P,) bool."""
+    """(P, S/4, S/4) bool -> boxes (P, 4) float32 xyxy in the input frame, and whether the mask has one, (P,) bool."""
     side = masks.shape[-1]
     edges = []
     for present in (masks.any(dim=1), masks.any(dim=2)):  # columns, rows

@@ -62,7 +62,7 @@ def test_two_ranks_with_half_a_batch_each_equal_one_with_all_of_it(both_ranks, a
 def test_statistics_of_bfloat16_input_are_those_of_its_values_in_float32(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    twins = lambda ranks, own: ranks.copy_(own.expand_as(ranks))  # noqa: E731 (another rank with the same batch)
+    twins = lambda ranks, own: ranks.copy_(own.repeat(2))  # noqa: E731 (another rank with the same batch)
     monkeypatch.setattr(torch.distributed, "all_gather_into_tensor", twins)
     torch.manual_seed(0)
     x = (torch.randn(3, 2, 31, 17) * 2 + 9).bfloat16()

@@ -1,0 +1,71 @@
+"""A run of the prompt stage by the command."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+import encoders
+
+
+@pytest.fixture
+def written(tmp_path, prompt_settings):
+    def write(**changes):
+        path = tmp_path / "prompted.yaml"
+        path.write_text(yaml.safe_dump(prompt_settings | {"out": str(tmp_path / "run")} | changes))
+        return path
+
+    return write
+
+
+def test_a_run_from_a_cache_to_a_student_with_its_teachers_decoder(command, written, tmp_path):
+    code, _, error = command("distill", "--config", written())
+    assert code == 0, error
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line[name] > 0 for line in lines for name in ("mse", "mask", "truth", "iou"))
+    student, teacher = encoders.load(tmp_path / "run"), encoders.load("sam_demo", image_size=64)
+    for name, tensor in teacher.mask_decoder.state_dict().items():
+        assert torch.equal(student.mask_decoder.state_dict()[name], tensor)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["stage"] == "prompt" and facts["teacher"] == "sam_demo"
+
+
+def test_it_starts_from_an_earlier_student_and_may_train_the_decoder(command, written, tmp_path, undisturbed):
+    model = {"arch": "repvit_m0_6", "image_size": 64, "init": str(undisturbed)}
+    changes = {"trainable": {"backbone": 0.0, "neck": 0.0, "mask_decoder": 0.1}, "ema": {"decay": 0.0}}
+    code, _, error = command("distill", "--config", written(model=model, **changes))
+    assert code == 0, error
+    before, after = encoders.load(undisturbed), encoders.load(tmp_path / "run")
+    for (name, old), new in zip(before.image_encoder.named_parameters(), after.image_encoder.parameters(), strict=True):
+        assert torch.equal(old, new), name
+    assert not torch.equal(before.mask_decoder.mask_tokens.weight, after.mask_decoder.mask_tokens.weight)
+    assert torch.equal(before.prompt_encoder.no_mask_embed.weight, after.prompt_encoder.no_mask_embed.weight)
+
+
+def test_a_run_that_lost_its_last_checkpoint_comes_to_the_same_weights_again(command, written, tmp_path):
+    assert command("distill", "--config", written())[0] == 0
+    whole = encoders.load(tmp_path / "run").state_dict()
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step_6")
+    for name in ("encoder.safetensors", "decoder.safetensors", "run.json"):
+        (tmp_path / "run" / name).unlink()
+    code, _, error = command("distill", "--config", written())
+    assert code == 0 and "4 of 6 steps are done" in error
+    again = encoders.load(tmp_path / "run").state_dict()
+    assert whole.keys() == again.keys() and all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"mask_loss": {"teacher": 0.0}}, "stage: embedding"),
+        ({"mask_loss": {"bce": 0.0, "dice": 0.0}}, "no mask is learnt"),
+        ({"trainable": {"backbone": 0.0, "neck": 0.0}}, "nothing that learns"),
+        ({"prompts": {"rounds": 0}}, "prompts.rounds"),
+        ({"stage": "prompts"}, "did you mean"),
+    ],
+)
+def test_a_config_that_cannot_learn_is_refused(command, written, changes, named):
+    code, _, error = command("distill", "--config", written(**changes))
+    assert code == 2 and named in error and "Traceback" not in error
