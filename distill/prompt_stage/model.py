@@ -83,9 +83,7 @@ class PromptedStudent(nn.Module):
         losses: dict[str, Tensor] = {}
         if self.embedding_loss is not None:
             self._scale = self._scale and self._scale.to(device)  # copied at the first step only
-            losses = embedding_losses(
-                embedding, photos.teacher, photos.valid, weights=self.embedding_loss, scale=self._scale
-            )
+            losses = embedding_losses(embedding, photos.teacher, photos.valid, weights=self.embedding_loss, scale=self._scale)
         sizes = batch.photos.sizes.to(device, non_blocking=True)
         valid = valid_cells(sizes, side=self.sam.image_size // MASK_STRIDE)
         count = len(prompts.image_index)
@@ -123,9 +121,7 @@ class PromptedStudent(nn.Module):
     def _teacher_boxes(self, clicks: Prompts, teacher: Tensor, *, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return the boxes (G, 4) of the teacher's best masks for clicks, and which are of a mask worth learning, (G,) bool."""
         labels = torch.ones_like(clicks.points[..., 0], dtype=torch.long)
-        logits, scores = self._teacher().decode(
-            teacher, image_index=clicks.image_index, points=clicks.points, labels=labels
-        )
+        logits, scores = self._teacher().decode(teacher, image_index=clicks.image_index, points=clicks.points, labels=labels)
         score, best = scores.max(dim=1)
         boxes, there = mask_boxes((_picked(logits, best)[:, 0] > 0) & valid[clicks.image_index])
         return boxes, there & (score >= self.prompts.min_score)
