@@ -55,10 +55,11 @@ def load_original(file: WeightsFile, *, arch: str | None, image_size: int, encod
             message += f"; say arch={MEDSAM!r} (--arch {MEDSAM})"
         warnings.warn(message, InputWarning, stacklevel=3)
     if not whole and not encoder_alone:
-        assert looks is not None  # it fits
+        text = looks.text if looks else model
         raise InputError(
-            f"{file.name} is {looks.text}, without prompt encoder and mask decoder; give a file that has them as decoder "
-            f"(teacher.decoder in a config): segment-anything's or HuggingFace's {model}"
+            f"{file.name} is {text}, without prompt encoder and mask decoder; give a file that has them as decoder "
+            "(teacher.decoder in a config; elsewhere make one file of both by encoders.save_sam, see docs/teachers.md): "
+            f"segment-anything's or HuggingFace's {model}"
             + (", or mobile_sam.pt, whose decoder is the same" if model == "sam_vit_h" else "")
         )
     sam.load_state_dict(state, strict=whole)

@@ -87,6 +87,13 @@ def test_an_image_encoder_alone_asks_for_a_decoder(timm_file, tmp_path):
     assert "does not fit SAM's prompt encoder" in message(timm_file[1], image_size=SIZE, decoder=tmp_path / "x.safetensors")
 
 
+def test_so_does_any_models_encoder_without_the_rest(tmp_path):
+    state = encoders.build_sam("sam_demo", image_size=64).state_dict()
+    save_file({key: value for key, value in state.items() if key.startswith("image_encoder.")}, tmp_path / "m.safetensors")
+    text = message(tmp_path / "m.safetensors", arch="sam_demo", image_size=64)
+    assert "is sam_demo, without prompt encoder and mask decoder; give a file that has them as decoder" in text
+
+
 def test_another_size_is_named(timm_file):
     text = message(timm_file[1])
     assert "pos_embed is (1, 16, 16, 32), expected (1, 64, 64, 32)" in text and "at image size 256" in text
