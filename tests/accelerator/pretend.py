@@ -9,61 +9,20 @@ checked and counted there, and runs on the wrapped CPU tensors, so its results e
 that name a cuda device (`torch.zeros(..., device="cuda")`, `tensor.to(device)`) to it.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tests.accelerator.counting import Counts as Counts  # re-exported
+from tests.accelerator.counting import copied_to_device, copied_to_host, count_operation, counting, launch, wait
+from tests.accelerator.patches import devices_of_groups, no_grad_for_inference_mode, streams
+
 CUDA = torch.device("cuda", 0)
-
-# Operations that return metadata or a view: no kernel.
-FREE = {
-    "alias", "as_strided", "chunk", "detach", "diagonal", "expand", "expand_as", "lift_fresh", "narrow", "permute", "select",
-    "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view",
-    "view_as", "_unsafe_view", "_reshape_alias", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
-}  # fmt: skip
-# Operations whose result's value or shape the host must know before it can go on.
-WAITING = {
-    "_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "unique_dim", "_unique2",
-    "unique_consecutive", "bincount", "histc", "repeat_interleave",
-}  # fmt: skip
-
-
-@dataclass
-class Counts:
-    """What the pretended GPU was asked to do.
-
-    Attributes:
-        kernels: launches, by the name of the operation.
-        synchronisations: operations that the host waits for, by name.
-        to_device: copies from the host, by whether they come from pinned memory.
-        to_host: copies to the host.
-    """
-
-    kernels: Counter[str] = field(default_factory=Counter)
-    synchronisations: Counter[str] = field(default_factory=Counter)
-    to_device: Counter[str] = field(default_factory=Counter)
-    to_host: int = 0
-
-    @property
-    def launched(self) -> int:
-        """Number of kernels."""
-        return self.kernels.total()
-
-    @property
-    def waited(self) -> int:
-        """Number of synchronisations, including copies to the host and copies from memory that is not pinned."""
-        return self.synchronisations.total() + self.to_host + self.to_device["pageable"]
-
-
-_counting: list[Counts] = []
 
 
 class PretendTensor(Tensor):
@@ -101,7 +60,7 @@ class PretendTensor(Tensor):
         return self.numpy()
 
     def tolist(self) -> Any:
-        _wait("tolist")
+        wait("tolist")
         return self.held.tolist()
 
     def data_ptr(self) -> int:
@@ -112,7 +71,8 @@ class PretendTensor(Tensor):
         kwargs = dict(kwargs or {})
         name = func.overloadpacket.__name__
         _check_devices(func, name, args, kwargs)
-        _count(name, args)
+        _count_copy(name, args)
+        count_operation(name, args)
         kwargs.pop("device", None)  # torch's own code, below the function mode, names the device of the wrapped data
         if kwargs.get("pin_memory"):
             kwargs.pop("pin_memory")
@@ -145,9 +105,9 @@ class PretendedGpu(TorchFunctionMode):
         if _is_cuda(kwargs.get("device")) and not any(isinstance(leaf, PretendTensor) for leaf in tree_leaves((args, kwargs))):
             kwargs["device"] = "cpu"
             if func is torch.tensor or func is torch.as_tensor:  # from values on the host
-                _copied_to_device(pinned=False)
+                copied_to_device(pinned=False)
             else:
-                _launch(name)
+                launch(name)
             learns = bool(kwargs.pop("requires_grad", False))
             return _wrap(func(*args, **kwargs)).requires_grad_(learns)
         if _is_cuda(kwargs.get("device")):
@@ -169,10 +129,10 @@ class PretendedGpu(TorchFunctionMode):
         non_blocking = bool(kwargs.get("non_blocking")) or any(value is True for value in args[1:])
         if target is not None and _is_cuda(target) != isinstance(tensor, PretendTensor):
             if _is_cuda(target):
-                _copied_to_device(pinned=getattr(tensor, "pinned", False) and non_blocking)
+                copied_to_device(pinned=getattr(tensor, "pinned", False) and non_blocking)
                 tensor = _ToDevice.apply(tensor)
             else:
-                _copied_to_host()
+                copied_to_host()
                 tensor = _ToHost.apply(tensor)
         changes = {"dtype": dtype, "memory_format": kwargs.get("memory_format"), "copy": kwargs.get("copy")}
         changes = {name: value for name, value in changes.items() if value}
@@ -202,71 +162,9 @@ class _ToHost(torch.autograd.Function):
 @contextmanager
 def pretended_gpu() -> Iterator[Counts]:
     """Pretend that there is a GPU within the block; yields the counts of what it was asked to do."""
-    counts = Counts()
-    _counting.append(counts)
-    try:
-        with PretendedGpu(), _no_grad_for_inference_mode(), _devices_of_groups(), _streams():
-            yield counts
-    finally:
-        _counting.pop()
-
-
-@contextmanager
-def _no_grad_for_inference_mode() -> Iterator[None]:
-    """Make `torch.inference_mode` behave like `no_grad`: wrapper subclasses cannot be viewed in inference mode."""
-    mode = torch.inference_mode
-    kept = mode.__enter__, mode.__exit__
-
-    def enter(self: Any) -> None:
-        self.pretended = torch.no_grad()
-        self.pretended.__enter__()
-
-    def leave(self: Any, *error: Any) -> None:
-        self.pretended.__exit__(*error)
-
-    mode.__enter__, mode.__exit__ = enter, leave  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        mode.__enter__, mode.__exit__ = kept  # type: ignore[method-assign]
-
-
-@contextmanager
-def _devices_of_groups() -> Iterator[None]:
-    """Let optimizers group tensors by the device that they say; torch's own code looks below the wrapper."""
-    kept = optimizer._group_tensors_by_device_and_dtype
-
-    def grouped(lists: Any, with_indices: bool = False) -> Any:
-        found = kept(lists, with_indices)
-        first = next((tensor for tensor in lists[0] if tensor is not None), None)
-        return {(CUDA if isinstance(first, PretendTensor) else device, dtype): rest for (device, dtype), rest in found.items()}
-
-    optimizer._group_tensors_by_device_and_dtype = grouped
-    try:
-        yield
-    finally:
-        optimizer._group_tensors_by_device_and_dtype = kept
-
-
-class _Stream:
-    """A stream and an event of it: everything launched has happened; a copy to the host was counted when it was asked for."""
-
-    def record_event(self) -> "_Stream":
-        return self
-
-    def synchronize(self) -> None:
-        pass
-
-
-@contextmanager
-def _streams() -> Iterator[None]:
-    """Let `torch.cuda.current_stream` give a stream, also without a driver."""
-    kept = torch.cuda.current_stream
-    torch.cuda.current_stream = lambda device=None: _Stream()  # type: ignore[assignment, return-value]
-    try:
-        yield
-    finally:
-        torch.cuda.current_stream = kept
+    groups = devices_of_groups(CUDA, is_there=lambda tensor: isinstance(tensor, PretendTensor))
+    with counting() as counts, PretendedGpu(), no_grad_for_inference_mode(), groups, streams():
+        yield counts
 
 
 def on_gpu(module: nn.Module) -> nn.Module:
@@ -288,28 +186,20 @@ def _check_devices(func: Any, name: str, args: Any, kwargs: Any) -> None:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     strangers = [tensor for tensor in tensors if not isinstance(tensor, PretendTensor) and tensor.ndim]
     if strangers and name in ("index", "index_put", "index_put_"):
-        _copied_to_device(pinned=False)
+        copied_to_device(pinned=False)
     elif strangers:
         shapes = [tuple(tensor.shape) for tensor in strangers]
         problem = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
         raise RuntimeError(f"{problem} {func}: {shapes}")
 
 
-def _count(name: str, args: Any) -> None:
-    if name in WAITING:
-        _wait(name)
+def _count_copy(name: str, args: Any) -> None:
     if name == "copy_":
         target, source = args[0], args[1]
         if not isinstance(source, PretendTensor):
-            _copied_to_device(pinned=getattr(source, "pinned", False))
+            copied_to_device(pinned=getattr(source, "pinned", False))
         elif not isinstance(target, PretendTensor):
-            _copied_to_host()
-    if name in ("index", "index_put", "index_put_"):
-        masks = [index for index in args[1] if isinstance(index, Tensor) and index.dtype == torch.bool]
-        if masks and name == "index":
-            _wait("index by a mask")
-    if name not in FREE:
-        _launch(name, _launches(name, args))
+            copied_to_host()
 
 
 def _is_cuda(device: Any) -> bool:
@@ -328,40 +218,3 @@ def _unwrap(value: Any) -> Any:
 
 def _wrap(value: Any) -> Any:
     return PretendTensor(value) if isinstance(value, Tensor) and not isinstance(value, PretendTensor) else value
-
-
-def _launch(name: str, count: int = 1) -> None:
-    if _counting:
-        _counting[-1].kernels[name] += count
-
-
-def _launches(name: str, args: Any) -> int:
-    """Return how many kernels an operation launches: several where it takes lists of tensors.
-
-    Source of the limits: PyTorch, `aten/src/ATen/native/cuda/MultiTensorApply.cuh` (tensors a launch by the number of lists,
-    320 blocks of 65,536 elements each) and `Shape.cu` (128 tensors a launch of `cat`).
-    """
-    lists = [value for value in args if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor)]
-    if name in ("cat", "stack") and lists:
-        return -(-len(lists[0]) // 128)
-    if not name.startswith(("_foreach_", "_fused_")) or not lists:
-        return 1
-    tensors = lists[0]
-    most = {1: 110, 2: 64, 3: 48, 4: 36}.get(len(lists), 30)
-    blocks = sum(-(-tensor.numel() // 65536) for tensor in tensors)
-    return max(-(-len(tensors) // most), -(-blocks // 320))
-
-
-def _wait(name: str) -> None:
-    if _counting:
-        _counting[-1].synchronisations[name] += 1
-
-
-def _copied_to_device(*, pinned: bool) -> None:
-    if _counting:
-        _counting[-1].to_device["pinned" if pinned else "pageable"] += 1
-
-
-def _copied_to_host() -> None:
-    if _counting:
-        _counting[-1].to_host += 1
