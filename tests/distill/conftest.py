@@ -17,6 +17,9 @@ import encoders
 import shards
 from distill.cli.app import main
 from distill.config.reading import read_run
+from tests.distill.prompt_stage.fixtures import annotated_cache, prompt_settings
+
+__all__ = ["annotated_cache", "prompt_settings"]
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A run of two ranks that is killed thirty times ends with the weights of a run that nobody disturbed."""
+"""A run of two ranks that is killed many times ends with the weights of a run that nobody disturbed."""
 
 import os
 import signal
@@ -15,7 +15,8 @@ import yaml
 from distill.checkpoints.checkpoint import list_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS, STEPS = 30, 120
+KILLS = {"embedding": 30, "prompt": 10}  # by stage
+STEPS = 4  # for each kill
 
 
 def command(config):
@@ -32,13 +33,15 @@ def kill_a_rank(process, *, rank):
     os.kill(process.pid if rank is None or len(victims) <= rank else int(victims[rank]), signal.SIGKILL)
 
 
-@pytest.mark.slow  # about 11 minutes on 2 busy cores: thirty starts of two processes
-def test_weights_are_bit_identical_after_thirty_kills(tmp_path, tiny_settings):
-    weights = {}
-    for name, kills in (("undisturbed", 0), ("killed", KILLS)):
+@pytest.mark.slow  # about 15 minutes on 2 busy cores: forty starts of two processes
+@pytest.mark.parametrize("stage", KILLS)
+def test_weights_are_bit_identical_after_many_kills(tmp_path, tiny_settings, prompt_settings, stage):
+    weights, steps = {}, STEPS * KILLS[stage]
+    length = {"schedule": {"steps": steps, "warmup_steps": 2}, "checkpoint": {"every_steps": 2, "keep": 2}}
+    for name, kills in (("undisturbed", 0), ("killed", KILLS[stage])):
         config = tmp_path / f"{name}.yaml"
-        settings = tiny_settings | {"out": str(tmp_path / name), "schedule": {"steps": STEPS, "warmup_steps": 2}}
-        config.write_text(yaml.safe_dump(settings | {"checkpoint": {"every_steps": 2, "keep": 2}}))
+        settings = {"embedding": tiny_settings, "prompt": prompt_settings}[stage]
+        config.write_text(yaml.safe_dump(settings | length | {"out": str(tmp_path / name)}))
         rng, done = np.random.default_rng(0), 0
         checkpoints = tmp_path / name / "checkpoints"
         while done < kills:
@@ -52,7 +55,7 @@ def test_weights_are_bit_identical_after_thirty_kills(tmp_path, tiny_settings):
             process.wait(timeout=60)
             done += 1
         assert command(config).wait(timeout=300) == 0
-        state = torch.load(checkpoints / f"step_{STEPS}" / "state.pt", weights_only=True)
+        state = torch.load(checkpoints / f"step_{steps}" / "state.pt", weights_only=True)
         weights[name] = state["module"] | {f"ema {key}": value for key, value in state["ema"]["shadow"].items()}
     assert weights["killed"].keys() == weights["undisturbed"].keys()
     for key, value in weights["undisturbed"].items():
