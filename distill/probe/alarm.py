@@ -9,12 +9,18 @@ from distill.config.probe import AlarmConfig
 from encoders.untrusted import parse_json
 
 PREFIX, WARNING = "probe/", "probe/warning"
+MSE = "probe's MSE"
+CAUSES = {
+    True: "The embeddings come closer to the teacher's, but not in what its decoder needs: check the loss and its weights",
+    False: "On photos that are not trained on the embeddings come no closer to the teacher's: either the loss asks for "
+    "something else, or there are too few photos for so many steps",
+}
 
 
 class Probe(NamedTuple):
     """One probe: its step, mean mask IoU, embedding MSE, the mean training loss since the one before, and a warning.
 
-    `loss` is None where none was logged meanwhile, and before the first step.
+    `loss` is None where none was logged meanwhile, as before the first step.
     """
 
     step: int
@@ -68,7 +74,8 @@ def warning_of(probes: Sequence[Probe], *, rule: AlarmConfig) -> str | None:
 
     The last probe is compared with the one `rule.probes` before it and with the first of the run. It is a warning if, since
     either of them,
-    - the embedding's MSE on the probe or the mean training loss fell by more than the share `rule.fall`,
+    - the embedding's MSE on the probe or the mean training loss fell by more than the share `rule.fall` (for a probe before
+      which no loss was logged, that of the next one counts),
     - the mean mask IoU rose by less than `rule.rise`, and
     - the mean mask IoU is below `rule.below`.
     A run with fewer than `rule.probes` + 1 probes gives none.
@@ -76,15 +83,17 @@ def warning_of(probes: Sequence[Probe], *, rule: AlarmConfig) -> str | None:
     if len(probes) <= rule.probes:
         return None
     now = probes[-1]
-    for then in (probes[-1 - rule.probes], probes[0]):
+    for index in (len(probes) - 1 - rule.probes, 0):
+        then = probes[index]
+        loss = probes[index + 1].loss if then.loss is None else then.loss
         fallen = [
-            f"the {name} fell from {before:.4g} to {after:.4g}"
-            for name, before, after in (("probe's MSE", then.mse, now.mse), ("training loss", then.loss, now.loss))
+            (name, f"the {name} fell from {before:.4g} to {after:.4g}")
+            for name, before, after in ((MSE, then.mse, now.mse), ("training loss", loss, now.loss))
             if before is not None and after is not None and after < (1 - rule.fall) * before
         ]
         if fallen and now.iou - then.iou < rule.rise and now.iou < rule.below:
             return (
-                f"since step {then.step} {' and '.join(fallen)}, and the masks did not improve: mean IoU with the teacher's "
-                f"{then.iou:.3f} then, {now.iou:.3f} now. The loss may be converging to embeddings that the decoder cannot use"
+                f"since step {then.step} {' and '.join(text for _, text in fallen)}, and the masks did not improve: mean IoU "
+                f"with the teacher's {then.iou:.3f} then, {now.iou:.3f} now. {CAUSES[fallen[0][0] == MSE]}"
             )
     return None

@@ -19,12 +19,14 @@ from distill.probe.pictures import picture
 from distill.ranks import on_first_rank
 from distill.run_folder import CHECKPOINTS
 from distill.task import Task
+from encoders.messages.words import counted
 from encoders.sam import Sam
 from shards import Manifest
 from shards.cache.storage import open_store
 from shards.loading.held_out import HeldOut
 
 MOST_TIME = 0.03  # of a run; beyond it a note says how to spend less
+PLURALS = {"point": "points", "box": "boxes"}
 
 
 class ProbeWatch:
@@ -89,11 +91,14 @@ class ProbeWatch:
     def _begin(self) -> bool:
         if self._is_exhausted():
             return True
+        begun = self._now()
         with torch.random.fork_rng(devices=[]):
             student = self._task.sam(self._ema.shadow).to(self._world.device)
             self._measure = self._prepare(self._teacher(student))
-        prompts = ", ".join(f"{sum(sizes.values())} {kind}s" for kind, sizes in self._measure.prompts.items())
-        self._monitor.say(f"probe: {self._measure.photos} photos, {prompts}")
+        self._seconds += self._now() - begun
+        counts = {kind: sum(sizes.values()) for kind, sizes in self._measure.prompts.items()}
+        prompts = " and ".join(counted(count, kind, plural=PLURALS[kind]) for kind, count in counts.items())
+        self._monitor.say(f"probe: {counted(self._measure.photos, 'photo')}, with {prompts}")
         if not self._start and not self._history.probes:
             self._look(0, last=False)
         self._mark = time.perf_counter(), self._start

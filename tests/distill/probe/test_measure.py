@@ -72,7 +72,8 @@ def test_an_untrained_student_does_not_and_nothing_random_is_drawn(photo_cache, 
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     found = measure(untrained)
     assert found["iou"] < 0.5 and found["cosine"] < 0.5 and found["mse"] > 0.1
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == states[:2] and torch.equal(torch.get_rng_state(), states[2])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states[:2]
+    assert torch.equal(torch.get_rng_state(), states[2])
     assert measure(untrained) == found
 
 
@@ -99,7 +100,8 @@ def test_objects_of_all_sizes_are_asked_for_where_there_are_more_than_prompts():
     for number, side in enumerate((1, 20, 4, 12, 30, 8, 40)):
         mask[:] = False
         mask[10 : 10 + side, 50 : 50 + side] = True
-        annotations.append({"id": number, "area": float(side**2), "iscrowd": int(side == 40), "segmentation": encode_mask(mask)})
+        crowd = {"iscrowd": int(side == 40), "segmentation": encode_mask(mask)}
+        annotations.append({"id": number, "area": float(side**2), **crowd})
     record = {"height": 100, "width": 200, "annotations": annotations}
     found = prompts_of(record, image_size=400, most=3)  # of 4, 8, 12, 20, 30: one pixel is less than a cell
     assert (found.boxes[:, 2] - found.boxes[:, 0]).tolist() == [8, 24, 60] and not found.drawn
