@@ -24,11 +24,13 @@ class PromptsConfig(Frozen):
     min_pixels: Positive = 48  # of an annotated object, in pixels of the stored photo
     min_score: Share = 0.5  # predicted IoU of a teacher's mask that gives a box
     rounds: Annotated[int, Field(ge=1, le=8)] = 1
+    feed_logits: bool = True  # a round gets the logits of the one before, as in SAM; false: only its clicks, as in EdgeSAM
 
 
 class PromptLossConfig(Frozen):
     """Weights of the loss terms on masks; a term of weight 0 is not computed."""
 
+    targets: Literal["soft", "hard"] = "soft"  # the teacher's masks as probabilities, or where its logits are above 0
     teacher: Weight = 1.0  # the masks of the teacher, decoded from its cached embedding for the same prompt
     truth: Weight = 0.0  # the annotated masks
     focal: Weight = 0.0

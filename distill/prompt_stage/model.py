@@ -137,8 +137,8 @@ class PromptedStudent(nn.Module):
         rounds = self.prompts.rounds
         for number in range(rounds):
             with torch.no_grad():
-                target, target_scores = self._decode(self._teacher(), teacher, prompts, masks=prompts.teacher)
-            logits, scores = self._decode(self.sam, student, prompts, masks=prompts.student)
+                target, target_scores = self._decode(self._teacher(), teacher, prompts, earlier=prompts.teacher)
+            logits, scores = self._decode(self.sam, student, prompts, earlier=prompts.student)
             terms = self._terms(logits, scores, target, target_scores, prompts, truth=truth, annotated=annotated)
             for name, loss in terms.items():
                 totals[name] = totals.get(name, 0.0) + loss / rounds
@@ -147,14 +147,14 @@ class PromptedStudent(nn.Module):
                 prompts = _next_round(prompts, _picked(logits.detach(), best), _picked(target, best), number=number)
         return totals
 
-    def _decode(self, sam: Sam, embeddings: Tensor, prompts: Round, *, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _decode(self, sam: Sam, embeddings: Tensor, prompts: Round, *, earlier: Tensor | None) -> tuple[Tensor, Tensor]:
         return sam.decode_all(
             embeddings,
             image_index=prompts.image_index,
             points=prompts.points,
             labels=prompts.labels,
             boxes=prompts.boxes,
-            masks=masks,
+            masks=earlier if self.prompts.feed_logits else None,
         )
 
     def _terms(
@@ -169,7 +169,8 @@ class PromptedStudent(nn.Module):
         annotated: Tensor,
     ) -> dict[str, Tensor]:
         weights, tokens = self.mask_loss, prompts.tokens
-        logits, target = logits[:, tokens], target[:, tokens].sigmoid()
+        logits, target = logits[:, tokens], target[:, tokens]
+        target = target.sigmoid() if weights.targets == "soft" else (target > 0).to(logits.dtype)
         terms: dict[str, Tensor] = {}
         if weights.teacher:
             loss = self._mask_loss(logits, target, prompts.valid).mean(dim=1)

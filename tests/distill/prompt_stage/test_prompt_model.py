@@ -89,6 +89,26 @@ def test_terms_of_weight_0_are_left_out_and_the_embedding_is_one_of_them(batch):
     assert float(losses["mse"].detach()) == pytest.approx(3.0, rel=1e-4)
 
 
+def test_hard_targets_are_the_masks_and_not_their_probabilities(batch):
+    teacher = batch.photos.to_device("cpu").teacher
+    values = {}
+    for targets in ("soft", "hard"):
+        weights = PromptLossConfig(targets=targets, bce=0.0, focal=0.0, dice=1.0, iou=0.0)
+        values[targets] = float(model(teacher, mask_loss=weights)(batch)["mask"].detach())
+    assert values["hard"] != pytest.approx(values["soft"], rel=0.01)
+    sharp = model(teacher, mask_loss=PromptLossConfig(targets="hard", bce=1.0, dice=0.0, iou=0.0))
+    losses = sharp(batch)
+    losses["mask"].backward()
+    assert sharp.sam.image_encoder.embedding.grad.abs().max() > 0  # a teacher is never as sure as its own hard mask
+
+
+def test_a_round_without_the_logits_of_the_one_before_gives_other_masks(batch):
+    teacher = batch.photos.to_device("cpu").teacher.flip(-1)
+    losses = [float(model(teacher, rounds=2, feed_logits=fed)(batch)["mask"].detach()) for fed in (True, False)]
+    first = float(model(teacher)(batch)["mask"].detach())
+    assert losses[0] != losses[1] and first not in losses
+
+
 def test_prompts_without_a_true_mask_do_not_count_for_truth(batch):
     teacher = batch.photos.to_device("cpu").teacher
     weights = PromptLossConfig(teacher=0.0, truth=1.0, iou=0.0)
