@@ -6,10 +6,11 @@ import re
 import pytest
 import yaml
 
+import encoders
 from distill.config.deepspeed import read_deepspeed_config
 from distill.config.folder import CONFIGS
 from distill.config.reading import read_config, read_run
-from distill.config.runs import EmbeddingRun, PrecomputeConfig
+from distill.config.runs import EmbeddingRun, PrecomputeConfig, PromptRun
 from distill.jobs.planning.compute_cost import STEP_PASSES, forward_tflop
 from distill.jobs.planning.gpu_rates import GPUS
 
@@ -26,7 +27,7 @@ def recipe(arch: str, suffix: str) -> tuple[str, EmbeddingRun]:
 
 
 def test_every_shipped_config_is_read():
-    assert len(FILES) == 17
+    assert len(FILES) == 28
     for path in FILES:
         if "source" in yaml.safe_load(path.read_text()):
             read_config(path, PrecomputeConfig)
@@ -53,13 +54,38 @@ def test_larger_batches_follow_the_stated_rules(arch, suffix):
         assert f"sqrt({run.global_batch} / 8) = {run.optim.lr:.5f}" in text
 
 
-@pytest.mark.parametrize("arch", ["m2_3", "m1_1"])
-def test_the_speeds_in_the_headers_are_their_arithmetic(arch):
-    step = STEP_PASSES * forward_tflop(f"repvit_{arch}", image_size=1024)
-    for suffix, gpus in GPUS_OF.items():
-        text, _ = recipe(arch, suffix)
-        low, high = map(int, re.findall(r"= (\d+) to (\d+) photos/s", text)[0])
-        assert (low, high) == pytest.approx((34 / step * gpus, 68 / step * gpus), rel=0.01)
+WITH_SPEED = [(path, gpus) for path in FILES for gpus in [GPUS_OF.get(path.stem.partition("sa1b")[2], 1)]]
+
+
+@pytest.mark.parametrize(("path", "gpus"), [one for one in WITH_SPEED if "photos/s, and" in one[0].read_text()])
+def test_the_speeds_in_the_headers_are_their_arithmetic(path, gpus):
+    run, text = read_run(path), path.read_text()
+    step = STEP_PASSES * forward_tflop(run.model.arch, image_size=run.model.image_size)
+    low, high = map(int, re.findall(r"= (\d+) to (\d+) photos/s", text)[0])
+    assert (low, high) == pytest.approx((34 / step * gpus, 68 / step * gpus), rel=0.01)
+
+
+def test_every_size_of_repvit_has_a_recipe_by_the_rules_of_the_published_one():
+    sizes = [name for name in encoders.list_models() if name.startswith("repvit_")]
+    assert len(sizes) == 6
+    published = recipe("m2_3", "")[1].model_dump(exclude={"name", "model"})
+    for size in sizes:
+        _, run = recipe(size.removeprefix("repvit_"), "")
+        assert run.model.arch == size and run.model_dump(exclude={"name", "model"}) == published
+
+
+def test_what_edgesam_published_is_in_its_recipes():
+    """Its public training configs: learning rates by its rule for the batch, clipping, rounds, prompts and weights."""
+    first, second = read_run(CONFIGS / "edgesam_stage1_sa1b.yaml"), read_run(CONFIGS / "edgesam_stage2_sa1b.yaml")
+    assert first.optim.lr == pytest.approx(0.1 * first.global_batch / 512)
+    assert first.optim.lr * first.schedule.min_lr_ratio == pytest.approx(5e-6 * 64 / 512)
+    assert first.schedule.warmup_steps == pytest.approx(5 * 111_000 / first.global_batch, abs=1)
+    assert isinstance(second, PromptRun) and second.loss is None
+    assert second.optim.lr == pytest.approx(3.2e-3 * second.global_batch / 512)
+    assert (second.prompts.rounds, second.prompts.per_photo, second.prompts.feed_logits) == (2, 16, False)
+    weights = second.mask_loss
+    assert (weights.targets, weights.bce, weights.dice, weights.iou, weights.truth) == ("hard", 5.0, 5.0, 0.0, 0.0)
+    assert second.trainable.mask_decoder == 1.0 and second.trainable.prompt_encoder == 0.0
 
 
 def test_the_teachers_speeds_in_the_header_are_their_arithmetic():
