@@ -62,7 +62,7 @@ def test_a_damaged_sample_ends_the_run_with_exit_code_2_and_its_name(config_file
 def test_the_teacher_is_read_and_compared_with_the_cache_on_the_first_rank_alone(config_file, monkeypatch):
     read, sam = [], encoders.build_sam("repvit_m0_6", image_size=64)
     monkeypatch.setattr(embedding_task, "load_teacher", lambda teacher: read.append("loaded") or sam)
-    monkeypatch.setattr(encoders, "tensors_sha256", lambda name, *, recorded: read.append("hashed") or "ab" * 32)
+    monkeypatch.setattr(encoders, "tensors_sha256", lambda name, *, arch, recorded: read.append("hashed") or "ab" * 32)
     path = config_file()
     assert task_of(path, rank=1, world_size=2).steps_per_epoch and read == []
     with pytest.raises(InputError, match="abab"):
