@@ -12,8 +12,7 @@ from distill.config.runs import ModelConfig
 from distill.frozen_batchnorm import freeze_batchnorm
 from encoders.errors import InputError, InputWarning
 from encoders.messages.words import counted
-from encoders.weights.keymaps import check_state
-from encoders.weights.starting import NECK, StartingWeights, copy_fitting, starting_weights
+from encoders.weights.starting import copy_fitting, fill_from_imagenet, starting_weights
 
 LEAST = 0.25  # share of a student's backbone, in numbers, that another network must fill to be worth starting from
 
@@ -65,10 +64,9 @@ def _filled(encoder: nn.Module, model: ModelConfig, *, announce: bool) -> Starti
         count = len(encoder.state_dict())
         return StartingPoint(encoder, {"start": {"what": weights.what, "tensors": count, "of": count}})
     if weights.arch == model.arch:
-        _check_imagenet(weights, encoder, name=model.init)
-    copied = copy_fitting(encoder, weights.tensors)
-    if weights.arch == model.arch and copied.share < 1:
-        raise InputError(f"{model.init} holds {weights.what}, but some of its tensors are not of floating-point numbers")
+        copied = fill_from_imagenet(encoder, weights, arch=model.arch, name=model.init)
+    else:
+        copied = copy_fitting(encoder, weights.tensors)
     if copied.share < LEAST:
         raise InputError(
             f"{model.init} holds {weights.what}, of which {copied.tensors} of {copied.total} tensors of {model.arch} can be"
@@ -84,10 +82,3 @@ def _filled(encoder: nn.Module, model: ModelConfig, *, announce: bool) -> Starti
         warnings.warn(message, InputWarning, stacklevel=4)
     facts = {"what": weights.what, "tensors": copied.tensors, "of": copied.total, "left_random": copied.left}
     return StartingPoint(encoder, {"start": facts})
-
-
-def _check_imagenet(weights: StartingWeights, encoder: nn.Module, *, name: str) -> None:
-    """Raise InputError unless an ImageNet network of the student's architecture fills all but its neck."""
-    expected = {key: value.shape for key, value in encoder.state_dict().items() if not key.startswith(NECK)}
-    found = {key: value.shape for key, value in weights.tensors.items()}
-    check_state(found, expected, name=name, wanted=weights.what)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from encoders.samples.sample import Sample
     from encoders.weights.checkpoint import (
         build_sam,
-        init_from_imagenet,
         load,
         official_state_dict,
         save_run_weights,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         tensors_sha256,
         weights_sha256,
     )
+    from encoders.weights.starting import init_from_imagenet
 
 __all__ = [
     "InputError",
@@ -53,7 +53,6 @@ if not TYPE_CHECKING:
         {
             "weights.checkpoint": (
                 "build_sam",
-                "init_from_imagenet",
                 "load",
                 "official_state_dict",
                 "save_run_weights",
@@ -61,6 +60,7 @@ if not TYPE_CHECKING:
                 "tensors_sha256",
                 "weights_sha256",
             ),
+            "weights.starting": ("init_from_imagenet",),
             "errors": ("InputError", "MissingExtra", "NonFiniteLoss"),
             "fusion": ("fuse",),
             "predictor": ("Prediction", "Predictor"),

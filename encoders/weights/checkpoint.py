@@ -7,20 +7,17 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, did_you_mean
 from encoders.files import sha256_file
 from encoders.fusion import fuse
-from encoders.image_encoders.repvit import RepVitEncoder
 from encoders.model_names import MEDSAM, SHIPPED_DIGESTS, SHIPPED_WEIGHTS
 from encoders.registry import BUILDERS, fresh_sam, model_of, unknown_model
 from encoders.sam import Sam
 from encoders.weights.checks import content_digest, short, tensors_digest
 from encoders.weights.keymaps import key_table
-from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
-from encoders.weights.keymaps.table import rename
 from encoders.weights.originals import decoder_state, fitting, load_original
 from encoders.weights.safetensors_files import write_safetensors
 from encoders.weights.weights_file import FORMAT, RUN_FILES, WeightsFile, read_weights, weight_paths
@@ -161,31 +158,6 @@ def official_state_dict(sam: Sam) -> dict[str, Tensor]:
     table = key_table(sam.arch)
     state = {table.official(key): tensor for key, tensor in sam.state_dict().items()}
     return state | {key: torch.zeros(shape) for key, shape in table.unused.items()}
-
-
-def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
-    """Start a RepViT encoder from an ImageNet checkpoint, in place; the neck keeps its initialisation.
-
-    Reads the original's `.pth` (dict with `model`, current or legacy RepVGGDW form) and timm's RepViT files. The
-    classification heads are dropped.
-
-    Args:
-        model: a Sam with a RepViT encoder, or the encoder.
-        path: the checkpoint.
-
-    Raises:
-        InputError: the encoder is no RepViT, or the file does not hold one of this size.
-    """
-    encoder = model.image_encoder if isinstance(model, Sam) else model
-    if not isinstance(encoder, RepVitEncoder):
-        raise InputError(f"only RepViT encoders start from a RepViT checkpoint, this is a {type(encoder).__name__}")
-    file = read_weights(Path(path))
-    found = upgrade_legacy({k: v for k, v in file.tensors.items() if not k.startswith(("classifier.", "head."))})
-    ours = {key: tensor for key, tensor in encoder.state_dict().items() if not key.startswith("neck.")}
-    prefixes = {} if any(key.startswith("stem.") for key in found) else dict(repvit_prefixes(encoder.name))
-    names = {rename(key, prefixes): key for key in ours}
-    found = fitting(file, found, {theirs: ours[key] for theirs, key in names.items()}, wanted=f"{encoder.name} of ImageNet")
-    encoder.load_state_dict({key: found[theirs] for theirs, key in names.items()}, strict=False)
 
 
 def save_sam(

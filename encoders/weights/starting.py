@@ -7,10 +7,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from encoders.errors import InputError
-from encoders.image_encoders.repvit import REPVIT_SIZES
+from encoders.image_encoders.repvit import REPVIT_SIZES, RepVitEncoder
 from encoders.image_encoders.tiny_vit import DEPTHS, WIDTHS, TinyVitEncoder
+from encoders.sam import Sam
 from encoders.weights.checkpoint import load, resolve
-from encoders.weights.keymaps import identify
+from encoders.weights.keymaps import check_state, identify
 from encoders.weights.keymaps.repvit import repvit_prefixes, upgrade_legacy
 from encoders.weights.keymaps.table import rename
 from encoders.weights.keymaps.tiny_vit import tiny_vit_official
@@ -75,6 +76,47 @@ def starting_weights(path_or_name: Path | str) -> StartingWeights:
     if sam.fused:
         raise InputError(f"{file.name} is fused, which cannot be undone; give the run folder that it was made from")
     return StartingWeights(sam.image_encoder.state_dict(), f"a SAM with {sam.arch}", sam.arch, has_neck=True)
+
+
+def init_from_imagenet(model: Sam | nn.Module, path: Path | str) -> None:
+    """Start a RepViT or TinyViT encoder from its ImageNet network, in place; the neck keeps its initialisation.
+
+    Reads the originals' `.pth` (RepViT's in its current or legacy RepVGGDW form) and timm's files. The classification heads
+    are dropped.
+
+    Args:
+        model: a Sam, or its encoder.
+        path: the checkpoint.
+
+    Raises:
+        InputError: the encoder is another one, or the file does not hold a network of this size.
+    """
+    encoder = model.image_encoder if isinstance(model, Sam) else model
+    if not isinstance(encoder, RepVitEncoder | TinyVitEncoder):
+        raise InputError(f"only RepViT and TinyViT start from an ImageNet network, this is a {type(encoder).__name__}")
+    arch = encoder.name if isinstance(encoder, RepVitEncoder) else "tiny_vit"
+    fill_from_imagenet(encoder, starting_weights(path), arch=arch, name=str(path))
+
+
+def fill_from_imagenet(encoder: nn.Module, weights: StartingWeights, *, arch: str, name: str) -> Copied:
+    """Copy an ImageNet network of an encoder's architecture into all of it but the neck.
+
+    Args:
+        arch: registry name of the encoder.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: the weights are of something else, or a tensor is missing, unexpected or of another shape or kind.
+    """
+    if weights.has_neck or weights.arch != arch:
+        raise InputError(f"{name} holds {weights.what}; expected an ImageNet network of {arch}")
+    expected = {key: value.shape for key, value in encoder.state_dict().items() if not key.startswith(NECK)}
+    found = {key: value.shape for key, value in weights.tensors.items()}
+    check_state(found, expected, name=name, wanted=weights.what)
+    copied = copy_fitting(encoder, weights.tensors)
+    if copied.share < 1:
+        raise InputError(f"{name} holds {weights.what}, but some of its tensors are not of floating-point numbers")
+    return copied
 
 
 def copy_fitting(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> Copied:

@@ -183,12 +183,11 @@ def test_a_telling_name_with_a_strange_shape(key, shape, tmp_path):
 
 @pytest.mark.parametrize("stats", [{}, {"weight": torch.ones(4)}, {"weight": torch.tensor(1.0), "bias": torch.ones(9)}])
 def test_a_legacy_branch_that_is_not_whole_is_named(stats, tmp_path):
-    branch = "features.1.token_mixer.0.conv1"
-    torch.save(
-        {f"{branch}.c.weight": torch.zeros(8, 1, 1, 1)} | {f"{branch}.bn.{key}": value for key, value in stats.items()},
-        tmp_path / "m.pth",
-    )
     sam = encoders.build_sam("repvit_m0_6", image_size=64)
+    branch = "stages.0.blocks.0.token_mixer.conv1"
+    state = {key: value for key, value in sam.image_encoder.state_dict().items() if not key.startswith(branch)}
+    state |= {f"{branch}.c.weight": torch.zeros(8, 1, 1, 1)} | {f"{branch}.bn.{key}": value for key, value in stats.items()}
+    torch.save({key: value for key, value in state.items() if not key.startswith("neck.")}, tmp_path / "m.pth")
     with pytest.raises(encoders.InputError, match=rf"unexpected \({branch}.c.weight"):
         encoders.init_from_imagenet(sam, tmp_path / "m.pth")
 

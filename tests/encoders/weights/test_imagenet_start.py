@@ -78,10 +78,17 @@ def test_another_size_is_refused_by_name(randomise, tmp_path):
     before = {key: value.clone() for key, value in sam.state_dict().items()}
     with pytest.raises(encoders.InputError, match="repvit_m1_1") as caught:
         encoders.init_from_imagenet(sam, tmp_path / "repvit.pth")
-    assert "features.0.0.c.weight is (32, 3, 3, 3), expected (24, 3, 3, 3)" in str(caught.value)
+    assert "expected an ImageNet network of repvit_m0_9" in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in sam.state_dict().items())
 
 
 def test_other_encoders_are_refused(tmp_path):
-    with pytest.raises(encoders.InputError, match="only RepViT encoders"):
-        encoders.init_from_imagenet(encoders.build_sam("tiny_vit", image_size=64), tmp_path / "absent.pth")
+    with pytest.raises(encoders.InputError, match="only RepViT and TinyViT"):
+        encoders.init_from_imagenet(encoders.build_sam("sam_demo", image_size=64), tmp_path / "absent.pth")
+
+
+def test_a_sam_is_no_imagenet_network(tmp_path):
+    sam = encoders.build_sam("repvit_m0_6", image_size=64)
+    encoders.save_sam(sam, tmp_path / "sam.safetensors")
+    with pytest.raises(encoders.InputError, match="holds a SAM with repvit_m0_6; expected an ImageNet network of repvit_m0_6"):
+        encoders.init_from_imagenet(sam, tmp_path / "sam.safetensors")
