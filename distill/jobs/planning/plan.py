@@ -13,6 +13,7 @@ from distill.jobs.photos import open_photos
 from distill.jobs.planning.compute_cost import STEP_PASSES, activation_bytes, forward_tflop, parameter_count
 from distill.jobs.planning.gpu_rates import Arithmetic, Gpu
 from distill.jobs.planning.plan_probes import loader_seconds, student_photos_per_second, teacher_photos_per_second
+from distill.jobs.planning.probe_cost import probe_share, too_often
 from encoders.errors import InputError
 from encoders.files import free_bytes
 from encoders.model_names import CHECKPOINT_NAMES
@@ -148,7 +149,11 @@ def plan_distil_run(job: EmbeddingRun, *, gpu: Gpu | None, gpus: int, photos: in
         seconds = loader_seconds(job.data.cache, batch=batch)
         feed = max(1, min(job.data.num_workers, os.cpu_count() or 1)) / seconds
         figures.append(_here("reading", 1e3 * seconds, "ms a photo", note="one worker"))
-    total = gpus * min(rate, feed)
+    total, probing = gpus * min(rate, feed), 0.0
+    if job.probe is not None:
+        probing = probe_share(job.probe, arch=arch, image_size=size, batch=job.global_batch // gpus)
+        note = f"of the products computed, {job.probe.photos} photos every {job.probe.every_steps} updates"
+        figures.append(_calculated("probe", 100 * probing, "%", note=note))
     figures += [
         _calculated("together", total, "photos/s", note=f"{gpus} processes, waiting for each other left out"),
         _calculated("time", seen / total / 3600, "hours"),
@@ -160,7 +165,8 @@ def plan_distil_run(job: EmbeddingRun, *, gpu: Gpu | None, gpus: int, photos: in
         limit = f"reading the cache ({feed:.3g} photos/s a process; the student could take {rate:.3g}): raise data.num_workers"
     elif not cached:
         limit += "; reading was not measured, there is no cache yet"
-    return RunPlan(figures=tuple(figures), bottleneck="; ".join([limit, *_too_large(held, gpu)]))
+    often = too_often(job.probe, probing) if job.probe is not None else []
+    return RunPlan(figures=tuple(figures), bottleneck="; ".join([limit, *often, *_too_large(held, gpu)]))
 
 
 def _samples(job: EmbeddingRun, photos: int | None) -> tuple[int, bool]:

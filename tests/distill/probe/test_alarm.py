@@ -42,8 +42,8 @@ def test_a_loss_that_says_nothing_of_masks_is_noticed_at_the_first_probe_that_ma
 def test_a_loss_that_converged_before_the_first_probe_is_noticed_as_long_as_masks_stay_bad():
     assert warning_of([Probe(*numbers) for numbers in CONVERGED], rule=AlarmConfig()) == (
         "since step 0 the probe's MSE fell from 1 to 0.07, and the masks did not improve: mean IoU with the teacher's 0.040 "
-        "then, 0.040 now. The embeddings come closer to the teacher's, but not in what its decoder needs: check the loss and its "
-        "weights"
+        "then, 0.040 now. The embeddings come closer to the teacher's, but not in what its decoder needs: check the loss and "
+        "its weights"
     )
 
 

@@ -98,7 +98,8 @@ def test_a_probe_on_another_cache_changes_no_weight(run, bare_cache, capsys):
     assert facts(probed)["probe"]["photos"] == 3 and 0 < facts(probed)["probe"]["share_of_time"] < 1
     err = capsys.readouterr().err
     assert "probe: 3 photos, with " in err and re.search(r"4 probes took \d+\.\d s, \d+\.\d % of the run's time", err)
-    assert re.search(r"probe at step 6: mask IoU with the teacher 0\.\d{3} \(box .*, point .*\), mse .*, score gap box [+-]", err)
+    said = r"probe at step 6: mask IoU with the teacher 0\.\d{3} \(box .*, point .*\), mse .*, score gap box [+-]"
+    assert re.search(said, err)
     assert re.search(r"note: a probe takes .* % of the run's time; for less than 3 % give probe.every_steps=\d+, or fewer", err)
 
 
