@@ -37,6 +37,10 @@ COMMANDS = {  # a command's help here is the first paragraph of its own, its mod
     "distill": Entry(
         "Train a student with DeepSpeed, as a config describes. Resumes from the last checkpoint if interrupted.", ("train",)
     ),
+    "adapt": Entry(
+        "Adapt an earlier student to photos of your own, without masks: cache the teacher, train on its masks, measure.",
+        ("train",),
+    ),
     "eval": Entry(
         "Evaluate models on zero-shot suites, or score result files of other programs.",
         ("eval_group", "eval", "instance", "edges"),

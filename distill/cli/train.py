@@ -58,7 +58,45 @@ def quickstart(
     run(out=check_local_folder(out, name="--out"))
 
 
+def adapt(
+    photos: Annotated[str, typer.Argument(help="Photos without masks: a folder, a tar, or a COCO json.")],
+    student: Annotated[str, typer.Option(help="Student to start from: a run folder, or a checkpoint file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the cache, the adapted student and results.")],
+    arch: Annotated[str | None, typer.Option(help="Architecture of the student where it is a checkpoint file.")] = None,
+    teacher: Annotated[str, typer.Option(help="Teacher: a model name, a run folder, or a checkpoint file.")] = "sam_demo",
+    teacher_arch: Annotated[
+        str | None, typer.Option(help="Architecture of the teacher where its file does not say it.")
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(help="Other photos of the kind; both students' agreement with the teacher is measured on them."),
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Adapt an earlier student to photos of your own, without masks: cache the teacher, train on its masks, measure.
+
+    Run it again to continue. --set changes the training, as the config own_photos_adapt describes it.
+
+    Example: repvit-sam adapt my_photos --student runs/repvit_m0_9 --held-out other_photos --out runs/adapted
+    """
+    from distill.jobs.adapt import Adaptation
+    from distill.jobs.adapt import adapt as run_adapt
+
+    job = Adaptation(
+        photos=photos,
+        student=student,
+        arch=arch,
+        teacher=teacher,
+        teacher_arch=teacher_arch,
+        held_out=held_out,
+        out=check_local_folder(out, name="--out"),
+        overrides=tuple(set_ or ()),
+    )
+    print(f"run: {run_adapt(job)}")
+
+
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(quickstart)
     app.command()(distill)
+    app.command()(adapt)

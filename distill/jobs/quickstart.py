@@ -1,12 +1,11 @@
 """The quickstart: the whole workflow on the shipped sample, run as the commands that a user would type."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import encoders
 from distill.jobs.evaluate import run_eval
+from distill.jobs.own_commands import run_command, say
 from distill.jobs.sample_data import resolve_data
 from encoders.files import atomic_path
 from eval_zeroshot import compare, contact_sheet, open_dataset
@@ -41,11 +40,11 @@ def run(*, out: Path) -> None:
         out: folder of all that is made.
     """
     started = time.monotonic()
-    command("precompute", "--config", "quickstart_precompute", "--set", f"out={out / 'cache'}")
+    run_command("precompute", "--config", "quickstart_precompute", "--set", f"out={out / 'cache'}")
     models = {TEACHER: TEACHER}
     for name, arch in STUDENTS.items():
         folder = out / arch
-        command(
+        run_command(
             "distill",
             *("--config", f"quickstart_{arch}"),
             *("--set", f"data.cache={out / 'cache'}"),
@@ -71,16 +70,3 @@ def run(*, out: Path) -> None:
     sheet = contact_sheet(photos, predictors, out=out / "masks.png", photos=SHEET_PHOTOS)
     print(f"contact sheet: {sheet}\n{time.monotonic() - started:.0f} seconds in all")
     print(NEXT.format(out=out))
-
-
-def command(*arguments: str) -> None:
-    """Print one of our commands and run it in a separate process; exit if it fails."""
-    say("repvit-sam " + " ".join(arguments))
-    code = subprocess.run([sys.executable, "-m", "distill", *arguments], check=False).returncode
-    if code:
-        sys.exit(code)
-
-
-def say(text: str) -> None:
-    """Print a progress line to stderr."""
-    print(f"\n> {text}", file=sys.stderr, flush=True)

@@ -10,12 +10,13 @@ from markdown_text import code, escaped, table
 from pydantic import BaseModel
 
 from distill.config.folder import CONFIGS
-from distill.config.runs import EmbeddingRun, MaskRun, PrecomputeConfig, RunConfig
+from distill.config.runs import EmbeddingRun, MaskRun, PrecomputeConfig, PromptRun, RunConfig
 
 KINDS: dict[str, type[BaseModel]] = {
     "`distill`": RunConfig,
     "`distill` with `stage: embedding`": EmbeddingRun,
     "`distill` with `stage: mask`": MaskRun,
+    "`distill` with `stage: prompt`": PromptRun,
     "`precompute`": PrecomputeConfig,
 }
 WORDS = {"string": "text", "boolean": "true or false", "null": "nothing", "object": "mapping"}

@@ -1,0 +1,72 @@
+"""`repvit-sam adapt`: a student and photos without masks go in, an adapted student and its agreement come out."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import encoders
+from distill.jobs import adapt as job
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two folders of photos of stripes, none square."""
+    for name, count in (("mine", 6), ("others", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            rng = np.random.default_rng((count, number))
+            small = rng.integers(0, 256, (4, 7, 3)).astype(np.uint8)
+            Image.fromarray(small).resize((96, 60), Image.Resampling.NEAREST).save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+def test_a_fused_student_is_refused(command, undisturbed, tmp_path):
+    encoders.save_sam(encoders.fuse(encoders.load(undisturbed)), tmp_path / "fused.safetensors")
+    words = ("--student", tmp_path / "fused.safetensors", "--out", tmp_path / "out")
+    code, _, error = command("adapt", tmp_path, *words)
+    assert code == 2 and "fused" in error and "Traceback" not in error
+
+
+def test_photos_to_measure_on_must_be_others(command, undisturbed, photos):
+    words = ("--student", undisturbed, "--held-out", photos / "mine", "--out", photos / "out")
+    code, _, error = command("adapt", photos / "mine", *words)
+    assert code == 2 and "give others of the same kind" in error
+
+
+def test_the_commands_are_those_that_a_user_would_type(monkeypatch, undisturbed, photos):
+    typed = []
+    monkeypatch.setattr(job, "run_command", lambda *words: typed.append(words))
+    wanted = job.Adaptation(
+        photos="mine",
+        student=str(undisturbed),
+        arch=None,
+        teacher="sam_vit_h.pth",
+        teacher_arch="sam_vit_h",
+        held_out=None,
+        out=photos / "out",
+        overrides=("schedule.steps=7",),
+    )
+    assert job.adapt(wanted) == photos / "out" / "student"
+    precompute, distil = (" ".join(words) for words in typed)
+    teacher = "--set teacher.model=sam_vit_h.pth --set teacher.image_size=64 --set teacher.arch=sam_vit_h"
+    assert teacher in precompute and "--set source.path=mine" in precompute and teacher in distil
+    assert f"--set model.arch=repvit_m0_6 --set model.image_size=64 --set model.init={undisturbed}" in distil
+    assert distil.endswith("--set schedule.steps=7")
+
+
+@pytest.mark.slow  # 30 s: two commands start
+def test_a_student_is_adapted_and_measured(command, undisturbed, photos):
+    settings = ("schedule.steps=4", "schedule.warmup_steps=1", "global_batch=4", "data.num_workers=0", "prompts.min_score=0")
+    words = [word for setting in settings for word in ("--set", setting)]
+    out = photos / "out"
+    given = ("--student", undisturbed, "--held-out", photos / "others", "--out", out, *words)
+    code, _, error = command("adapt", photos / "mine", *given)
+    assert code == 0, error
+    before, after = encoders.load(undisturbed), encoders.load(out / "student")
+    assert after.arch == before.arch and after.image_size == 64
+    statistics = [name for name in before.state_dict() if name.endswith("running_mean")]
+    assert all(np.array_equal(before.state_dict()[name], after.state_dict()[name]) for name in statistics)
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert {line["model"] for line in results} == {"before", "adapted"}
