@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from shards import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompts:
+class DrawnPrompts:
     """P prompts on the B photos of a batch, in pixels of the input frame: first boxes, then points.
 
     Attributes:
@@ -34,28 +35,29 @@ class Prompts:
     drawn: int
     boxed: int
 
-    def to(self, device: torch.device | str) -> "Prompts":
+    def to(self, device: torch.device | str) -> "DrawnPrompts":
         """Return the prompts on a device; from pinned memory without waiting."""
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pin_memory(self) -> "Prompts":
+    def pin_memory(self) -> "DrawnPrompts":
         """Return the prompts in page-locked memory."""
         return self._mapped(Tensor.pin_memory)
 
-    def rows(self, first: int, last: int) -> "Prompts":
+    def rows(self, first: int, last: int) -> "DrawnPrompts":
         """Return the prompts `first` to `last` - 1, all of which must be of one kind."""
         part = self._mapped(lambda tensor: tensor[first:last])
         return replace(part, drawn=0, boxed=last - first if first < self.boxed else 0)
 
-    def kinds(self) -> Iterator["Prompts"]:
+    def kinds(self) -> Iterator["DrawnPrompts"]:
         """Yield the boxes and the points, those that there are: the prompt encoder takes one kind at a time."""
         for first, last in ((0, self.boxed), (self.boxed, len(self.image_index))):
             if last > first:
                 yield self.rows(first, last)
 
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Prompts":
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "DrawnPrompts":
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class PromptedBatch:
     """Photos with their teacher's embeddings, as the loader gives them, and prompts on them."""
 
     photos: Batch
-    prompts: Prompts
+    prompts: DrawnPrompts
 
     @property
     def keys(self) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from distill.config.prompt_stage import PromptsConfig
-from distill.prompt_stage.batch import PromptedBatch, Prompts
+from distill.prompt_stage.batch import DrawnPrompts, PromptedBatch
 from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape
@@ -50,7 +50,7 @@ class DrawPrompts:
             except (InputError, KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{key}: its annotations cannot be used ({error}); make its shard again") from error
         rows.sort(key=lambda row: row.kind)  # stable
-        prompts = Prompts(
+        prompts = DrawnPrompts(
             image_index=torch.tensor([row.photo for row in rows]),
             points=torch.from_numpy(np.stack([row.point for row in rows]))[:, None],
             boxes=torch.from_numpy(np.stack([row.box for row in rows])),
@@ -109,7 +109,7 @@ class DrawPrompts:
         return torch.from_numpy(shares)
 
 
-DRAWN_BOX, GIVEN_BOX, POINT = range(3)  # kinds of prompts, in the order of `Prompts`
+DRAWN_BOX, GIVEN_BOX, POINT = range(3)  # kinds of prompts, in the order of `DrawnPrompts`
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from distill.losses import ChannelScale, embedding_losses
 from distill.mask_stage.batch import valid_cells
 from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss
 from distill.mask_stage.prompts import error_clicks
-from distill.prompt_stage.batch import PromptedBatch, Prompts
+from distill.prompt_stage.batch import DrawnPrompts, PromptedBatch
 from distill.prompt_stage.teacher_boxes import jitter_boxes, mask_boxes
 from encoders.contract import MASK_STRIDE
 from encoders.sam import MULTIMASK_TOKENS, SINGLE_TOKEN, Sam
@@ -93,7 +93,9 @@ class PromptedStudent(nn.Module):
                 totals[name] = totals.get(name, 0.0) + sums / count
         return losses | totals
 
-    def _with_boxes(self, prompts: Prompts, teacher: Tensor, *, valid: Tensor) -> list[tuple[Round, Tensor | None, Tensor]]:
+    def _with_boxes(
+        self, prompts: DrawnPrompts, teacher: Tensor, *, valid: Tensor
+    ) -> list[tuple[Round, Tensor | None, Tensor]]:
         """Return the first round of the boxes and of the points, each with its true masks and which prompts have one."""
         boxes, weight = prompts.boxes, torch.ones_like(prompts.boxes[:, 0])
         if prompts.drawn:
@@ -118,7 +120,7 @@ class PromptedStudent(nn.Module):
         return kinds
 
     @torch.no_grad()
-    def _teacher_boxes(self, clicks: Prompts, teacher: Tensor, *, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def _teacher_boxes(self, clicks: DrawnPrompts, teacher: Tensor, *, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return the boxes (G, 4) of the teacher's best masks for clicks, and which are of a mask worth learning, (G,) bool."""
         labels = torch.ones_like(clicks.points[..., 0], dtype=torch.long)
         logits, scores = self._teacher().decode(teacher, image_index=clicks.image_index, points=clicks.points, labels=labels)
