@@ -6,10 +6,10 @@ import numpy as np
 
 from encoders.contract import EMBED_DIM
 from encoders.errors import InputError
-from encoders.geometry import embedding_shape
 from shards.cache.channels import CHANNELS_FILE, DIGITS, ChannelStatistics, read_channels
 from shards.cache.files import write_if_other
 from shards.cache.manifest import Manifest
+from shards.codec.records import parse_record
 from shards.stores.objects import open_objects
 from shards.stores.retry import is_url
 from shards.verification.reading import opened_reader
@@ -33,8 +33,7 @@ def measure_channels(manifest: Manifest) -> ChannelStatistics:
         for shard, place in places:
             sample = reader.read(shard, place)
             check_whole(sample)
-            facts = sample.json()
-            rows, columns = embedding_shape((int(facts["stored_height"]), int(facts["stored_width"])))
+            rows, columns = parse_record(sample.record).codes.shape[1:]
             embedding = sample.embedding(image_size=manifest.identity.image_size)
             values = embedding[:, :rows, :columns].reshape(EMBED_DIM, -1).astype(np.float64)
             sums += values.sum(axis=1)

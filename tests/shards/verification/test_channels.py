@@ -68,3 +68,15 @@ def test_a_channel_that_never_changes_is_not_blown_up():
     assert found.usable_std[0] == pytest.approx(0.2, rel=1e-2) and found.usable_std[1] == 2.0
     dead = ChannelStatistics(manifest_sha256="0" * 64, samples=1, positions=1, mean=[0.0] * 256, std=[0.0] * 256)
     assert dead.usable_std == [1.0] * 256
+
+
+def test_in_an_object_store_they_are_the_same_and_are_read_from_there(copied):
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    url = "memory://channels-cache"
+    memory.put(f"{copied}/", url, recursive=True)
+    try:
+        assert write_channels(url).to_bytes() == write_channels(copied).to_bytes()
+        assert memory.cat(f"{url}/{CHANNELS_FILE}") == (copied / CHANNELS_FILE).read_bytes()
+        assert read_channels(shards.Manifest.read(url)).samples == 23
+    finally:
+        memory.rm(url, recursive=True)
