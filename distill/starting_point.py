@@ -73,6 +73,11 @@ def _filled(encoder: nn.Module, model: ModelConfig, *, announce: bool) -> Starti
             f" filled, {copied.share:.0%} of its backbone's numbers; expected at least {LEAST:.0%}: give a network of the same"
             " widths, or leave model.init out"
         )
+    if model.freeze_batchnorm and copied.share < 1:
+        raise InputError(
+            f"{model.init} leaves {counted(len(copied.left), 'layer')} of {model.arch} at random, whose BatchNorm has no"
+            " statistics to keep; set model.freeze_batchnorm=false, or give an init of the same architecture"
+        )
     if announce and weights.arch != model.arch:
         message = (
             f"model.init: {model.init} holds {weights.what}; {copied.tensors} of {copied.total} tensors of {model.arch} start"

@@ -39,6 +39,11 @@ def test_what_another_size_leaves_random_is_said_and_listed(student):
     assert facts["tensors"] == 651 and len(facts["left_random"]) == 108
 
 
+def test_layers_without_statistics_cannot_be_frozen(student):
+    with pytest.raises(encoders.InputError, match="leaves 108 layers of repvit_m1_5 at random.*model.freeze_batchnorm=false"):
+        starting_point(config(student, "repvit_m1_5", freeze_batchnorm=True))
+
+
 def test_a_network_of_other_widths_is_refused(student):
     with pytest.raises(encoders.InputError, match="model.init: .*5 of 468 tensors of repvit_m0_6 .*, 0% .*same widths"):
         starting_point(config(student))

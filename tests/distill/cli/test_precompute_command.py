@@ -77,6 +77,11 @@ def test_photos_and_views_are_counted_apart(job, tmp_path, command):
     facts = json.loads(out)
     assert code == 0 and "6 of 6 samples (3 photos x 2 views), 0 quarantined, 3 of 3 shards" in error
     assert (facts["photos"], facts["views"], facts["samples"], facts["quarantined"]) == (3, 2, 6, 0)
+    assert json.loads((tmp_path / "cache" / "channels.json").read_text())["samples"] == 6
+    again = ("precompute", *options, "--set", "source.view_recipe.kind=jitter", "--json")
+    code, _, error = command(*again)
+    assert code == 2 and "views2@seed=0 there" in error and "views2(jitter1,scale=1-2.5)@seed=0 now" in error
+    assert command(*again, "--set", f"out={tmp_path / 'other'}")[0] == 0
 
 
 def test_photos_left_out_are_counted_and_their_list_is_named(job, tiny_cache, tmp_path, command):
