@@ -28,7 +28,7 @@ RetryOption = Annotated[int, typer.Option(help="How often work is handed out aga
 StallOption = Annotated[
     float,
     typer.Option(
-        help="With --engine local: minutes that a worker may finish no batch (with eval and masks: no photo) before it is "
+        help="Minutes that a worker of --engine local may finish no batch (with eval and masks: no photo) before it is "
         "killed and another one does its work. At least ten times the longest batch so far. 0 waits for ever."
     ),
 ]

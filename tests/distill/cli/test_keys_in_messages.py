@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from distill.config.runs import EmbeddingRun, MaskRun, PrecomputeConfig
+from distill.config.runs import EmbeddingRun, MaskRun, PrecomputeConfig, PromptRun
 from distill.mask_stage.data import MAX_DRAWS, PromptedPhotos, StepSampler
 from encoders.errors import InputError
 
@@ -31,7 +31,7 @@ def keys_of(kind: type[BaseModel], prefix: str = "") -> set[str]:
     return keys
 
 
-KEYS = keys_of(EmbeddingRun) | keys_of(MaskRun) | keys_of(PrecomputeConfig)
+KEYS = keys_of(EmbeddingRun) | keys_of(MaskRun) | keys_of(PromptRun) | keys_of(PrecomputeConfig)
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 KEY = re.compile(rf"(?<![\w.]){'(' + '|'.join(sorted(SECTIONS)) + ')'}((?:\.[a-z_]+)+)\b(?!\()")
 
@@ -47,7 +47,7 @@ def test_every_key_that_a_text_of_training_and_precompute_names_exists():
     assert len(files) > 60
     named = {(match[0], file.name) for file in files for text in texts(file) for match in KEY.finditer(text)}
     assert len({key for key, _ in named}) >= 8
-    unknown = {(key, file) for key, file in named if key not in KEYS and not key.endswith((".jsonl", ".json", ".tar", ".md"))}
+    unknown = {(key, file) for key, file in named if key not in KEYS and not key.endswith((".jsonl", ".json", ".tar", ".md", ".png"))}
     assert not unknown
 
 
