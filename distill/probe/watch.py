@@ -47,9 +47,6 @@ class ProbeWatch:
         self._seconds, self._count = 0.0, 0
         self._mark: tuple[float, int] | None = None  # clock and step from which the time between two probes is taken
         self._measure: Measure | None = None
-        if config.probe is not None and world.rank == 0:
-            self._best = BestWeights(config.folder / CHECKPOINTS, start_step=start)
-            self._history = History(config.folder / METRICS)
 
     @property
     def _config(self) -> ProbeConfig:
@@ -59,7 +56,7 @@ class ProbeWatch:
     def begin(self) -> bool:
         """Prepare the probe and measure the student before its first step; return whether the run had ended early."""
         self._began = time.perf_counter()
-        return self._run.probe is not None and self._start < self._steps and on_first_rank(self._begin)
+        return self._run.probe is not None and on_first_rank(self._begin)
 
     def look(self, step: int, *, last: bool) -> bool:
         """Measure the student after a step if it is time; return whether the run should end."""
@@ -83,12 +80,16 @@ class ProbeWatch:
                 "share_of_time": round(share, 4),
             }
             self._monitor.say(f"{self._count} probes took {self._seconds:.1f} s, {100 * share:.1f} % of the run's time")
-        if self._is_exhausted():
+        if self._is_exhausted() and self._history.probes[-1].step < self._steps:
             facts["stopped_early"] = {"of_steps": self._steps, "patience": self._config.patience}
         self._best.prune(list_checkpoints(self._run.folder / CHECKPOINTS))
         return self._ema.shadow if best is None else best, facts
 
     def _begin(self) -> bool:
+        self._best = BestWeights(self._run.folder / CHECKPOINTS, start_step=self._start)
+        self._history = History(self._run.folder / METRICS)
+        if self._start == self._steps:  # only the weights are to be exported again
+            return False
         if self._is_exhausted():
             return True
         begun = self._now()
@@ -146,7 +147,7 @@ class ProbeWatch:
             self._monitor.picture(step, picture(self._measure, student=student, photos=self._config.pictures))
         self._history.read()
         self._spent(self._now() - begun, step=step)
-        if not self._is_exhausted():
+        if last or not self._is_exhausted():
             return False
         self._monitor.say(
             f"{self._run.folder} ends at step {step} of {self._steps}: no better masks in {self._config.patience} probes since "

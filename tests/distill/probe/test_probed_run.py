@@ -208,3 +208,10 @@ def test_a_loss_that_falls_beside_masks_that_stay_bad_is_said_so_and_a_good_run_
     assert re.search(said, first["warning"])
     assert f"warning: {first['warning']}\n" in capsys.readouterr().err
     assert probes(bad)[-1]["probe/iou"] < probes(good)[-1]["probe/iou"]
+
+
+def test_a_run_that_ends_as_planned_when_its_patience_ends_was_not_stopped_early(run, scripted, capsys):
+    scripted(0.5, 0.4)
+    folder = run(probe=PROBE | {"patience": 2}, schedule={"steps": 4})
+    assert "ends at step" not in capsys.readouterr().err
+    assert facts(folder)["steps"] == 4 and "stopped_early" not in facts(folder)
