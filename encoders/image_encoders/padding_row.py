@@ -25,7 +25,6 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.layers import SqueezeExcite
 from timm.models.repvit import (
     ConvNorm,
-    RepVggDw,
     RepViTBlock,
     RepVitDownsample,
     RepVitMlp,
@@ -36,7 +35,7 @@ from torch import Tensor, nn
 
 from encoders.errors import InputError
 from encoders.image_encoders.neck import SamNeck
-from encoders.image_encoders.repvit import RepVitEncoder
+from encoders.image_encoders.repvit import RepVitEncoder, TokenMixer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +205,7 @@ ACTIONS: dict[type[nn.Module], Action] = {
     RepVitStage: _in_order,
     SamNeck: _in_order,
     RepVitEncoder: _in_order,
-    RepVggDw: _depthwise,
+    TokenMixer: _depthwise,
     RepViTBlock: _block,
     RepVitDownsample: _downsample,
     SqueezeExcite: _squeeze_excite,

@@ -55,9 +55,7 @@ class TinyVitEncoder(nn.Module):
             drop_path_rate=0.0,
         )
         stages: Any = network.stages
-        stages[-1].downsample.conv2 = ConvNorm(
-            WIDTHS[-1], WIDTHS[-1], 3, stride=last_stride, pad=1, groups=WIDTHS[-1]
-        )
+        stages[-1].downsample.conv2 = ConvNorm(WIDTHS[-1], WIDTHS[-1], 3, stride=last_stride, pad=1, groups=WIDTHS[-1])
         for stage, width, heads, window in list(zip(stages, WIDTHS, HEADS, WINDOWS, strict=True))[1:]:
             for block in stage.blocks:
                 attention = WindowAttention(width, width // heads, heads, attn_ratio=1, resolution=(window, window))

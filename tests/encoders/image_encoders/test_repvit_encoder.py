@@ -1,10 +1,13 @@
+import copy
+
 import pytest
 import timm
 import torch
+from timm.models.repvit import RepVggDw
 
 import encoders
 from encoders.fusion import fuse_module
-from encoders.image_encoders.repvit import REPVIT_SIZES, RepVitEncoder, build_classifier
+from encoders.image_encoders.repvit import REPVIT_SIZES, RepVitEncoder, TokenMixer, build_classifier
 
 # Parameters of the classification networks with one head: as trained, and re-parameterised (the published counts).
 # Source: THU-MIG/RepViT's own code; the right column rounds to the paper's 5.1, 6.8, 8.2, 14.0 and 22.9 million.
@@ -74,3 +77,19 @@ def test_last_stride_2_is_the_classification_backbone(randomise):
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(encoder(image), encoder.neck(network.forward_features(image)))
+
+
+def test_outputs_and_gradients_are_those_of_timms_blocks(randomise):
+    ours = randomise(RepVitEncoder("repvit_m0_6", image_size=64)).train()
+    theirs = copy.deepcopy(ours)
+    for module in theirs.modules():
+        if type(module) is TokenMixer:
+            module.__class__ = RepVggDw
+    image = torch.randn(2, 3, 64, 64)
+    outputs = [encoder(image) for encoder in (ours, theirs)]
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-4)
+    for output in outputs:
+        output.square().mean().backward()
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-5, msg=name)
+    assert sum(type(module) is TokenMixer for module in ours.modules()) == sum(REPVIT_SIZES["repvit_m0_6"].depths) + 3
