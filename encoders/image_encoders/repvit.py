@@ -4,7 +4,7 @@ Source: THU-MIG/RepViT, `sam/repvit_sam/modeling/repvit.py` (M2.3) and `model/re
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.models.repvit import ConvNorm, RepVggDw, RepVit
@@ -49,16 +49,13 @@ class TokenMixer(RepVggDw):
     a quarter of a training step of RepViT-M0.6 at 256 px.
     """
 
-    conv1: nn.Conv2d
-    bn: nn.BatchNorm2d
-
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        assert self.conv1.bias is not None
-        scale, shift = 1 + self.conv1.weight.view(1, -1, 1, 1), self.conv1.bias.view(1, -1, 1, 1)
-        mixed = torch.addcmul(self.conv(x) + shift.to(x.dtype), x, scale.to(x.dtype))
-        output: Tensor = self.bn(mixed)
-        return output
+        pointwise, norm = cast(nn.Conv2d, self.conv1), cast(nn.BatchNorm2d, self.bn)  # otherwise only in timm's legacy form
+        assert pointwise.bias is not None
+        scale, shift = (parameter.view(1, -1, 1, 1).to(x.dtype) for parameter in (1 + pointwise.weight, pointwise.bias))
+        mixed: Tensor = norm(torch.addcmul(self.conv(x) + shift, x, scale))
+        return mixed
 
 
 def build_classifier(name: str, *, num_classes: int = 1000, distillation: bool = False) -> RepVit:
