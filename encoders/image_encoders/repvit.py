@@ -45,8 +45,8 @@ REPVIT_SIZES = {
 class TokenMixer(RepVggDw):
     """timm's `RepVggDw` with its 1 x 1 depthwise convolution and its identity as one product.
 
-    Parameters, names and fusing are timm's. PyTorch computes such a convolution channel by channel on a CPU, where it takes
-    a quarter of a training step of RepViT-M0.6 at 256 px.
+    Parameters, names and fusing are timm's. PyTorch computes such a convolution channel by channel where it has one thread of
+    a CPU, as each of several processes has: it took a quarter of a training step of RepViT-M0.6 at 256 px.
     """
 
     def forward(self, x: Tensor) -> Tensor:
