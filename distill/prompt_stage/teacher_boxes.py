@@ -29,7 +29,7 @@ def jitter_boxes(boxes: Tensor, *, seeds: Tensor, image_size: int) -> Tensor:
     """
     limit = BOX_JITTER_MAX * image_size / 1024
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    uniform = seeded_noise(seeds, cells=4) + 2.0**-25  # inside (0, 1)
+    uniform = (seeded_noise(seeds, cells=4) + 2.0**-25).clamp(max=1 - 2.0**-24)  # inside (0, 1), where the sum rounds to 1 too
     normal = torch.erfinv(2 * uniform - 1) * math.sqrt(2)
     moved = (boxes + (BOX_JITTER * sides * normal).clamp(-limit, limit)).clamp(0, image_size)
     first, second = moved[:, :2], moved[:, 2:]

@@ -2,6 +2,7 @@
 
 import torch
 
+from distill.prompt_stage import teacher_boxes
 from distill.prompt_stage.teacher_boxes import jitter_boxes, mask_boxes
 
 
@@ -29,3 +30,12 @@ def test_a_box_moves_by_its_own_seed_stays_in_the_frame_and_keeps_its_corners_in
     alone = jitter_boxes(boxes[1:], seeds=torch.tensor([6]), image_size=64)
     assert torch.equal(moved[1:], alone)
     assert (moved >= 0).all() and (moved <= 64).all() and (moved[:, 2:] >= moved[:, :2]).all()
+
+
+def test_no_random_number_makes_a_box_that_is_not_finite(monkeypatch):
+    """The empty box of a teacher's empty mask counts for nothing, but NaN times 0 would end the run."""
+    extremes = torch.tensor([[0.0, 1 - 2.0**-24, 0.0, 1 - 2.0**-24]])
+    monkeypatch.setattr(teacher_boxes, "seeded_noise", lambda seeds, *, cells: extremes.expand(len(seeds), cells))
+    boxes = torch.tensor([[0.0, 0.0, 0.0, 0.0], [200.0, 300.0, 400.0, 600.0]])
+    moved = jitter_boxes(boxes, seeds=torch.tensor([1, 2]), image_size=1024)
+    assert moved.tolist() == [[0, 0, 0, 0], [180, 320, 380, 620]]
