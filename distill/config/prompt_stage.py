@@ -40,7 +40,10 @@ class PromptLossConfig(Frozen):
 
 
 class StudentPartsConfig(TrainableConfig):
-    """Learning-rate factors by part; 0 freezes a part. By default the teacher's prompt encoder and mask decoder stay."""
+    """Learning-rate factors by part; 0 freezes a part. By default the teacher's prompt encoder and mask decoder stay.
+
+    The statistics of the backbone's BatchNorm are updated where the backbone learns, unless `model.freeze_batchnorm` is set.
+    """
 
     prompt_encoder: Weight = 0.0
     mask_decoder: Weight = 0.0

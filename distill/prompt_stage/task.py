@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import encoders
 from distill.config.runs import PromptRun
 from distill.embedding_task import cache_loader, channel_scale, checked_decoder, teacher_decoder
+from distill.frozen_batchnorm import freeze_batchnorm
 from distill.losses import loss_names
 from distill.mask_stage.parts import freeze_parts, parameter_groups
 from distill.prompt_stage.batch import PromptedBatch
@@ -50,7 +51,9 @@ class PromptTask:
         decoder = checked_decoder(teacher, manifest=manifest) if rank == 0 else teacher_decoder(teacher)
         torch.manual_seed(config.seed)
         start = starting_point(config.model, announce=rank == 0)
-        self.batchnorm_learns, self.facts = not config.model.freeze_batchnorm, start.facts
+        self.batchnorm_learns, self.facts = not config.model.freeze_batchnorm and config.trainable.backbone > 0, start.facts
+        if not self.batchnorm_learns:
+            freeze_batchnorm(start.encoder)  # only a backbone has BatchNorm, whose statistics are part of what is frozen
         self.module = self._prompted_student(start.encoder, *decoder)
 
     def _prompted_student(

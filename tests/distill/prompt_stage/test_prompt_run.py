@@ -8,6 +8,8 @@ import torch
 import yaml
 
 import encoders
+from distill.config.runs import PromptRun
+from distill.prompt_stage.task import PromptTask
 
 
 @pytest.fixture
@@ -41,10 +43,24 @@ def test_it_starts_from_an_earlier_student_and_may_train_the_decoder(command, wr
     code, _, error = command("distill", "--config", written(model=model, **changes))
     assert code == 0, error
     before, after = encoders.load(undisturbed), encoders.load(tmp_path / "run")
-    for (name, old), new in zip(before.image_encoder.named_parameters(), after.image_encoder.parameters(), strict=True):
-        assert torch.equal(old, new), name
+    encoder = after.image_encoder.state_dict()
+    for name, old in before.image_encoder.state_dict().items():  # BatchNorm's statistics too
+        assert torch.equal(old, encoder[name]), name
     assert not torch.equal(before.mask_decoder.mask_tokens.weight, after.mask_decoder.mask_tokens.weight)
     assert torch.equal(before.prompt_encoder.no_mask_embed.weight, after.prompt_encoder.no_mask_embed.weight)
+
+
+@pytest.mark.parametrize("backbone", [0.0, 1.0])
+def test_a_frozen_backbone_keeps_its_statistics(prompt_settings, tmp_path, backbone):
+    trainable = {"backbone": backbone, "neck": 1.0}
+    config = PromptRun.model_validate(prompt_settings | {"out": str(tmp_path), "trainable": trainable})
+    task = PromptTask(config, batch_size=2, rank=0, world_size=1)
+    assert task.batchnorm_learns == (backbone > 0)
+    before = {name: value.clone() for name, value in task.image_encoder.named_buffers() if "running" in name}
+    task.module.train()
+    task.image_encoder(torch.randn(2, 3, 64, 64))
+    kept = [torch.equal(value, before[name]) for name, value in task.image_encoder.named_buffers() if "running" in name]
+    assert kept and (all(kept) if backbone == 0 else not any(kept))
 
 
 def test_a_run_that_lost_its_last_checkpoint_comes_to_the_same_weights_again(command, written, tmp_path):
