@@ -18,9 +18,7 @@ def load_teacher(teacher: TeacherConfig) -> encoders.Sam:
         InputError: as `encoders.load`, naming `teacher.model` and, where it is the matter, `teacher.arch`.
     """
     with in_words_of_config("teacher.model", arch_key="teacher.arch", may_be_null=True):
-        return encoders.load(
-            teacher.model, arch=teacher.arch, image_size=teacher.image_size, decoder=teacher.decoder
-        )
+        return encoders.load(teacher.model, arch=teacher.arch, image_size=teacher.image_size, decoder=teacher.decoder)
 
 
 @contextmanager
