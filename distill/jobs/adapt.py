@@ -6,6 +6,7 @@ from pathlib import Path
 import encoders
 from distill.jobs.own_commands import run_command
 from encoders.errors import InputError
+from encoders.files import check_output_folder
 
 PRECOMPUTE, DISTIL = "own_photos_precompute", "own_photos_adapt"
 BEFORE, AFTER = "before", "adapted"
@@ -49,16 +50,30 @@ def adapt(job: Adaptation) -> Path:
     teacher += [f"teacher.arch={job.teacher_arch}"] if job.teacher_arch else []
     cache, adapted = job.out / "cache", job.out / "student"
     run_command("precompute", "--config", PRECOMPUTE, *_set(f"source.path={job.photos}", f"out={cache}", *teacher))
-    model = [f"model.arch={student.arch}", f"model.image_size={student.image_size}", f"model.init={job.student}"]
+    start = _telling(job.student, arch=job.arch, image_size=student.image_size, copy=job.out / "before.safetensors")
+    model = [f"model.arch={student.arch}", f"model.image_size={student.image_size}", f"model.init={start}"]
     settings = (*model, *teacher, f"data.cache={cache}", f"out={adapted}", *job.overrides)
     run_command("distill", "--config", DISTIL, *_set(*settings))
     if job.held_out is not None:
-        models = ("-m", f"{BEFORE}={job.student}", "-m", f"{AFTER}={adapted}", "--reference", job.teacher, "--against", BEFORE)
+        reference = _telling(
+            job.teacher, arch=job.teacher_arch, image_size=student.image_size, copy=job.out / "teacher.safetensors"
+        )
+        models = ("-m", f"{BEFORE}={start}", "-m", f"{AFTER}={adapted}", "--reference", reference, "--against", BEFORE)
         data = ("-s", "agreement", "--data", str(job.held_out), "--image-size", str(student.image_size))
-        foreign = job.arch or job.teacher_arch
-        arch = ("--arch", foreign) if foreign else ()
-        run_command("eval", *models, *data, *arch, "--out", str(job.out / "results.jsonl"))
+        run_command("eval", *models, *data, "--out", str(job.out / "results.jsonl"))
     return adapted
+
+
+def _telling(model: str, *, arch: str | None, image_size: int, copy: Path) -> str:
+    """Return the model, or, where its file does not tell its architecture, a copy that does.
+
+    `model.init` takes no architecture, and `eval --arch` is that of all models.
+    """
+    if arch is None:
+        return model
+    check_output_folder(copy.parent)
+    encoders.save_sam(encoders.load(model, arch=arch, image_size=image_size), copy)
+    return str(copy)
 
 
 def _set(*settings: str) -> list[str]:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import encoders
@@ -54,6 +55,29 @@ def test_the_commands_are_those_that_a_user_would_type(monkeypatch, undisturbed,
     assert teacher in precompute and "--set source.path=mine" in precompute and teacher in distil
     assert f"--set model.arch=repvit_m0_6 --set model.image_size=64 --set model.init={undisturbed}" in distil
     assert distil.endswith("--set schedule.steps=7")
+
+
+def test_files_that_do_not_tell_their_architecture_become_some_that_do(monkeypatch, tmp_path):
+    """`eval --arch` is that of all models, so two foreign files, or one beside a run folder, cannot be given there."""
+    typed = []
+    monkeypatch.setattr(job, "run_command", lambda *words: typed.append(words))
+    torch.save(encoders.official_state_dict(encoders.build_sam("repvit_m0_6")), tmp_path / "student.pt")
+    torch.save(encoders.official_state_dict(encoders.build_sam("tiny_vit")), tmp_path / "teacher.pt")
+    wanted = job.Adaptation(
+        photos="mine",
+        student=str(tmp_path / "student.pt"),
+        arch="repvit_m0_6",
+        teacher=str(tmp_path / "teacher.pt"),
+        teacher_arch="tiny_vit",
+        held_out=tmp_path / "others",
+        out=tmp_path / "out",
+    )
+    job.adapt(wanted)
+    _, distil, measured = typed
+    before, teacher = tmp_path / "out" / "before.safetensors", tmp_path / "out" / "teacher.safetensors"
+    assert f"model.init={before}" in distil and f"teacher.model={tmp_path / 'teacher.pt'}" in distil
+    assert f"before={before}" in measured and str(teacher) in measured and "--arch" not in measured
+    assert encoders.load(before).arch == "repvit_m0_6" and encoders.load(teacher).arch == "tiny_vit"
 
 
 @pytest.mark.slow  # 30 s: two commands start
