@@ -205,6 +205,8 @@ class PromptRun(RunConfig):
             raise ValueError("mask_loss.teacher and mask_loss.truth are both 0, so no mask is learnt; use stage: embedding")
         if not (loss.focal or loss.bce or loss.dice):
             raise ValueError("mask_loss.focal, bce and dice are all 0, so no mask is learnt")
+        if loss.truth and self.prompts.source == "teacher":
+            raise ValueError("mask_loss.truth needs annotated masks; use prompts.source: annotations, or mask_loss.truth: 0")
         if not any(self.trainable.model_dump().values()):
             raise ValueError("every part of trainable is 0, so there is nothing that learns")
         return self

@@ -95,6 +95,7 @@ def test_two_processes_train_as_one_does(command, start, written, tmp_path):
         ({"mask_loss": {"bce": 0.0, "dice": 0.0}}, "no mask is learnt"),
         ({"trainable": {"backbone": 0.0, "neck": 0.0}}, "nothing that learns"),
         ({"prompts": {"rounds": 0}}, "prompts.rounds"),
+        ({"prompts": {"source": "teacher"}, "mask_loss": {"truth": 0.5}}, "needs annotated masks"),
         ({"stage": "prompts"}, "did you mean"),
     ],
 )
