@@ -8,10 +8,11 @@
 - parts: share of one update of ours in forward and loss, backward, optimizer, and all else.
 
 With --ranks 2 instead: updates a second of two processes with one thread each, that share a global batch, over those of one
-process with two threads; ratio is the median of pairs of runs.
+process with two threads; ratio is the median of pairs of runs. BatchNorm's statistics are those of the global batch, for which
+the processes wait for each other twice in every layer; --local-batchnorm (compute.sync_batchnorm: false) leaves that out.
 
-Run: python -m benchmarks.step [--json] [--arch repvit_m1_1] [--image-size 512] [--batch 4] [--rounds 7] [--ranks 2].
-On the CPU.
+Run: python -m benchmarks.step [--json] [--arch repvit_m1_1] [--image-size 512] [--batch 4] [--rounds 7]
+[--ranks 2 [--local-batchnorm]]. On the CPU.
 """
 
 import argparse
@@ -98,6 +99,7 @@ def ours(options: argparse.Namespace, *, world_size: int = 1) -> Callable[[], No
         "data": {"cache": "none"},
         "schedule": {"steps": 1},
         "global_batch": options.batch,
+        "compute": {"sync_batchnorm": not options.local_batchnorm},
     }
     config, task = EmbeddingRun.model_validate(settings), Student(options)
     engine = initialize(task, config, world=join_world(), settings=read_deepspeed_config("zero0"))
@@ -201,7 +203,7 @@ def measure_ranks(options: argparse.Namespace) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratios": [round(ratio, 3) for ratio in ratios],
         **{f"{name}_updates_per_second": statistics.median(values) for name, values in rates.items()},
-        **{name: getattr(options, name) for name in ("arch", "image_size", "batch", "ranks", "rounds")},
+        **{name: getattr(options, name) for name in ("arch", "image_size", "batch", "ranks", "rounds", "local_batchnorm")},
     }
 
 
@@ -211,6 +213,7 @@ def run_ranks(options: argparse.Namespace, *, ranks: int, threads: int) -> float
     meeting["OMP_NUM_THREADS"] = str(threads)
     settings = ("arch", "image_size", "batch", "updates")
     arguments = [text for key in settings for text in (f"--{key.replace('_', '-')}", str(getattr(options, key)))]
+    arguments += ["--local-batchnorm"] if options.local_batchnorm else []
     command = [sys.executable, "-m", "benchmarks.step", "--as-rank", "--threads", str(threads), *arguments]
     processes = [
         subprocess.Popen(
@@ -247,6 +250,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--local-batchnorm", action="store_true", help="with --ranks: no statistics over ranks")
     parser.add_argument("--updates", type=int, default=6, help="timed in each run of several ranks")
     parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
