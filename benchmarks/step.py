@@ -22,8 +22,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ class Student:
     steps_per_epoch = 1
     loss_names = ("mse",)
     manifest = None
+    facts: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(0)
@@ -63,6 +64,9 @@ class Student:
 
     def losses(self, engine: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return loss_of(engine, batch)
+
+    def sam(self, state_dict: Mapping[str, Tensor]) -> encoders.Sam:
+        raise NotImplementedError("a benchmark exports nothing")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.module.parameters()), "lr_factor": 1.0}]
