@@ -47,7 +47,7 @@ def test_every_key_that_a_text_of_training_and_precompute_names_exists():
     assert len(files) > 60
     named = {(match[0], file.name) for file in files for text in texts(file) for match in KEY.finditer(text)}
     assert len({key for key, _ in named}) >= 8
-    files_named = (".jsonl", ".json", ".tar", ".md", ".png")
+    files_named = (".jsonl", ".json", ".tar", ".md", ".png", ".safetensors")
     unknown = {(key, file) for key, file in named if key not in KEYS and not key.endswith(files_named)}
     assert not unknown
 

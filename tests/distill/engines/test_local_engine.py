@@ -33,7 +33,7 @@ def test_one_process_works_here(tmp_path):
 
 def test_two_processes_share_and_are_gone_afterwards(tmp_path):
     lead = TinyLead(tmp_path, range(20))
-    run(TinyWork(tmp_path, seconds=0.05), lead, options=TWO)
+    run(TinyWork(tmp_path, seconds=0.02, workers=2), lead, options=TWO)
     assert written(tmp_path) == all_squares(20) and sorted(lead.told) == list(range(20))
     assert len(set(lead.told.values())) == 2 and os.getpid() not in lead.told.values()
     assert not any(map(psutil.pid_exists, workers(tmp_path)))
@@ -87,7 +87,8 @@ def test_a_rank_may_have_processes_of_its_own(tmp_path):
 
 
 LEADER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from distill.engines.base import EngineOptions, run

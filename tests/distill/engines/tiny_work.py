@@ -24,6 +24,7 @@ class TinyWork:
         hang_once: task in which the first worker that comes to it waits for ever.
         gone: task at which the work turns out to be finished by somebody else.
         parts: number of batches of a task.
+        workers: number of workers that must have begun before any of them does a task; on a busy machine one may be late.
         fails: task that always raises. dies: task that always kills its worker. refuses: task that is bad input.
     """
 
@@ -32,6 +33,7 @@ class TinyWork:
     hang_once: int | None = None
     gone: int | None = None
     parts: int = 1
+    workers: int = 1
     fails: int | None = None
     dies: int | None = None
     refuses: int | None = None
@@ -63,6 +65,9 @@ class TinyWorker:
 
     def _do(self, task: int, batch_done: Callable[[], None] | None) -> tuple[int, int]:
         work = self.work
+        deadline = time.monotonic() + 60
+        while len([*work.folder.glob("pid-*")]) < work.workers and time.monotonic() < deadline:
+            time.sleep(0.01)
         for _ in range(work.parts):
             time.sleep(work.seconds)
             if batch_done is not None:
