@@ -77,15 +77,16 @@ def test_a_run_that_lost_its_last_checkpoint_comes_to_the_same_weights_again(com
 
 @pytest.mark.slow  # 20 s: three processes start
 def test_two_processes_train_as_one_does(command, start, written, tmp_path):
-    """Within 1 %: sums over a batch are added up in another order, and a logit near 0 may move a click of the second round."""
-    assert command("distill", "--config", written())[0] == 0
-    process = start("distill", "--config", written(), "--set", f"out={tmp_path / 'two'}", "--num-processes", 2)
+    """Within 2e-3, and 1e-4 at the first step: sums over a batch are added up in another order, and AdamW makes more of it."""
+    changes = {"optim": {"lr": 0.0001}, "schedule": {"steps": 4, "warmup_steps": 1}}
+    assert command("distill", "--config", written(**changes))[0] == 0
+    process = start("distill", "--config", written(**changes), "--set", f"out={tmp_path / 'two'}", "--num-processes", 2)
     _, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
     one, two = (metrics(tmp_path / name) for name in ("run", "two"))
     for here, there in zip(one, two, strict=True):
         for name in ("step", "loss", "mse", "mask", "truth", "iou", "grad_norm"):
-            assert there[name] == pytest.approx(here[name], rel=1e-2), name
+            assert there[name] == pytest.approx(here[name], rel=1e-4 if here["step"] == 1 else 2e-3), (here["step"], name)
 
 
 @pytest.mark.parametrize(
