@@ -14,6 +14,7 @@ from distill.mask_stage.batch import MaskBatch, PromptGroup
 from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou
 from distill.mask_stage.prompts import error_clicks
 from encoders.contract import MASK_STRIDE
+from encoders.decoder.masks import pick_masks
 from encoders.sam import Sam
 
 
@@ -101,4 +102,4 @@ class PromptedSam(nn.Module):
 
 def _best(logits: Tensor, scores: Tensor) -> Tensor:
     """Select the mask with the highest predicted IoU: (G, M, h, w), (G, M) -> (G, h, w)."""
-    return logits[torch.arange(len(logits), device=logits.device), scores.argmax(dim=1)]
+    return pick_masks(logits, scores.argmax(dim=1))

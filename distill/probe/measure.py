@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.probe.photos import ProbeBatch
 from distill.prompt_stage.teacher_boxes import mask_boxes
+from encoders.decoder.masks import pick_masks
 from encoders.errors import InputError
 from encoders.sam import Sam
 from shards import DeviceBatch
@@ -126,7 +127,7 @@ class Measure:
         embeddings = self._on_device(there).teacher
         many, scores = teacher.decode(embeddings, image_index=there.image_index, points=there.points, labels=_labels(there))
         score, token = scores.max(dim=1)
-        points = Reference(logits=_picked(many, token), scores=score, token=token)
+        points = Reference(logits=pick_masks(many, token), scores=score, token=token)
         drawn, _ = mask_boxes((points.logits > 0) & _cells(self._visible(there), many.shape[-1]))
         boxes = torch.where(there.drawn[:, None], drawn, there.boxes)
         single, score = teacher.decode(embeddings, image_index=there.image_index, multimask=False, boxes=boxes)
@@ -177,12 +178,7 @@ def _decode(sam: Sam, embeddings: Tensor, batch: ProbeBatch, reference: Referenc
         logits, scores = sam.decode(embeddings, image_index=batch.image_index, multimask=False, boxes=reference.boxes)
         return logits[:, 0], scores[:, 0]
     logits, scores = sam.decode(embeddings, image_index=batch.image_index, points=batch.points, labels=_labels(batch))
-    return _picked(logits, reference.token), _picked(scores, reference.token)
-
-
-def _picked(values: Tensor, token: Tensor) -> Tensor:
-    """(P, M, ...), (P,) -> (P, ...)."""
-    return values[torch.arange(len(token), device=token.device), token]
+    return pick_masks(logits, reference.token), pick_masks(scores, reference.token)
 
 
 def _cells(visible: Tensor, side: int) -> Tensor:

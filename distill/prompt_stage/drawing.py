@@ -13,7 +13,7 @@ from distill.config.prompt_stage import PromptsConfig
 from distill.prompt_stage.batch import DrawnPrompts, PromptedBatch
 from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
-from encoders.geometry import Shape
+from encoders.geometry import Shape, scale_boxes
 from encoders.samples.rle import Rle, decode_segmentation, run_lengths, to_rle
 from shards import Batch
 
@@ -80,7 +80,8 @@ class DrawPrompts:
             else:
                 point = (pixel_inside(found, rng=rng) + 0.5) * scale - 0.5
                 x, y, width, height = coco_mask.toBbox(found)
-                box = (np.asarray([x, y, x + width, y + height]) * np.tile(scale, 2)).astype(np.float32)
+                corners = np.asarray([[x, y, x + width, y + height]])
+                box = scale_boxes(corners, shape=(record["height"], record["width"]), image_size=self.image_size)[0]
             kind = POINT if not boxed else DRAWN_BOX if found is None else GIVEN_BOX
             rows.append(_Row(number, kind, point.astype(np.float32), box, bool(moved), int(seed), found, shape))
         return rows

@@ -18,6 +18,7 @@ from distill.mask_stage.prompts import error_clicks
 from distill.prompt_stage.batch import DrawnPrompts, PromptedBatch
 from distill.prompt_stage.teacher_boxes import jitter_boxes, mask_boxes
 from encoders.contract import MASK_STRIDE
+from encoders.decoder.masks import pick_masks
 from encoders.sam import MULTIMASK_TOKENS, SINGLE_TOKEN, Sam
 
 MASK_TERMS = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
@@ -125,7 +126,7 @@ class PromptedStudent(nn.Module):
         labels = torch.ones_like(clicks.points[..., 0], dtype=torch.long)
         logits, scores = self._teacher().decode(teacher, image_index=clicks.image_index, points=clicks.points, labels=labels)
         score, best = scores.max(dim=1)
-        boxes, there = mask_boxes((_picked(logits, best)[:, 0] > 0) & valid[clicks.image_index])
+        boxes, there = mask_boxes((pick_masks(logits, best) > 0) & valid[clicks.image_index])
         return boxes, there & (score >= self.prompts.min_score)
 
     def _teacher(self) -> Sam:
@@ -146,7 +147,7 @@ class PromptedStudent(nn.Module):
                 totals[name] = totals.get(name, 0.0) + loss / rounds
             if number + 1 < rounds:
                 best = _best(target_scores, tokens=prompts.tokens)
-                prompts = _next_round(prompts, _picked(logits.detach(), best), _picked(target, best), number=number)
+                prompts = _next_round(prompts, pick_masks(logits.detach(), best), pick_masks(target, best), number=number)
         return totals
 
     def _decode(self, sam: Sam, embeddings: Tensor, prompts: Round, *, earlier: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -206,15 +207,10 @@ def _best(scores: Tensor, *, tokens: slice) -> Tensor:
     return scores[:, MULTIMASK_TOKENS].argmax(dim=1) + 1
 
 
-def _picked(logits: Tensor, which: Tensor) -> Tensor:
-    """(G, M, h, w), (G,) -> (G, 1, h, w)."""
-    return logits[torch.arange(len(which), device=which.device), which][:, None]
-
-
 def _next_round(prompts: Round, student: Tensor, teacher: Tensor, *, number: int) -> Round:
-    """Return the next round: one more click where the masks (G, 1, h, w) differ, positive where only the teacher's is."""
-    mine, theirs = ((logits[:, 0] > 0) & prompts.valid for logits in (student, teacher))
+    """Return the next round: one more click where the masks (G, h, w) differ, positive where only the teacher's is."""
+    mine, theirs = ((logits > 0) & prompts.valid for logits in (student, teacher))
     points, labels = error_clicks(mine, theirs, stride=MASK_STRIDE, seeds=prompts.seeds + number + 1)
     if prompts.points is not None and prompts.labels is not None:
         points, labels = torch.cat([prompts.points, points], dim=1), torch.cat([prompts.labels, labels], dim=1)
-    return replace(prompts, points=points, labels=labels, student=student, teacher=teacher)
+    return replace(prompts, points=points, labels=labels, student=student[:, None], teacher=teacher[:, None])

@@ -31,8 +31,6 @@ class PromptTask:
             initial weights cannot be loaded.
     """
 
-    batchnorm_learns = True
-
     def __init__(self, config: PromptRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
         truth = bool(config.mask_loss.truth)
@@ -62,17 +60,19 @@ class PromptTask:
         config = self.config
         sam = encoders.build_sam(config.model.arch, image_size=config.model.image_size)
         sam.image_encoder = encoder
-        teacher = Sam(arch="teacher", image_encoder=nn.Identity(), image_size=config.model.image_size)
+        teacher = None
+        if self.factors["mask_decoder"] or self.factors["prompt_encoder"]:
+            teacher = Sam(arch="teacher", image_encoder=nn.Identity(), image_size=config.model.image_size)
         for one in (sam, teacher):
-            one.mask_decoder.load_state_dict(mask_decoder)
-            one.prompt_encoder.load_state_dict(prompt_encoder)
+            if one is not None:
+                one.mask_decoder.load_state_dict(mask_decoder)
+                one.prompt_encoder.load_state_dict(prompt_encoder)
         freeze_parts(sam, factors=self.factors)
-        decoder_learns = self.factors["mask_decoder"] or self.factors["prompt_encoder"]
         normalized = config.loss is not None and config.loss.normalize == "channel"
         scale = channel_scale(self.loader.manifest) if normalized else None
         return PromptedStudent(
             sam,
-            teacher=teacher.requires_grad_(False) if decoder_learns else None,
+            teacher=teacher and teacher.requires_grad_(False),
             prompts=config.prompts,
             embedding_loss=config.loss,
             mask_loss=config.mask_loss,

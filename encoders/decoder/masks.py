@@ -77,3 +77,8 @@ def _span(line: Tensor, *, margin: int) -> tuple[int, int]:
     if not len(where):
         return 0, 0
     return max(0, int(where[0]) - margin), min(len(line), int(where[-1]) + 1 + margin)
+
+
+def pick_masks(values: Tensor, which: Tensor) -> Tensor:
+    """Return one mask, or one score, of each prompt: (P, M, ...), (P,) int64 -> (P, ...)."""
+    return values[torch.arange(len(which), device=which.device), which]

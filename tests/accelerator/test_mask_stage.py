@@ -1,7 +1,6 @@
 """The mask stage's forward and backward pass on a pretended GPU."""
 
 import numpy as np
-import pytest
 import torch
 
 import encoders
@@ -10,7 +9,7 @@ from distill.mask_stage.batch import merge
 from distill.mask_stage.data import PromptedPhotos
 from distill.mask_stage.model import PromptedSam
 from encoders.samples.sample import Sample
-from tests.accelerator.pretend import CUDA, on_gpu, pretended_gpu
+from tests.accelerator.training_step import check_step
 
 SIZE = 64
 
@@ -42,19 +41,4 @@ def some_batch():
 
 
 def test_a_step_waits_for_nothing_and_its_losses_are_the_cpus():
-    here, there = stage(), stage()
-    expected = here(some_batch())
-    sum(expected.values()).backward()
-    with pretended_gpu() as counts:
-        batch = some_batch().pin_memory()
-        on_gpu(there)
-        there(batch)  # the first step also copies constants to the device
-        waited = counts.waited
-        found = there(batch)
-        sum(found.values()).backward()
-        assert counts.waited == waited, counts
-        assert {name: loss.device for name, loss in found.items()} == dict.fromkeys(expected, CUDA)
-        values = {name: float(loss.detach()) for name, loss in found.items()}
-    assert values == pytest.approx({name: float(loss.detach()) for name, loss in expected.items()}, rel=1e-5)
-    gradients = [parameter.grad for parameter in there.parameters() if parameter.grad is not None]
-    assert gradients and all(gradient.device == CUDA for gradient in gradients)
+    check_step(stage(), stage(), some_batch, rel=1e-5)

@@ -11,7 +11,7 @@ from distill.config.runs import EmbeddingLossConfig
 from distill.prompt_stage.drawing import DrawPrompts
 from distill.prompt_stage.model import PromptedStudent
 from shards import ShardLoader
-from tests.accelerator.pretend import CUDA, on_gpu, pretended_gpu
+from tests.accelerator.training_step import check_step
 from tests.distill.prompt_stage.photos import SIZE
 
 PROMPTS = PromptsConfig(per_photo=4, min_pixels=4, min_score=0.1, rounds=2)
@@ -43,19 +43,5 @@ def some_batch(cache):
 
 @pytest.mark.parametrize("decoder_learns", [False, True])
 def test_a_step_waits_for_nothing_and_its_losses_are_the_cpus(annotated_cache, decoder_learns):
-    here, there = student(decoder_learns=decoder_learns), student(decoder_learns=decoder_learns)
-    expected = here(some_batch(annotated_cache))
-    sum(expected.values()).backward()
-    with pretended_gpu() as counts:
-        batch = some_batch(annotated_cache).pin_memory()
-        on_gpu(there)
-        there(batch)  # the first step also copies constants to the device
-        waited = counts.waited
-        found = there(batch)
-        sum(found.values()).backward()
-        assert counts.waited == waited, counts
-        assert {name: loss.device for name, loss in found.items()} == dict.fromkeys(expected, CUDA)
-        values = {name: float(loss.detach()) for name, loss in found.items()}
-    assert values == pytest.approx({name: float(loss.detach()) for name, loss in expected.items()}, rel=1e-3)
-    gradients = [parameter.grad for parameter in there.parameters() if parameter.grad is not None]
-    assert gradients and all(gradient.device == CUDA for gradient in gradients)
+    here, there = (student(decoder_learns=decoder_learns) for _ in range(2))
+    check_step(here, there, lambda: some_batch(annotated_cache), rel=1e-3)
