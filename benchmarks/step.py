@@ -55,6 +55,7 @@ class Student:
     batchnorm_learns = True
     steps_per_epoch = 1
     loss_names = ("mse",)
+    measured_names = ()
     manifest = None
     facts: ClassVar[dict[str, Any]] = {}
 
@@ -64,6 +65,9 @@ class Student:
 
     def losses(self, engine: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return loss_of(engine, batch)
+
+    def remark(self, measured: Mapping[str, float]) -> None:
+        return None
 
     def sam(self, state_dict: Mapping[str, Tensor]) -> encoders.Sam:
         raise NotImplementedError("a benchmark exports nothing")

@@ -33,6 +33,8 @@ class EmbeddingTask:
             be loaded.
     """
 
+    measured_names: tuple[str, ...] = ()
+
     def __init__(self, config: EmbeddingRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
         self.loader = cache_loader(config, batch_size=batch_size, rank=rank, world_size=world_size)
@@ -65,6 +67,10 @@ class EmbeddingTask:
         student = engine(on_device.image.contiguous(memory_format=LAYOUT))
         weights, scale = self.config.loss, self._scale
         return embedding_losses(student, on_device.teacher, on_device.valid, weights=weights, scale=scale)
+
+    def remark(self, measured: Mapping[str, float]) -> str | None:
+        """Return None: nothing is measured beside the losses."""
+        return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one group of all parameters, at the base learning rate."""

@@ -115,9 +115,15 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
         vote = StopVote(world_size=world.world_size)
         probe = ProbeWatch(config, task, ema=ema, monitor=monitor, world=world, start=start, steps=steps)
 
+        remarks: set[str] = set()
+
         def report(step: int, *, lr: float) -> None:
             stats = training.read()
-            monitor.log(step, losses=stats.losses, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
+            named = stats.losses | stats.measured
+            monitor.log(step, losses=named, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
+            if (remark := task.remark(stats.measured)) is not None and remark not in remarks:
+                remarks.add(remark)
+                say(remark, world=world)
 
         with EndingSignals() as signals, monitor:
             done = start if probe.begin() else steps

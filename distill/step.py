@@ -18,9 +18,13 @@ SMALLEST_NORM = 1e-6  # added to a norm before dividing by it, as `torch.nn.util
 
 @dataclass(frozen=True)
 class StepStats:
-    """Statistics of one update over all ranks: each loss term, their sum, and the gradient norm before clipping."""
+    """Statistics of one update over all ranks: each loss term, their sum, and the gradient norm before clipping.
+
+    `measured` holds what is reported only, by the task's `measured_names`.
+    """
 
     losses: dict[str, float]
+    measured: dict[str, float]
     total: float
     grad_norm: float
 
@@ -52,7 +56,7 @@ class TrainingSteps:
         self._clear()
 
     def _clear(self) -> None:
-        self._losses: list[Tensor] = []  # one (terms + 1,) vector a micro-batch: the terms and their sum
+        self._losses: list[Tensor] = []  # one vector a micro-batch: the terms, what is measured, and the terms' sum
         self._norms: list[Tensor] = []
         self._keys: list[list[str]] = []  # of each micro-batch
 
@@ -96,8 +100,9 @@ class TrainingSteps:
 
     def _backward(self, batch: Any) -> None:
         terms = self._task.losses(self._engine, batch)
-        losses = torch.stack([terms.get(name, self._missing) for name in self._task.loss_names])
-        total = losses.sum()
+        names = (*self._task.loss_names, *self._task.measured_names)
+        losses = torch.stack([terms.get(name, self._missing) for name in names])
+        total = losses[: len(self._task.loss_names)].sum()
         self._losses.append(torch.cat([losses.detach(), total.detach()[None]]))
         self._keys.append(list(batch.keys))
         self._engine.backward(total * torch.where(total.detach().isfinite(), self._one, self._nan))
@@ -114,7 +119,7 @@ class TrainingSteps:
         read = torch.cat([losses.flatten(), mean.flatten(), norms]).cpu()  # the one wait
         keys, count = self._keys, len(norms)
         self._clear()
-        own, means = read[:-count].view(2, count, -1, losses.shape[1])  # (steps, micro-batches, terms + 1) each
+        own, means = read[:-count].view(2, count, -1, losses.shape[1])  # (steps, micro-batches, names + 1) each
         norm_of_step = read[-count:]
         for step in range(count):
             if not (means[step].isfinite().all() and norm_of_step[step].isfinite()):
@@ -126,11 +131,13 @@ class TrainingSteps:
                     losses=self._terms(means[step]) | {"grad_norm": float(norm_of_step[step])},
                 )
         terms = self._terms(means[-1])
-        return StepStats(losses=terms, total=terms.pop("total"), grad_norm=float(norm_of_step[-1]))
+        total, measured = terms.pop("total"), {name: terms.pop(name) for name in self._task.measured_names}
+        return StepStats(losses=terms, measured=measured, total=total, grad_norm=float(norm_of_step[-1]))
 
     def _terms(self, rows: Tensor) -> dict[str, float]:
-        """(micro-batches, terms + 1) -> the average of each loss term and of their sum, "total", by name."""
-        return dict(zip((*self._task.loss_names, "total"), rows.double().mean(dim=0).tolist(), strict=True))
+        """(micro-batches, names + 1) -> the average of each loss term, each measured value and "total", the sum of losses."""
+        names = (*self._task.loss_names, *self._task.measured_names, "total")
+        return dict(zip(names, rows.double().mean(dim=0).tolist(), strict=True))
 
 
 def _named(bad: list[str], here: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import typer
 
 from distill.cli.options import ConfigOption, JsonOption, SetOption
 from distill.config.reading import find_config, read_config, read_run
-from distill.config.runs import EmbeddingRun, PrecomputeConfig
+from distill.config.runs import MaskRun, PrecomputeConfig
 from distill.jobs.planning.gpu_rates import get_gpu
 from distill.jobs.planning.plan import plan_distil_run, plan_facts, plan_precompute_run, plan_table
 from encoders.errors import InputError
@@ -36,8 +36,8 @@ def plan(
         made = plan_precompute_run(read_config(config, PrecomputeConfig, overrides=set_ or []), gpu=known, gpus=gpus)
     else:
         job = read_run(config, overrides=set_ or [])
-        if not isinstance(job, EmbeddingRun):
-            raise InputError(f"{config} is a run of stage {job.stage}; plan knows precompute and the stage embedding")
+        if isinstance(job, MaskRun):
+            raise InputError(f"{config} is a run of stage mask; plan knows precompute and the stages embedding and prompt")
         made = plan_distil_run(job, gpu=known, gpus=gpus, photos=photos)
     print(json.dumps(plan_facts(made)) if json_ else plan_table(made))
 

@@ -8,24 +8,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LEAST = 1 / 256  # of the frame: one wrong mask of an object of a few cells must not decide a whole step
 PRESENT = 1 / 32  # of a cell that counts as object: half of one of its 16 pixels, as a teacher's soft mask is never quite 0
 
 
-def bce_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def bce_loss(logits: Tensor, target: Tensor, valid: Tensor, *, object_weight: float = 1.0) -> Tensor:
     """Binary cross-entropy, summed over valid cells and divided by the cells of the object's box doubled each way.
+
+    The object's part counts `object_weight` times: where the truth is uncertain, the logit is 0 at a probability of
+    1 / (1 + object_weight).
 
     A mean over the frame leaves a small object almost no weight (16 of 4,096 cells); docs/log.md has what it cost.
     """
-    loss = F.binary_cross_entropy_with_logits(logits, _like(target, logits), reduction="none")
+    object_weights = None if object_weight == 1 else logits.new_full((), object_weight)
+    loss = F.binary_cross_entropy_with_logits(
+        logits, _like(target, logits), reduction="none", pos_weight=object_weights
+    )
     keep = valid[:, None].to(loss.dtype)
     return (loss * keep).sum(dim=(2, 3)) / _neighbourhood(target, valid)[:, None]
 
 
 def _neighbourhood(target: Tensor, valid: Tensor) -> Tensor:
-    """(P,) cells in the target's bounding box doubled in width and height, at most the valid ones, at least 16."""
+    """(P,) cells in the target's bounding box doubled in width and height, at least LEAST of the frame, at most the valid ones."""
     present = target >= PRESENT
     rows, columns = present.any(dim=2).sum(dim=1), present.any(dim=1).sum(dim=1)
-    cells = (4 * rows * columns).clamp(min=16)
+    cells = (4 * rows * columns).clamp(min=max(1, int(LEAST * target[0].numel())))
     return torch.minimum(cells, valid.sum(dim=(1, 2)).clamp(min=1)).to(target.dtype)
 
 

@@ -4,7 +4,9 @@ Source: SAM paper, appendix A (minimum over the multimask outputs, an error clic
 head trained by squared error), with BCE + dice where focal + dice learns too slowly from few photos (docs/log.md).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +93,8 @@ class PromptedSam(nn.Module):
 
     def _mask_loss(self, logits: Tensor, prompts: PromptGroup) -> Tensor:
         """(G, M, h, w) logits -> (G, M) weighted sum of the mask terms."""
-        terms = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
+        bce = partial(bce_loss, object_weight=self.weights.bce_object)
+        terms: dict[str, Callable[..., Tensor]] = {"focal": focal_loss, "bce": bce, "dice": dice_loss}
         weighted = [
             getattr(self.weights, name) * loss(logits, prompts.target, prompts.valid)
             for name, loss in terms.items()

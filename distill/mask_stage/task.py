@@ -32,6 +32,7 @@ class MaskTask:
     """
 
     batchnorm_learns = False
+    measured_names: tuple[str, ...] = ()
     manifest: Manifest | None = None
     facts: dict[str, Any] = {}
 
@@ -67,6 +68,10 @@ class MaskTask:
     def losses(self, engine: nn.Module, batch: MaskBatch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of one batch."""
         return engine(batch)
+
+    def remark(self, measured: Mapping[str, float]) -> str | None:
+        """Return None: nothing is measured beside the losses."""
+        return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trainable parameters by part, each with its learning-rate factor."""

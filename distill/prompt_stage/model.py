@@ -24,6 +24,7 @@ from encoders.sam import MULTIMASK_TOKENS, SINGLE_TOKEN, Sam
 MASK_TERMS = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
 LAYOUT = torch.channels_last
 ALL_TOKENS = slice(None)
+KEPT = "boxes_kept"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,10 @@ class PromptedStudent(nn.Module):
         self.prompts, self.embedding_loss, self.mask_loss = prompts, embedding_loss, mask_loss
 
     def forward(self, batch: PromptedBatch) -> dict[str, Tensor]:
-        """Mean embedding losses, and means over all prompts of `mask`, `truth` and `iou`; weight 0 is left out."""
+        """Mean embedding losses, and means over all prompts of `mask`, `truth` and `iou`; weight 0 is left out.
+
+        `boxes_kept` is no loss: the share of the boxes drawn from the teacher's masks that count, 1 if none is drawn.
+        """
         device = self.sam.device
         photos, prompts = batch.photos.to_device(device), batch.prompts.to(device)
         embedding = self.sam.image_encoder(photos.image.contiguous(memory_format=LAYOUT))
@@ -89,7 +93,11 @@ class PromptedStudent(nn.Module):
         valid = valid_cells(sizes, side=self.sam.image_size // MASK_STRIDE)
         count = len(prompts.image_index)
         totals: dict[str, Tensor] = {}
-        for kind in self._with_boxes(prompts, photos.teacher, valid=valid):
+        kinds = self._with_boxes(prompts, photos.teacher, valid=valid)
+        if self.prompts.box_share:
+            boxes = kinds[0][0].weight[: prompts.drawn]
+            losses[KEPT] = boxes.mean() if prompts.drawn else torch.ones((), device=device)
+        for kind in kinds:
             for name, sums in self._rounds(embedding, photos.teacher, *kind).items():
                 totals[name] = totals.get(name, 0.0) + sums / count
         return losses | totals

@@ -14,10 +14,12 @@ from distill.losses import loss_names
 from distill.mask_stage.parts import freeze_parts, parameter_groups
 from distill.prompt_stage.batch import PromptedBatch
 from distill.prompt_stage.drawing import DrawPrompts
-from distill.prompt_stage.model import PromptedStudent
+from distill.prompt_stage.model import KEPT, PromptedStudent
 from distill.starting_point import starting_point
 from encoders.sam import Sam
 from shards import Manifest
+
+FEW_KEPT = 0.25  # of the boxes from the teacher's masks; a good teacher keeps most at the default min_score
 
 
 class PromptTask:
@@ -43,6 +45,7 @@ class PromptTask:
         embedding, weights = loss_names(config.loss) if config.loss else (), config.mask_loss
         terms = {"mask": weights.teacher, "truth": weights.truth, "iou": weights.iou}
         self.loss_names = (*embedding, *(name for name, weight in terms.items() if weight))
+        self.measured_names: tuple[str, ...] = (KEPT,) if config.prompts.box_share else ()
         self.factors = config.trainable.model_dump()
         # Every rank decodes, so every rank reads the teacher; only the first compares it with the cache, which takes long.
         manifest, teacher = self.loader.manifest, config.teacher
@@ -91,6 +94,16 @@ class PromptTask:
     def losses(self, engine: nn.Module, batch: PromptedBatch) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of one batch."""
         return engine(batch)
+
+    def remark(self, measured: Mapping[str, float]) -> str | None:
+        """Say so where the teacher's masks are too unsure for most of the boxes that are drawn."""
+        kept, least = measured.get(KEPT, 1.0), self.config.prompts.min_score
+        if kept >= FEW_KEPT:
+            return None
+        return (
+            f"warning: less than {100 * FEW_KEPT:.0f} % of the boxes from the teacher's masks are learnt from; it gives "
+            f"the others a predicted IoU below {least:g}, or no mask. Lower prompts.min_score, or take prompts.box_share: 0"
+        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trainable parameters by part, each with its learning-rate factor."""

@@ -31,7 +31,7 @@ class Blocks:
 def stage():
     torch.manual_seed(0)
     sam = encoders.build_sam("repvit_m0_6", image_size=SIZE)
-    return PromptedSam(sam, weights=MaskLossConfig(focal=1.0, refine=0.5, refine_share=0.6)).train()
+    return PromptedSam(sam, weights=MaskLossConfig(focal=1.0, bce_object=2.7, refine=0.5, refine_share=0.6)).train()
 
 
 def some_batch():

@@ -23,6 +23,7 @@ class Regression:
     batchnorm_learns = False
     steps_per_epoch = 1
     loss_names = ("mse",)
+    measured_names = ()
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

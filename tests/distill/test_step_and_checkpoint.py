@@ -22,6 +22,7 @@ class SquareRoot:
     batchnorm_learns = False
     steps_per_epoch = 1
     loss_names = ("root", "square")
+    measured_names = ()
 
     def __init__(self) -> None:
         self.module = nn.Sequential(nn.Linear(3, 2, bias=False))
@@ -104,6 +105,16 @@ def test_a_term_that_a_batch_lacks_counts_as_nothing():
     stats = one_step(engine, task, batch(1.0))
     assert stats.losses["refine"] == 0.0
     assert stats.total == pytest.approx(stats.losses["root"] + stats.losses["square"])
+
+
+def test_what_is_measured_is_reported_and_not_learnt():
+    task = SquareRoot()
+    task.loss_names, task.measured_names = ("square",), ("root",)
+    engine = engine_of(task)
+    stats = one_step(engine, task, batch(1.0))
+    assert stats.losses == pytest.approx({"square": 9.0}) and stats.total == pytest.approx(9.0)
+    assert stats.measured == pytest.approx({"root": 4 * 1.5**0.5})
+    assert stats.grad_norm == pytest.approx(6**0.5 * 2 * 3)  # of the square alone; twice (two rows) 3 in 6 weights
 
 
 def test_a_step_reports_its_terms_and_the_gradient_before_clipping():

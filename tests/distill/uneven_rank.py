@@ -27,7 +27,9 @@ def uneven(number: int, port: str, said: Connection) -> None:
         module=module, optimizer=SimpleNamespace(), backward=lambda total: total.backward(), step=lambda: None
     )
     task = SimpleNamespace(
-        loss_names=("sum",), losses=lambda engine, batch: {"sum": 3 * module[0].sum() + 4 * module[1 + number].sum()}
+        loss_names=("sum",),
+        measured_names=(),
+        losses=lambda engine, batch: {"sum": 3 * module[0].sum() + 4 * module[1 + number].sum()},
     )
     training = TrainingSteps(engine, task, clip_grad_norm=0.0)
     training.take([SimpleNamespace(keys=["photo"])])

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from distill.config.deepspeed import read_deepspeed_config
-from distill.config.runs import EmbeddingRun, PrecomputeConfig
+from distill.config.runs import EmbeddingRun, PrecomputeConfig, PromptRun
 from distill.jobs.photos import open_photos
 from distill.jobs.planning.compute_cost import STEP_PASSES, activation_bytes, forward_tflop, parameter_count
+from distill.jobs.planning.decoding import decoding_bytes, decoding_tflop
 from distill.jobs.planning.gpu_rates import Arithmetic, Gpu
 from distill.jobs.planning.plan_probes import loader_seconds, student_photos_per_second, teacher_photos_per_second
 from distill.jobs.planning.probe_cost import probe_share, too_often
 from encoders.errors import InputError
 from encoders.files import free_bytes
+from encoders.messages.words import counted
 from encoders.model_names import CHECKPOINT_NAMES
 from encoders.registry import BUILDERS
 from shards import Manifest
@@ -110,7 +112,7 @@ def plan_precompute_run(job: PrecomputeConfig, *, gpu: Gpu | None, gpus: int) ->
     return RunPlan(figures=figures, bottleneck="; ".join([limit, *lacking, *_too_large(held, gpu)]))
 
 
-def plan_distil_run(job: EmbeddingRun, *, gpu: Gpu | None, gpus: int, photos: int | None = None) -> RunPlan:
+def plan_distil_run(job: EmbeddingRun | PromptRun, *, gpu: Gpu | None, gpus: int, photos: int | None = None) -> RunPlan:
     """Plan a distillation with one process a GPU, or on this machine's device without a `gpu`.
 
     Args:
@@ -128,15 +130,21 @@ def plan_distil_run(job: EmbeddingRun, *, gpu: Gpu | None, gpus: int, photos: in
     samples, cached = _samples(job, photos)
     steps = job.schedule.steps or -(-samples * (job.schedule.epochs or 1) // job.global_batch)
     seen, flop = steps * job.global_batch, STEP_PASSES * forward_tflop(arch, image_size=size)
+    decoded = ""
+    if isinstance(job, PromptRun):
+        flop += decoding_tflop(job)
+        decoded = f", {job.prompts.per_photo} prompts a photo in {counted(job.prompts.rounds, 'round')}"
     if gpu is None:
-        rate = student_photos_per_second(arch, image_size=size, batch=batch, autocast=settings.torch_autocast.enabled)
-        learning = _here("student", rate, "photos/s", note=f"steps of {batch}, one process")
+        rate = student_photos_per_second(job, batch=batch, autocast=settings.torch_autocast.enabled)
+        learning = _here("student", rate, "photos/s", note=f"steps of {batch}{decoded}, one process")
     else:
         rate = gpu.student_tflops(arithmetic) / flop
-        note = _share(gpu, arithmetic, gpu.student_tflops(arithmetic), flop)
+        note = _share(gpu, arithmetic, gpu.student_tflops(arithmetic), flop) + decoded
         learning = _calculated("student", rate, "photos/s a GPU", note=note)
     weights = 4 * parameter_count(arch, image_size=size)
     held = WEIGHT_COPIES * weights + activation_bytes(arch, image_size=size, batch=batch, training=True)
+    if isinstance(job, PromptRun):
+        held += batch * decoding_bytes(job)
     figures = [
         _here("photos", samples, "") if cached else _calculated("photos", samples, "", note="as given"),
         _calculated("updates", steps, "", note=f"of {job.global_batch} photos, {batch} a pass"),
@@ -151,7 +159,7 @@ def plan_distil_run(job: EmbeddingRun, *, gpu: Gpu | None, gpus: int, photos: in
         figures.append(_here("reading", 1e3 * seconds, "ms a photo", note="one worker"))
     total, probing = gpus * min(rate, feed), 0.0
     if job.probe is not None:
-        probing = probe_share(job.probe, arch=arch, image_size=size, batch=job.global_batch // gpus)
+        probing = probe_share(job.probe, arch=arch, image_size=size, update_tflop=job.global_batch // gpus * flop)
         note = f"of the products computed, {job.probe.photos} photos every {job.probe.every_steps} updates"
         figures.append(_calculated("probe", 100 * probing, "%", note=note))
     figures += [
@@ -169,7 +177,7 @@ def plan_distil_run(job: EmbeddingRun, *, gpu: Gpu | None, gpus: int, photos: in
     return RunPlan(figures=tuple(figures), bottleneck="; ".join([limit, *often, *_too_large(held, gpu)]))
 
 
-def _samples(job: EmbeddingRun, photos: int | None) -> tuple[int, bool]:
+def _samples(job: EmbeddingRun | PromptRun, photos: int | None) -> tuple[int, bool]:
     """Return the number of samples, and whether it is from the cache."""
     cache = job.data.cache
     if not is_url(cache) and (Path(cache) / "manifest.jsonl").is_file():

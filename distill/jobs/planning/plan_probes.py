@@ -8,8 +8,9 @@ from itertools import islice
 import torch
 
 from distill.config.models import load_teacher
-from distill.config.runs import PrecomputeConfig
+from distill.config.runs import EmbeddingRun, PrecomputeConfig, PromptRun
 from distill.embedding_task import LAYOUT
+from distill.jobs.planning.decoding import decoding_loss
 from distill.launching.world import read_world
 from encoders.acceleration import accelerate
 from encoders.registry import build_image_encoder
@@ -28,15 +29,19 @@ def teacher_photos_per_second(job: PrecomputeConfig, *, image_size: int) -> floa
         return len(image) / _seconds(lambda: encoder(image), device)
 
 
-def student_photos_per_second(arch: str, *, image_size: int, batch: int, autocast: bool) -> float:
+def student_photos_per_second(job: EmbeddingRun | PromptRun, *, batch: int, autocast: bool) -> float:
     """Return the rate of a student's forward and backward passes on this process's device, with random weights."""
-    device = read_world().device
-    student = build_image_encoder(arch, image_size=image_size).to(device).to(memory_format=LAYOUT).train()
-    image = _noise(batch, image_size=image_size, device=device).to(memory_format=LAYOUT)
+    device, size = read_world().device, job.model.image_size
+    student = build_image_encoder(job.model.arch, image_size=size).to(device).to(memory_format=LAYOUT).train()
+    image = _noise(batch, image_size=size, device=device).to(memory_format=LAYOUT)
+    decoded = decoding_loss(job, device=device) if isinstance(job, PromptRun) else None
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext():
-            loss = student(image).float().square().mean()
+            embedding = student(image).float()
+            loss = embedding.square().mean()
+            if decoded is not None:
+                loss = loss + decoded(embedding)
         loss.backward()
         student.zero_grad()
 

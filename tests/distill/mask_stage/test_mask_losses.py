@@ -27,6 +27,16 @@ def test_bce_weighs_a_small_object_by_its_neighbourhood_not_by_the_frame():
     assert loss.item() == pytest.approx(math.log(2) * 1536 / 120)
 
 
+def test_bce_with_heavier_objects_is_least_where_the_probability_is_one_in_one_plus_the_weight():
+    target = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])  # one cell in four is object, and nothing tells which
+    valid = torch.ones_like(target, dtype=torch.bool)
+    logit = torch.zeros(1, requires_grad=True)
+    loss = bce_loss(logit.expand(1, 1, 1, 4), target, valid, object_weight=3.0)
+    assert loss.item() == pytest.approx(math.log(2) * (3 + 3) / 4)
+    loss.backward()
+    assert logit.grad is not None and logit.grad.item() == pytest.approx(0.0, abs=1e-6)  # 3 x 1 cell = 1 x 3 cells
+
+
 def test_focal_by_hand_ignores_padding():
     assert focal_loss(*case()).item() == pytest.approx(-math.log(0.75) * 0.25**2)
 

@@ -5,7 +5,8 @@ import yaml
 
 from distill.config.probe import ProbeConfig
 from distill.config.reading import read_run
-from distill.jobs.planning.probe_cost import probe_share, prompt_tflop, too_often
+from distill.jobs.planning.decoding import prompt_tflop
+from distill.jobs.planning.probe_cost import probe_share, too_often
 from distill.run_folder import check_run, claim_run
 from encoders.errors import InputError
 
@@ -61,7 +62,7 @@ def test_a_run_begun_before_there_was_a_probe_goes_on(config_file):
 def test_a_decoded_prompt_and_the_share_of_a_run_are_their_products():
     assert 0.002 < prompt_tflop(image_size=1024) < 0.006  # TFLOP: a hundredth of what RepViT-M2.3 takes for the photo
     probe = ProbeConfig()
-    share = probe_share(probe, arch="repvit_m2_3", image_size=1024, batch=8)
+    share = probe_share(probe, arch="repvit_m2_3", image_size=1024, update_tflop=8 * 3 * 0.227)
     decoding = 2 * 9 * prompt_tflop(image_size=1024) / 0.227
     assert share == pytest.approx(32 * (1 + decoding) / (1000 * 8 * 3), rel=0.02) and too_often(probe, share) == []
     (said,) = too_often(probe, 0.25)

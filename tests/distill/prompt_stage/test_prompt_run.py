@@ -75,6 +75,19 @@ def test_a_run_that_lost_its_last_checkpoint_comes_to_the_same_weights_again(com
     assert whole.keys() == again.keys() and all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+def test_a_teacher_too_unsure_for_its_boxes_is_said_once_and_is_no_loss(command, written, prompt_settings, tmp_path):
+    unsure = {"source": "teacher", "per_photo": 4, "min_score": 1.0, "box_share": 0.5}
+    weights = {"mask_loss": {"truth": 0.0}, "log": {"every_steps": 1}}
+    code, _, error = command("distill", "--config", written(prompts=unsure, **weights))
+    assert code == 0, error
+    assert error.count("Lower prompts.min_score") == 1 and "predicted IoU below 1, or no mask" in error
+    for line in metrics(tmp_path / "run"):
+        assert line["boxes_kept"] == 0 and line["loss"] == pytest.approx(line["mse"] + line["mask"] + line["iou"])
+    sure = written(prompts=unsure | {"min_score": 0.0}, out=str(tmp_path / "sure"), **weights)
+    assert "min_score" not in command("distill", "--config", sure)[2]
+    assert all(line["boxes_kept"] > 0 for line in metrics(tmp_path / "sure"))
+
+
 @pytest.mark.slow  # 20 s: three processes start
 def test_two_processes_train_as_one_does(command, start, written, tmp_path):
     """Within 2e-3, and 1e-4 at the first step: sums over a batch are added up in another order, and AdamW makes more of it."""

@@ -7,6 +7,7 @@ import torch
 
 from distill.cli.plan import plan
 from distill.jobs.planning.compute_cost import LiveBytes, activation_bytes, forward_tflop, parameter_count
+from distill.jobs.planning.decoding import prompt_tflop
 from distill.jobs.planning.gpu_rates import GPUS, get_gpu
 from distill.jobs.sample_data import resolve_data
 from encoders.errors import InputError
@@ -73,6 +74,23 @@ def test_a_plan_of_a_distillation_is_its_parts(capsys, tmp_path):
         plan(**options, gpus=3, photos=1)
 
 
+def test_a_plan_of_the_prompt_stage_adds_what_decoding_takes(capsys, tmp_path):
+    settings = [f"data.cache={tmp_path}", "prompts.per_photo=6", "prompts.rounds=2", "mask_loss.truth=0"]
+    settings += ["prompts.source=annotations", "trainable.mask_decoder=0"]
+    options = {"config": "prompt_repvit_m1_1_sa1b", "gpu": "h100", "photos": 1000}
+    found, _ = figures(capsys, **options, set_=settings)
+    encoder, decoder = 3 * forward_tflop("repvit_m1_1", image_size=1024), prompt_tflop(image_size=1024)
+    per_photo = encoder + 6 * 2 * (1 + 2) * decoder  # the teacher's masks, and the student's there and back
+    assert found["student"] == pytest.approx(51 / per_photo)
+    learning, _ = figures(capsys, **options, set_=[*settings, "trainable.mask_decoder=0.1"])
+    assert learning["student"] == pytest.approx(51 / (per_photo + 6 * 2 * decoder))
+    assert learning["GPU memory"] > found["GPU memory"]
+    drawn, _ = figures(capsys, **options, set_=[*settings, "prompts.source=teacher", "prompts.box_share=0.5"])
+    assert drawn["student"] == pytest.approx(51 / (per_photo + 3 * decoder))
+    fewer, _ = figures(capsys, **options, set_=[*settings, "prompts.rounds=1"])
+    assert fewer["GPU memory"] < found["GPU memory"]
+
+
 def test_a_cache_says_how_many_photos_it_has_and_how_fast_they_are_read(capsys, tiny_cache):
     settings = [f"data.cache={tiny_cache}", "data.num_workers=0", "model.image_size=64", "global_batch=2"]
     found, _ = figures(capsys, config="quickstart_repvit_m0_6", set_=settings, gpu="a100")
@@ -96,6 +114,9 @@ def test_without_a_gpu_named_the_teacher_and_the_student_are_measured_here(capsy
     smaller = [f"data.cache={tmp_path}", "model.image_size=64", "global_batch=2"]
     found, _ = figures(capsys, config="quickstart_repvit_m0_6", set_=smaller, photos=10)
     assert found["student"] == found["together"] > 0
+    with_masks = ["stage=prompt", "prompts.per_photo=64", "prompts.rounds=2", "prompts.source=teacher"]
+    slower, _ = figures(capsys, config="quickstart_repvit_m0_6", set_=[*smaller, *with_masks], photos=10)
+    assert 0 < slower["student"] < found["student"]
 
 
 def test_what_a_plan_cannot_be_made_of_is_said(tmp_path):
