@@ -1,0 +1,291 @@
+"""Ways of training a student at equal numbers of samples, with several seeds: boxes and clicks, and agreement with the teacher.
+
+For each way and seed a student is trained from scratch by `repvit-sam distill`, and `eval` asks all of them and the teacher
+about the same photos. What is finished is not done again, so a stopped comparison goes on by the same command, and several
+processes may share the seeds: give each its own --seed, and at last all of them to one. Means are over objects, and over the
+seeds of an object; intervals are 95 %, by bootstrap over photos, and so are the paired differences from --against.
+
+Run: python -m benchmarks.recipes --data COCO_JSON --val COCO_JSON --out FOLDER
+     [--seed N ...] [--steps N] [--way NAME ...] [--against NAME] [--json]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from encoders.files import atomic_path
+from eval_zeroshot.results.agreement import agreement
+from eval_zeroshot.results.observations import Observation, read_observations
+from eval_zeroshot.results.statistics import interval, photo_weights, resampled_means
+
+BATCH = 8
+TEACHER = "teacher"
+PRIMARY = {"box": "single", "point": "click_1"}
+RATES = {"repvit": 0.002, "tiny_vit": 0.001}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way of training.
+
+    Attributes:
+        arch: of the student; None is the one given by --arch.
+        views: whether a photo is seen in several views.
+        first, second: shares of --steps that the embedding stage and the prompt stage take.
+    """
+
+    arch: str | None = None
+    views: bool = True
+    first: float = 1.0
+    second: float = 0.0
+
+
+WAYS = {
+    "stage 1": Way(),
+    "stage 1, one view": Way(views=False),
+    "stage 1, twice the samples": Way(first=2.0),
+    "stages 1 and 2": Way(first=0.5, second=0.5),
+    "stages 1 and 2, half the samples": Way(first=0.25, second=0.25),
+    "TinyViT, stage 1": Way(arch="tiny_vit"),
+}
+
+
+def main() -> None:
+    """Train what is missing, evaluate, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="a COCO-format json of the photos to train on")
+    parser.add_argument("--val", required=True, help="a COCO-format json of the photos to measure on")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--teacher", default="sam_demo")
+    parser.add_argument("--arch", default="repvit_m0_6")
+    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--views", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=1000, help=f"updates of {BATCH} photos")
+    parser.add_argument("--seed", type=int, action="append", help="repeatable (default: 0, 1 and 2)")
+    parser.add_argument("--way", action="append", choices=WAYS, help="repeatable (default: all)")
+    parser.add_argument("--against", default="stage 1", choices=WAYS)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args()
+    options.seed, options.way = options.seed or [0, 1, 2], options.way or list(WAYS)
+    for seed in options.seed:
+        for name in options.way:
+            train(WAYS[name], name, seed=seed, options=options)
+    for seed in options.seed:
+        evaluate(seed, options=options)
+    report = tabulate(options)
+    print(json.dumps(report) if options.json else table_text(report))
+
+
+def train(way: Way, name: str, *, seed: int, options: argparse.Namespace) -> None:
+    """Train one student, unless it is finished, and add up the seconds that it took."""
+    folder = run_folder(name, seed=seed, out=options.out)
+    cache = make_cache(options, views=options.views if way.views else 1)
+    first, second = round(way.first * options.steps), round(way.second * options.steps)
+    base = folder.parent / f"{folder.name}_stage_1" if second else folder
+    distil(base, settings(way, options, out=base, cache=cache, seed=seed, steps=first))
+    if second:
+        changes: dict[str, Any] = {
+            "stage": "prompt",
+            "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3},
+            "optim": {"lr": RATES["repvit"] / 2, "weight_decay": 0.05},
+        }
+        given = settings(way, options, out=folder, cache=cache, seed=seed, steps=second) | changes
+        distil(folder, given | {"model": given["model"] | {"init": str(base)}})
+
+
+def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, seed: int, steps: int) -> dict[str, Any]:
+    """Return the config of a run of the embedding stage."""
+    arch = way.arch or options.arch
+    rate = next((rate for family, rate in RATES.items() if arch.startswith(family)), 0.001)
+    return {
+        "name": out.name,
+        "out": str(out),
+        "seed": seed,
+        "model": {"arch": arch, "image_size": options.image_size},
+        "teacher": {"model": options.teacher, "image_size": options.image_size},
+        "data": {"cache": str(cache), "num_workers": 0},
+        "optim": {"lr": rate, "weight_decay": 0.05},
+        "schedule": {"steps": steps, "warmup_steps": max(1, min(50, steps // 8)), "min_lr_ratio": 0.01},
+        "global_batch": BATCH,
+        "ema": {"decay": 0.99},
+        "checkpoint": {"every_steps": 100, "keep": 1},
+    }
+
+
+def distil(folder: Path, config: Mapping[str, Any]) -> None:
+    """Run `repvit-sam distill` to its end; its seconds are added to those in the folder's seconds.json."""
+    file = folder.parent / f"{folder.name}.yaml"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(file) as part:
+        part.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    if (folder / "run.json").is_file():
+        return
+    begin = time.monotonic()
+    command("distill", "--config", file)
+    spent = folder / "seconds.json"
+    before = json.loads(spent.read_text()) if spent.is_file() else 0.0
+    spent.write_text(json.dumps(before + time.monotonic() - begin))
+
+
+def make_cache(options: argparse.Namespace, *, views: int) -> Path:
+    """Precompute the teacher's embeddings of all photos, unless that is done; return the cache's folder."""
+    cache = Path(options.out) / f"cache_{views}_views"
+    if not (cache / "manifest.jsonl").is_file():
+        values = {
+            "source.path": options.data,
+            "source.views": views,
+            "source.view_recipe.kind": "jitter",
+            "teacher.model": options.teacher,
+            "teacher.image_size": options.image_size,
+            "out": cache,
+        }
+        pairs = (part for name, value in values.items() for part in ("--set", f"{name}={value}"))
+        command("precompute", "--config", "quickstart_precompute", *pairs)
+    return cache
+
+
+def evaluate(seed: int, *, options: argparse.Namespace) -> None:
+    """Ask the teacher and every student of a seed about the photos of --val."""
+    models = {name: run_folder(name, seed=seed, out=options.out) for name in options.way}
+    named = [part for name, folder in models.items() for part in ("-m", f"{folder.name}={folder}")]
+    given = ["--data", options.val, "--image-size", options.image_size, "--out", options.out / f"results_{seed}.jsonl"]
+    command("eval", "-m", f"{TEACHER}={options.teacher}", *named, "-s", "box", "-s", "point", "--reference", TEACHER, *given)
+
+
+def command(*arguments: object) -> None:
+    """Run a command of repvit-sam, whose progress goes to stderr; end with its exit status if it fails."""
+    done = subprocess.run([sys.executable, "-m", "distill", *map(str, arguments)], stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def run_folder(name: str, *, seed: int, out: Path) -> Path:
+    """Return the folder of a way's run: `stages_1_and_2_seed_0`."""
+    words = name.lower().replace(",", "").replace(" ", "_")
+    return out / "runs" / f"{words}_seed_{seed}"
+
+
+def tabulate(options: argparse.Namespace) -> dict[str, Any]:
+    """Return each way's numbers, by suite: mean, interval, spread over seeds, and the difference from --against."""
+    report: dict[str, Any] = {"steps": options.steps, "seeds": options.seed, "against": options.against, "ways": {}}
+    values = {suite: values_of(options, suite) for suite in PRIMARY}
+    report["photos"], report["objects"] = next(iter(values.values()))[TEACHER]["iou"].size
+    for name in (TEACHER, *options.way):
+        row: dict[str, Any] = {}
+        if name != TEACHER:
+            spent = [seconds_of(name, seed=seed, out=options.out) for seed in options.seed]
+            row |= {"samples": samples_of(WAYS[name], steps=options.steps), "minutes": statistics.median(spent) / 60}
+        for suite, found in values.items():
+            for measure, mine in found[name].items():
+                row[f"{suite} {measure}"] = mine.facts()
+                others = found.get(options.against, {}).get(measure)
+                if others is not None and name != options.against:
+                    row[f"{suite} {measure}"] |= mine.gap(others)
+        report["ways"][name] = row
+    return report
+
+
+class Values:
+    """One number of a way: for each seed and photo the values of its objects."""
+
+    def __init__(self, seeds: Sequence[Sequence[Sequence[float]]]) -> None:
+        self.of_seeds = [statistics.mean([value for photo in photos for value in photo]) for photos in seeds]
+        self.photos = [np.mean(rows, axis=0) for rows in zip(*seeds, strict=True)]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Number of photos with an object, and of objects."""
+        return sum(len(photo) > 0 for photo in self.photos), sum(len(photo) for photo in self.photos)
+
+    @property
+    def mean(self) -> float:
+        """Mean over objects."""
+        return float(np.hstack(self.photos).mean())
+
+    def draws(self) -> np.ndarray:
+        """(B,) means over draws of the photos, which are the same for all ways."""
+        rows = [resampled_means(self.photos, weights=weights) for weights in photo_weights(len(self.photos))]
+        return np.concatenate(rows)
+
+    def facts(self) -> dict[str, Any]:
+        """Return mean, interval and the means of the seeds."""
+        return {"value": self.mean, "interval": interval(self.draws()), "seeds": self.of_seeds}
+
+    def gap(self, other: "Values") -> dict[str, Any]:
+        """Return the paired difference from another way's, with its interval."""
+        return {"difference": self.mean - other.mean, "difference_interval": interval(self.draws() - other.draws())}
+
+
+def values_of(options: argparse.Namespace, suite: str) -> dict[str, dict[str, Values]]:
+    """Return the values of the teacher and each way: `iou` with the annotated masks, `agreement` with the teacher's."""
+    names = {TEACHER: [TEACHER] * len(options.seed)}
+    names |= {way: [run_folder(way, seed=seed, out=options.out).name for seed in options.seed] for way in options.way}
+    stored = [observations(options.out / f"results_{seed}.state", suite) for seed in options.seed]
+    found: dict[str, dict[str, Values]] = {}
+    for way, models in names.items():
+        seen = [its[model] for its, model in zip(stored, models, strict=True)]
+        found[way] = {"iou": Values([[photo.values[PRIMARY[suite]] for photo in photos] for photos in seen])}
+        if way != TEACHER:
+            same = [agreement(photos, its[TEACHER]) for photos, its in zip(seen, stored, strict=True)]
+            found[way]["agreement"] = Values(same)
+    return found
+
+
+def observations(state: Path, suite: str) -> dict[str, list[Observation]]:
+    """Return what each model of an evaluation saw in one suite, sorted by photo."""
+    found = {}
+    for file in sorted(state.glob(f"*.{suite}.*.jsonl")):
+        identity, seen = read_observations(file)
+        if identity is not None:
+            found[str(identity["model"])] = sorted(seen, key=lambda photo: photo.key)
+    return found
+
+
+def seconds_of(name: str, *, seed: int, out: Path) -> float:
+    """Return the seconds of training, over both stages."""
+    folder = run_folder(name, seed=seed, out=out)
+    parts = (folder, folder.parent / f"{folder.name}_stage_1")
+    return sum(json.loads((part / "seconds.json").read_text()) for part in parts if (part / "seconds.json").is_file())
+
+
+def samples_of(way: Way, *, steps: int) -> int:
+    """Return the number of samples that a way trains on."""
+    return BATCH * (round(way.first * steps) + round(way.second * steps))
+
+
+def table_text(report: Mapping[str, Any]) -> str:
+    """Return the report as a Markdown table and a line on what was measured."""
+    columns = [f"{suite} {measure}" for suite in PRIMARY for measure in ("iou", "agreement")]
+    lines = ["| | samples | minutes | " + " | ".join(columns) + " |", "| --- " * (3 + len(columns)) + "|"]
+    for name, row in report["ways"].items():
+        cells = [cell_text(row[column]) if column in row else "" for column in columns]
+        minutes = f"{row['minutes']:.0f}" if "minutes" in row else ""
+        lines.append(f"| {name} | {row.get('samples', '')} | {minutes} | " + " | ".join(cells) + " |")
+    said = f"{report['objects']} objects on {report['photos']} photos, {len(report['seeds'])} seeds. Mean, 95 % interval,"
+    said += f" ± standard deviation over the seeds; then the difference from {report['against']!r}."
+    return "\n".join([*lines, "", said])
+
+
+def cell_text(facts: Mapping[str, Any]) -> str:
+    """Return `.432 (.410 to .455) ±.004; +.011 (.002 to .017)`."""
+    low, high = facts["interval"]
+    spread = statistics.pstdev(facts["seeds"])
+    text = f"{facts['value']:.3f} ({low:.3f} to {high:.3f}) ±{spread:.3f}"
+    if "difference" in facts:
+        low, high = facts["difference_interval"]
+        text += f"; {facts['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    return text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The comparison of ways of training: its averages by hand, and the whole of it on a few photos."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import recipes
+from benchmarks.recipes import Values, cell_text, samples_of
+
+ONE_SEED = [[0.2, 0.4], [], [0.9]]  # three photos with two, no and one object
+OTHER_SEED = [[0.4, 0.8], [], [0.3]]
+
+
+def test_objects_are_averaged_over_seeds_and_then_over_all_photos():
+    values = Values([ONE_SEED, OTHER_SEED])
+    assert values.size == (2, 3)
+    assert values.of_seeds == pytest.approx([0.5, 0.5])
+    assert values.mean == pytest.approx((0.3 + 0.6 + 0.6) / 3)
+
+
+def test_a_difference_is_paired_by_photo():
+    low, high = Values([ONE_SEED]), Values([[[value + 0.1 for value in photo] for photo in ONE_SEED]])
+    gap = high.gap(low)
+    assert gap["difference"] == pytest.approx(0.1)
+    assert gap["difference_interval"] == pytest.approx((0.1, 0.1))  # however much the photos differ
+    below, above = low.facts()["interval"]
+    assert above - below > 0.3
+
+
+def test_a_cell_has_the_mean_its_interval_the_spread_and_the_difference():
+    facts = {"value": 0.4321, "interval": (0.41, 0.455), "seeds": [0.43, 0.434]}
+    assert cell_text(facts) == "0.432 (0.410 to 0.455) ±0.002"
+    gap = {"difference": 0.0112, "difference_interval": (-0.002, 0.017)}
+    assert cell_text(facts | gap) == "0.432 (0.410 to 0.455) ±0.002; +0.011 (-0.002 to +0.017)"
+
+
+def test_two_stages_share_the_samples_of_one():
+    assert samples_of(recipes.WAYS["stage 1"], steps=1000) == samples_of(recipes.WAYS["stages 1 and 2"], steps=1000) == 8000
+    assert samples_of(recipes.WAYS["stages 1 and 2, half the samples"], steps=1000) == 4000
+
+
+@pytest.mark.slow  # 3 minutes on 2 busy cores: two caches, five runs and an evaluation, each a process of its own
+def test_a_comparison_goes_on_where_it_was_and_ends_in_a_table(tmp_path, monkeypatch, capsys):
+    small = ["--image-size", "64", "--views", "2", "--steps", "4", "--seed", "3"]
+    arguments = ["recipes", "--data", "sample:train", "--val", "sample:val", *small, "--out", str(tmp_path), "--json"]
+    ways = [part for name in ("stage 1", "stages 1 and 2") for part in ("--way", name)]
+    monkeypatch.setattr(sys, "argv", arguments + ways)
+    recipes.main()
+    first = json.loads(capsys.readouterr().out)
+    assert list(first["ways"]) == ["teacher", "stage 1", "stages 1 and 2"]
+    row = first["ways"]["stages 1 and 2"]
+    assert row["samples"] == 32 and 0 < row["point agreement"]["value"] < 1 and "difference" in row["box iou"]
+    monkeypatch.setattr(sys, "argv", arguments + ways + ["--way", "stage 1, one view"])
+    recipes.main()
+    again = json.loads(capsys.readouterr().out)
+    assert again["ways"]["stage 1"] == first["ways"]["stage 1"] and "stage 1, one view" in again["ways"]
