@@ -44,8 +44,8 @@ def adapt(job: Adaptation) -> Path:
     student = encoders.load(job.student, arch=job.arch)
     if student.fused:
         raise InputError(f"{job.student} is fused and cannot be trained; give the run or checkpoint that it was made from")
-    if job.held_out is not None and job.held_out.resolve() == Path(job.photos).resolve():
-        raise InputError(f"--held-out {job.held_out} holds the photos to train on; give others of the same kind")
+    if job.held_out is not None and _overlap(job.held_out, Path(job.photos)):
+        raise InputError(f"--held-out {job.held_out} and {job.photos} share photos; hold out others of the same kind")
     teacher = [f"teacher.model={job.teacher}", f"teacher.image_size={student.image_size}"]
     teacher += [f"teacher.arch={job.teacher_arch}"] if job.teacher_arch else []
     cache, adapted = job.out / "cache", job.out / "student"
@@ -62,6 +62,12 @@ def adapt(job: Adaptation) -> Path:
         data = ("-s", "agreement", "--data", str(job.held_out), "--image-size", str(student.image_size))
         run_command("eval", *models, *data, "--out", str(job.out / "results.jsonl"))
     return adapted
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Return whether one is the other or lies in it, as folders are read with all in them."""
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _telling(model: str, *, arch: str | None, image_size: int, copy: Path) -> str:

@@ -1,6 +1,8 @@
 """`repvit-sam adapt`: a student and photos without masks go in, an adapted student and its agreement come out."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 
 import encoders
 from distill.jobs import adapt as job
+from encoders.errors import InputError
 
 
 @pytest.fixture
@@ -30,10 +33,40 @@ def test_a_fused_student_is_refused(command, undisturbed, tmp_path):
     assert code == 2 and "fused" in error and "Traceback" not in error
 
 
-def test_photos_to_measure_on_must_be_others(command, undisturbed, photos):
-    words = ("--student", undisturbed, "--held-out", photos / "mine", "--out", photos / "out")
-    code, _, error = command("adapt", photos / "mine", *words)
-    assert code == 2 and "give others of the same kind" in error
+@pytest.mark.parametrize(("given", "held_out"), [("mine", "mine"), ("", "others"), ("mine", "")])
+def test_photos_to_measure_on_must_be_others(command, undisturbed, photos, given, held_out):
+    words = ("--student", undisturbed, "--held-out", photos / held_out, "--out", photos / "out")
+    code, _, error = command("adapt", photos / given, *words)
+    assert code == 2 and "hold out others of the same kind" in error and not (photos / "out").exists()
+
+
+@pytest.mark.parametrize("given", ["https://example.invalid/photos", "s3://bucket/photos"])
+def test_photos_at_a_url_are_refused_with_what_to_do(command, undisturbed, tmp_path, given):
+    code, _, error = command("adapt", given, "--student", undisturbed, "--out", tmp_path / "out")
+    assert code == 2 and given in error and "Traceback" not in error
+
+
+def test_a_full_disk_ends_the_copy_of_a_model_with_a_message(monkeypatch, undisturbed, tmp_path):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    sam = encoders.load(undisturbed)
+    torch.save(encoders.official_state_dict(sam), tmp_path / "old.pth")
+    monkeypatch.setattr(job, "run_command", lambda *words: None)
+    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    wanted = job.Adaptation(
+        photos=str(tmp_path),
+        student=str(tmp_path / "old.pth"),
+        arch="repvit_m0_6",
+        teacher="sam_demo",
+        teacher_arch=None,
+        held_out=None,
+        out=tmp_path / "out",
+    )
+    with pytest.raises(InputError, match=r"before\.safetensors.*No space left"):
+        job.adapt(wanted)
+    assert not list((tmp_path / "out").glob("*.safetensors"))
 
 
 def test_the_commands_are_those_that_a_user_would_type(monkeypatch, undisturbed, photos):
