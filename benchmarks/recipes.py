@@ -1,9 +1,10 @@
 """Ways of training a student at equal numbers of samples, with several seeds: boxes and clicks, and agreement with the teacher.
 
 For each way and seed a student is trained from scratch by `repvit-sam distill`, and `eval` asks all of them and the teacher
-about the same photos. What is finished is not done again, so a stopped comparison goes on by the same command, and several
-processes may share the seeds: give each its own --seed, and at last all of them to one. Means are over objects, and over the
-seeds of an object; intervals are 95 %, by bootstrap over photos, and so are the paired differences from --against.
+about the same photos. What is finished is not done again, so a stopped comparison goes on by the same command; several
+processes may share the seeds: give each its own --seed, and at last all of them to one. Intervals are 95 %, by bootstrap over
+photos and over seeds, and so are the differences from --against, whose photos are paired. Three seeds tell little of how
+seeds vary: the means of each are in --json.
 
 Run: python -m benchmarks.recipes --data COCO_JSON --val COCO_JSON --out FOLDER
      [--seed N ...] [--steps N] [--way NAME ...] [--against NAME] [--json]
@@ -15,23 +16,29 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
+from benchmarks.seed_statistics import Values, cell_text
 from encoders.files import atomic_path
+from encoders.locks import lock
+from eval_zeroshot.report.observed import ObservedFiles
 from eval_zeroshot.results.agreement import agreement
-from eval_zeroshot.results.observations import Observation, read_observations
-from eval_zeroshot.results.statistics import interval, photo_weights, resampled_means
+from eval_zeroshot.results.observations import Observation
+from eval_zeroshot.results.result import read_results
 
 BATCH = 8
+LEAST_STEPS = 8
 TEACHER = "teacher"
+SECONDS, SETTINGS = "seconds.json", "settings.json"
+SAME = ("data", "val", "teacher", "arch", "image_size", "views", "steps")
 PRIMARY = {"box": "single", "point": "click_1"}
 RATES = {"repvit": 0.002, "tiny_vit": 0.001}
+OTHER_RATE = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
     options.seed, options.way = options.seed or [0, 1, 2], options.way or list(WAYS)
+    if options.against not in options.way:
+        parser.error(f"--against {options.against}: expected one of the ways that are compared: {', '.join(options.way)}")
+    if options.steps < LEAST_STEPS:
+        parser.error(f"--steps {options.steps}: expected at least {LEAST_STEPS}, as some ways take a quarter of them")
+    if (problem := other_settings(options)) is not None:
+        parser.error(problem)
     for seed in options.seed:
         for name in options.way:
             train(WAYS[name], name, seed=seed, options=options)
@@ -84,6 +97,19 @@ def main() -> None:
         evaluate(seed, options=options)
     report = tabulate(options)
     print(json.dumps(report) if options.json else table_text(report))
+
+
+def other_settings(options: argparse.Namespace) -> str | None:
+    """Return what differs from the settings that the folder was begun with, None if nothing does."""
+    file, given = options.out / SETTINGS, {name: getattr(options, name) for name in SAME}
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as part:
+            part.write_text(json.dumps(given))
+        return None
+    begun = json.loads(file.read_text())
+    changed = [f"--{name.replace('_', '-')} {begun[name]}" for name in SAME if begun[name] != given[name]]
+    return f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out" if changed else None
 
 
 def train(way: Way, name: str, *, seed: int, options: argparse.Namespace) -> None:
@@ -94,19 +120,17 @@ def train(way: Way, name: str, *, seed: int, options: argparse.Namespace) -> Non
     base = folder.parent / f"{folder.name}_stage_1" if second else folder
     distil(base, settings(way, options, out=base, cache=cache, seed=seed, steps=first))
     if second:
-        changes: dict[str, Any] = {
-            "stage": "prompt",
-            "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3},
-            "optim": {"lr": RATES["repvit"] / 2, "weight_decay": 0.05},
-        }
-        given = settings(way, options, out=folder, cache=cache, seed=seed, steps=second) | changes
-        distil(folder, given | {"model": given["model"] | {"init": str(base)}})
+        given = settings(way, options, out=folder, cache=cache, seed=seed, steps=second)
+        given |= {"stage": "prompt", "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3}}
+        given["model"]["init"] = str(base)
+        given["optim"]["lr"] /= 2
+        distil(folder, given)
 
 
 def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, seed: int, steps: int) -> dict[str, Any]:
     """Return the config of a run of the embedding stage."""
     arch = way.arch or options.arch
-    rate = next((rate for family, rate in RATES.items() if arch.startswith(family)), 0.001)
+    rate = next((rate for family, rate in RATES.items() if arch.startswith(family)), OTHER_RATE)
     return {
         "name": out.name,
         "out": str(out),
@@ -123,33 +147,37 @@ def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, s
 
 
 def distil(folder: Path, config: Mapping[str, Any]) -> None:
-    """Run `repvit-sam distill` to its end; its seconds are added to those in the folder's seconds.json."""
+    """Run `repvit-sam distill`, which also finds that a run is finished; add its seconds to those in the run folder."""
     file = folder.parent / f"{folder.name}.yaml"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as part:
         part.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-    if (folder / "run.json").is_file():
-        return
-    begin = time.monotonic()
-    command("distill", "--config", file)
-    spent = folder / "seconds.json"
-    before = json.loads(spent.read_text()) if spent.is_file() else 0.0
-    spent.write_text(json.dumps(before + time.monotonic() - begin))
+    begin, finished = time.monotonic(), (folder / "run.json").is_file()
+    try:
+        command("distill", "--config", file)
+    finally:
+        if folder.is_dir() and not finished:
+            spent = folder / SECONDS
+            before = json.loads(spent.read_text()) if spent.is_file() else 0.0
+            with atomic_path(spent) as part:
+                part.write_text(json.dumps(before + time.monotonic() - begin))
 
 
 def make_cache(options: argparse.Namespace, *, views: int) -> Path:
-    """Precompute the teacher's embeddings of all photos, unless that is done; return the cache's folder."""
-    cache = Path(options.out) / f"cache_{views}_views"
-    if not (cache / "manifest.jsonl").is_file():
-        values = {
-            "source.path": options.data,
-            "source.views": views,
-            "source.view_recipe.kind": "jitter",
-            "teacher.model": options.teacher,
-            "teacher.image_size": options.image_size,
-            "out": cache,
-        }
-        pairs = (part for name, value in values.items() for part in ("--set", f"{name}={value}"))
+    """Precompute the teacher's embeddings of all photos, or let it find that they are there; return the cache's folder."""
+    cache = options.out / f"cache_{views}_views"
+    values = {
+        "source.path": options.data,
+        "source.views": views,
+        "source.view_recipe.kind": "jitter",
+        "teacher.model": options.teacher,
+        "teacher.image_size": options.image_size,
+        "out": cache,
+    }
+    pairs = (part for name, value in values.items() for part in ("--set", f"{name}={value}"))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / f"{cache.name}.lock").open("a") as file:
+        lock(file)  # another process of this comparison may be making it
         command("precompute", "--config", "quickstart_precompute", *pairs)
     return cache
 
@@ -176,7 +204,7 @@ def run_folder(name: str, *, seed: int, out: Path) -> Path:
 
 
 def tabulate(options: argparse.Namespace) -> dict[str, Any]:
-    """Return each way's numbers, by suite: mean, interval, spread over seeds, and the difference from --against."""
+    """Return each way's numbers, by suite: mean, interval, the means of the seeds, and the difference from --against."""
     report: dict[str, Any] = {"steps": options.steps, "seeds": options.seed, "against": options.against, "ways": {}}
     values = {suite: values_of(options, suite) for suite in PRIMARY}
     report["photos"], report["objects"] = next(iter(values.values()))[TEACHER]["iou"].size
@@ -195,59 +223,28 @@ def tabulate(options: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-class Values:
-    """One number of a way: for each seed and photo the values of its objects."""
-
-    def __init__(self, seeds: Sequence[Sequence[Sequence[float]]]) -> None:
-        self.of_seeds = [statistics.mean([value for photo in photos for value in photo]) for photos in seeds]
-        self.photos = [np.mean(rows, axis=0) for rows in zip(*seeds, strict=True)]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Number of photos with an object, and of objects."""
-        return sum(len(photo) > 0 for photo in self.photos), sum(len(photo) for photo in self.photos)
-
-    @property
-    def mean(self) -> float:
-        """Mean over objects."""
-        return float(np.hstack(self.photos).mean())
-
-    def draws(self) -> np.ndarray:
-        """(B,) means over draws of the photos, which are the same for all ways."""
-        rows = [resampled_means(self.photos, weights=weights) for weights in photo_weights(len(self.photos))]
-        return np.concatenate(rows)
-
-    def facts(self) -> dict[str, Any]:
-        """Return mean, interval and the means of the seeds."""
-        return {"value": self.mean, "interval": interval(self.draws()), "seeds": self.of_seeds}
-
-    def gap(self, other: "Values") -> dict[str, Any]:
-        """Return the paired difference from another way's, with its interval."""
-        return {"difference": self.mean - other.mean, "difference_interval": interval(self.draws() - other.draws())}
-
-
 def values_of(options: argparse.Namespace, suite: str) -> dict[str, dict[str, Values]]:
     """Return the values of the teacher and each way: `iou` with the annotated masks, `agreement` with the teacher's."""
     names = {TEACHER: [TEACHER] * len(options.seed)}
     names |= {way: [run_folder(way, seed=seed, out=options.out).name for seed in options.seed] for way in options.way}
-    stored = [observations(options.out / f"results_{seed}.state", suite) for seed in options.seed]
+    stored = [observations(options.out / f"results_{seed}.jsonl", suite) for seed in options.seed]
     found: dict[str, dict[str, Values]] = {}
-    for way, models in names.items():
+    for key, (way, models) in enumerate(names.items()):
         seen = [its[model] for its, model in zip(stored, models, strict=True)]
-        found[way] = {"iou": Values([[photo.values[PRIMARY[suite]] for photo in photos] for photos in seen])}
+        found[way] = {"iou": Values([[photo.values[PRIMARY[suite]] for photo in photos] for photos in seen], key=key)}
         if way != TEACHER:
             same = [agreement(photos, its[TEACHER]) for photos, its in zip(seen, stored, strict=True)]
-            found[way]["agreement"] = Values(same)
+            found[way]["agreement"] = Values(same, key=key)
     return found
 
 
-def observations(state: Path, suite: str) -> dict[str, list[Observation]]:
+def observations(results: Path, suite: str) -> dict[str, list[Observation]]:
     """Return what each model of an evaluation saw in one suite, sorted by photo."""
-    found = {}
-    for file in sorted(state.glob(f"*.{suite}.*.jsonl")):
-        identity, seen = read_observations(file)
-        if identity is not None:
-            found[str(identity["model"])] = sorted(seen, key=lambda photo: photo.key)
+    files, found = ObservedFiles([results.with_suffix(".state")]), {}
+    for result in read_results(results):
+        seen = files.of(result) if result.suite == suite else None
+        if seen is not None:
+            found[result.model] = sorted(seen.photos.values(), key=lambda photo: photo.key)
     return found
 
 
@@ -255,7 +252,7 @@ def seconds_of(name: str, *, seed: int, out: Path) -> float:
     """Return the seconds of training, over both stages."""
     folder = run_folder(name, seed=seed, out=out)
     parts = (folder, folder.parent / f"{folder.name}_stage_1")
-    return sum(json.loads((part / "seconds.json").read_text()) for part in parts if (part / "seconds.json").is_file())
+    return sum(json.loads((part / SECONDS).read_text()) for part in parts if (part / SECONDS).is_file())
 
 
 def samples_of(way: Way, *, steps: int) -> int:
@@ -272,19 +269,8 @@ def table_text(report: Mapping[str, Any]) -> str:
         minutes = f"{row['minutes']:.0f}" if "minutes" in row else ""
         lines.append(f"| {name} | {row.get('samples', '')} | {minutes} | " + " | ".join(cells) + " |")
     said = f"{report['objects']} objects on {report['photos']} photos, {len(report['seeds'])} seeds. Mean, 95 % interval,"
-    said += f" ± standard deviation over the seeds; then the difference from {report['against']!r}."
+    said += f" ± standard deviation of the seeds' means; then the difference from {report['against']!r}."
     return "\n".join([*lines, "", said])
-
-
-def cell_text(facts: Mapping[str, Any]) -> str:
-    """Return `.432 (.410 to .455) ±.004; +.011 (.002 to .017)`."""
-    low, high = facts["interval"]
-    spread = statistics.pstdev(facts["seeds"])
-    text = f"{facts['value']:.3f} ({low:.3f} to {high:.3f}) ±{spread:.3f}"
-    if "difference" in facts:
-        low, high = facts["difference_interval"]
-        text += f"; {facts['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
-    return text
 
 
 if __name__ == "__main__":

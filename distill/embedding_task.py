@@ -69,7 +69,7 @@ class EmbeddingTask:
         return embedding_losses(student, on_device.teacher, on_device.valid, weights=weights, scale=scale)
 
     def remark(self, measured: Mapping[str, float]) -> str | None:
-        """Return None: nothing is measured beside the losses."""
+        """Return None: nothing is counted."""
         return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:

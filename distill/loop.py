@@ -119,11 +119,10 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
 
         def report(step: int, *, lr: float) -> None:
             stats = training.read()
-            named = stats.losses | stats.measured
-            monitor.log(step, losses=named, total=stats.total, lr=lr, grad_norm=stats.grad_norm)
+            monitor.log(step, stats, lr=lr)
             if (remark := task.remark(stats.measured)) is not None and remark not in remarks:
                 remarks.add(remark)
-                say(remark, world=world)
+                monitor.say(remark)
 
         with EndingSignals() as signals, monitor:
             done = start if probe.begin() else steps

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from distill.event_file import EventFile
 from distill.loggers import Logger
+from distill.step import StepStats
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.messages.eta import duration
@@ -76,26 +77,26 @@ class Monitor:
             for logger in self._loggers:
                 logger.close()
 
-    def log(self, step: int, *, losses: dict[str, float], total: float, lr: float, grad_norm: float) -> None:
+    def log(self, step: int, stats: StepStats, *, lr: float) -> None:
         """Report update number `step` (from 1)."""
         if not self.enabled:
             return
-        self._bar.update(self._task, completed=step, description=f"loss {total:.4f}")
+        self._bar.update(self._task, completed=step, description=f"loss {stats.total:.4f}")
         if step % self.every_steps and step != self.steps:
             return
         then, clock = self._mark
         now = time.perf_counter()
         rate = (step - then) * self.samples_per_step / max(now - clock, 1e-9)
         self._mark = (step, now)
-        values = {"loss": total, **losses, "lr": lr, "grad_norm": grad_norm, "samples_per_second": rate}
-        self.add(step, values)
+        named = {"loss": stats.total, **stats.losses, **stats.measured}
+        self.add(step, named | {"lr": lr, "grad_norm": stats.grad_norm, "samples_per_second": rate})
         seconds = (self.steps - step) * self.samples_per_step / max(rate, 1e-9)
         with write_errors(self._progress):
             append_line(self._progress, {"done": step, "total": self.steps, "seconds_left": round(seconds, 1)})
         if self._bar.disable:
-            terms = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            terms = ", ".join(f"{name} {value:.4f}" for name, value in stats.losses.items())
             left = f"{duration(seconds)} left" if step < self.steps else "done"
-            line = f"step {step}/{self.steps}: loss {total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
+            line = f"step {step}/{self.steps}: loss {stats.total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
             print(line, file=sys.stderr, flush=True)
 
 

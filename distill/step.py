@@ -20,7 +20,7 @@ SMALLEST_NORM = 1e-6  # added to a norm before dividing by it, as `torch.nn.util
 class StepStats:
     """Statistics of one update over all ranks: each loss term, their sum, and the gradient norm before clipping.
 
-    `measured` holds what is reported only, by the task's `measured_names`.
+    `measured` holds the task's `measured_names`, each summed over all batches and ranks since the read before.
     """
 
     losses: dict[str, float]
@@ -56,7 +56,8 @@ class TrainingSteps:
         self._clear()
 
     def _clear(self) -> None:
-        self._losses: list[Tensor] = []  # one vector a micro-batch: the terms, what is measured, and the terms' sum
+        self._losses: list[Tensor] = []  # one (terms + 1,) vector a micro-batch: the terms and their sum
+        self._measured: list[Tensor] = []  # one vector a micro-batch
         self._norms: list[Tensor] = []
         self._keys: list[list[str]] = []  # of each micro-batch
 
@@ -100,9 +101,10 @@ class TrainingSteps:
 
     def _backward(self, batch: Any) -> None:
         terms = self._task.losses(self._engine, batch)
-        names = (*self._task.loss_names, *self._task.measured_names)
-        losses = torch.stack([terms.get(name, self._missing) for name in names])
-        total = losses[: len(self._task.loss_names)].sum()
+        losses = torch.stack([terms.get(name, self._missing) for name in self._task.loss_names])
+        total = losses.sum()
+        if self._task.measured_names:
+            self._measured.append(torch.stack([terms.get(name, self._missing) for name in self._task.measured_names]).detach())
         self._losses.append(torch.cat([losses.detach(), total.detach()[None]]))
         self._keys.append(list(batch.keys))
         self._engine.backward(total * torch.where(total.detach().isfinite(), self._one, self._nan))
@@ -116,11 +118,12 @@ class TrainingSteps:
         """
         losses, norms = torch.stack(self._losses), torch.stack(self._norms)
         mean = sum_over_ranks(losses.clone()) / self._world_size
-        read = torch.cat([losses.flatten(), mean.flatten(), norms]).cpu()  # the one wait
+        measured = [sum_over_ranks(torch.stack(self._measured).sum(dim=0))] if self._measured else []
+        read = torch.cat([losses.flatten(), mean.flatten(), norms, *measured]).cpu()  # the one wait
         keys, count = self._keys, len(norms)
         self._clear()
-        own, means = read[:-count].view(2, count, -1, losses.shape[1])  # (steps, micro-batches, names + 1) each
-        norm_of_step = read[-count:]
+        numbers, norm_of_step, sums = read.split([2 * losses.numel(), count, len(read) - 2 * losses.numel() - count])
+        own, means = numbers.view(2, count, -1, losses.shape[1])  # (steps, micro-batches, terms + 1) each
         for step in range(count):
             if not (means[step].isfinite().all() and norm_of_step[step].isfinite()):
                 micro = len(means[step])
@@ -131,13 +134,12 @@ class TrainingSteps:
                     losses=self._terms(means[step]) | {"grad_norm": float(norm_of_step[step])},
                 )
         terms = self._terms(means[-1])
-        total, measured = terms.pop("total"), {name: terms.pop(name) for name in self._task.measured_names}
-        return StepStats(losses=terms, measured=measured, total=total, grad_norm=float(norm_of_step[-1]))
+        total, found = terms.pop("total"), dict(zip(self._task.measured_names, sums.tolist(), strict=True))
+        return StepStats(losses=terms, measured=found, total=total, grad_norm=float(norm_of_step[-1]))
 
     def _terms(self, rows: Tensor) -> dict[str, float]:
-        """(micro-batches, names + 1) -> the average of each loss term, each measured value and "total", the sum of losses."""
-        names = (*self._task.loss_names, *self._task.measured_names, "total")
-        return dict(zip(names, rows.double().mean(dim=0).tolist(), strict=True))
+        """(micro-batches, terms + 1) -> the average of each loss term and of their sum, "total", by name."""
+        return dict(zip((*self._task.loss_names, "total"), rows.double().mean(dim=0).tolist(), strict=True))
 
 
 def _named(bad: list[str], here: list[str]) -> list[str]:

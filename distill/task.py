@@ -18,7 +18,7 @@ class Task(Protocol):
         steps_per_epoch: number of steps of `batches` per epoch.
         batchnorm_learns: whether BatchNorm statistics are updated, so that ranks must synchronise them.
         loss_names: names of the terms that `losses` may return, in order.
-        measured_names: names of what `losses` also returns to be reported only; it is not part of the sum.
+        measured_names: names of counts that `losses` also returns, to be reported and not to be learnt from.
         manifest: manifest of the cache; None if the stage reads no cache.
         facts: what run.json says of this stage alone.
     """
@@ -48,7 +48,7 @@ class Task(Protocol):
         """Return the named, weighted loss terms, which the step sums; a term may be missing, which counts as 0."""
 
     def remark(self, measured: Mapping[str, float]) -> str | None:
-        """Return what the user should know about the values of `measured_names`, averaged over an update; None if nothing."""
+        """Return what the user should know after more counts by `measured_names`, added up over ranks; None if nothing."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups, each {"params", "lr_factor"}."""

@@ -6,21 +6,31 @@ import sys
 import pytest
 
 from benchmarks import recipes
-from benchmarks.recipes import Values, cell_text, samples_of
+from benchmarks.recipes import samples_of
+from benchmarks.seed_statistics import Values, cell_text
 
 ONE_SEED = [[0.2, 0.4], [], [0.9]]  # three photos with two, no and one object
 OTHER_SEED = [[0.4, 0.8], [], [0.3]]
 
 
 def test_objects_are_averaged_over_seeds_and_then_over_all_photos():
-    values = Values([ONE_SEED, OTHER_SEED])
+    values = Values([ONE_SEED, OTHER_SEED], key=0)
     assert values.size == (2, 3)
     assert values.of_seeds == pytest.approx([0.5, 0.5])
     assert values.mean == pytest.approx((0.3 + 0.6 + 0.6) / 3)
 
 
+def test_an_interval_has_the_spread_of_photos_and_of_seeds():
+    alike = [[0.5], [0.5], [0.5]]
+    worse = [[value - 0.2 for value in photo] for photo in alike]
+    assert Values([alike, alike], key=0).facts()["interval"] == pytest.approx((0.5, 0.5))
+    assert Values([alike, worse], key=0).facts()["interval"] == pytest.approx((0.3, 0.5))  # both draws of one seed
+    gap = Values([alike, worse], key=0).gap(Values([alike, worse], key=1))  # the same numbers, of two ways
+    assert gap["difference"] == 0 and gap["difference_interval"] == pytest.approx((-0.2, 0.2))
+
+
 def test_a_difference_is_paired_by_photo():
-    low, high = Values([ONE_SEED]), Values([[[value + 0.1 for value in photo] for photo in ONE_SEED]])
+    low, high = Values([ONE_SEED], key=0), Values([[[value + 0.1 for value in photo] for photo in ONE_SEED]], key=1)
     gap = high.gap(low)
     assert gap["difference"] == pytest.approx(0.1)
     assert gap["difference_interval"] == pytest.approx((0.1, 0.1))  # however much the photos differ
@@ -30,9 +40,10 @@ def test_a_difference_is_paired_by_photo():
 
 def test_a_cell_has_the_mean_its_interval_the_spread_and_the_difference():
     facts = {"value": 0.4321, "interval": (0.41, 0.455), "seeds": [0.43, 0.434]}
-    assert cell_text(facts) == "0.432 (0.410 to 0.455) ±0.002"
+    assert cell_text(facts) == "0.432 (0.410 to 0.455) ±0.003"
+    assert cell_text(facts | {"seeds": [0.4321]}) == "0.432 (0.410 to 0.455)"
     gap = {"difference": 0.0112, "difference_interval": (-0.002, 0.017)}
-    assert cell_text(facts | gap) == "0.432 (0.410 to 0.455) ±0.002; +0.011 (-0.002 to +0.017)"
+    assert cell_text(facts | gap) == "0.432 (0.410 to 0.455) ±0.003; +0.011 (-0.002 to +0.017)"
 
 
 def test_two_stages_share_the_samples_of_one():
@@ -42,7 +53,7 @@ def test_two_stages_share_the_samples_of_one():
 
 @pytest.mark.slow  # 3 minutes on 2 busy cores: two caches, five runs and an evaluation, each a process of its own
 def test_a_comparison_goes_on_where_it_was_and_ends_in_a_table(tmp_path, monkeypatch, capsys):
-    small = ["--image-size", "64", "--views", "2", "--steps", "4", "--seed", "3"]
+    small = ["--image-size", "64", "--views", "2", "--steps", "8", "--seed", "3"]
     arguments = ["recipes", "--data", "sample:train", "--val", "sample:val", *small, "--out", str(tmp_path), "--json"]
     ways = [part for name in ("stage 1", "stages 1 and 2") for part in ("--way", name)]
     monkeypatch.setattr(sys, "argv", arguments + ways)
@@ -50,8 +61,12 @@ def test_a_comparison_goes_on_where_it_was_and_ends_in_a_table(tmp_path, monkeyp
     first = json.loads(capsys.readouterr().out)
     assert list(first["ways"]) == ["teacher", "stage 1", "stages 1 and 2"]
     row = first["ways"]["stages 1 and 2"]
-    assert row["samples"] == 32 and 0 < row["point agreement"]["value"] < 1 and "difference" in row["box iou"]
+    assert row["samples"] == 64 and 0 < row["point agreement"]["value"] < 1 and "difference" in row["box iou"]
     monkeypatch.setattr(sys, "argv", arguments + ways + ["--way", "stage 1, one view"])
     recipes.main()
     again = json.loads(capsys.readouterr().out)
     assert again["ways"]["stage 1"] == first["ways"]["stage 1"] and "stage 1, one view" in again["ways"]
+    monkeypatch.setattr(sys, "argv", arguments + ways + ["--steps", "16"])
+    with pytest.raises(SystemExit) as raised:
+        recipes.main()
+    assert raised.value.code == 2 and "was begun with --steps 8; give it again" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def adapt(job: Adaptation) -> Path:
     if student.fused:
         raise InputError(f"{job.student} is fused and cannot be trained; give the run or checkpoint that it was made from")
     if job.held_out is not None and _overlap(job.held_out, Path(job.photos)):
-        raise InputError(f"--held-out {job.held_out} and {job.photos} share photos; hold out others of the same kind")
+        raise InputError(f"--held-out {job.held_out} and {job.photos} lie in one another; hold out other photos of the kind")
     teacher = [f"teacher.model={job.teacher}", f"teacher.image_size={student.image_size}"]
     teacher += [f"teacher.arch={job.teacher_arch}"] if job.teacher_arch else []
     cache, adapted = job.out / "cache", job.out / "student"
@@ -65,9 +65,9 @@ def adapt(job: Adaptation) -> Path:
 
 
 def _overlap(one: Path, other: Path) -> bool:
-    """Return whether one is the other or lies in it, as folders are read with all in them."""
+    """Return whether one is the other, or lies in it: folders of photos are read with the folders in them."""
     one, other = one.resolve(), other.resolve()
-    return one.is_relative_to(other) or other.is_relative_to(one)
+    return one == other or (one.is_dir() and other.is_dir() and (other in one.parents or one in other.parents))
 
 
 def _telling(model: str, *, arch: str | None, image_size: int, copy: Path) -> str:

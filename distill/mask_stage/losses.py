@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST = 1 / 256  # of the frame: one wrong mask of an object of a few cells must not decide a whole step
+LEAST = 1 / 256  # of the frame's cells, as a neighbourhood: 16 at 256 px
 PRESENT = 1 / 32  # of a cell that counts as object: half of one of its 16 pixels, as a teacher's soft mask is never quite 0
 
 
@@ -29,10 +29,13 @@ def bce_loss(logits: Tensor, target: Tensor, valid: Tensor, *, object_weight: fl
 
 
 def _neighbourhood(target: Tensor, valid: Tensor) -> Tensor:
-    """(P,) cells in the target's bounding box doubled in width and height, at least LEAST of the frame, at most the valid ones."""
+    """(P,) cells in the target's bounding box doubled in width and height, at most the valid ones.
+
+    They are at least 16, and LEAST of the frame: one wrong mask of an object of a few cells must not decide a whole step.
+    """
     present = target >= PRESENT
     rows, columns = present.any(dim=2).sum(dim=1), present.any(dim=1).sum(dim=1)
-    cells = (4 * rows * columns).clamp(min=max(1, int(LEAST * target[0].numel())))
+    cells = (4 * rows * columns).clamp(min=max(16, int(LEAST * target.shape[1] * target.shape[2])))
     return torch.minimum(cells, valid.sum(dim=(1, 2)).clamp(min=1)).to(target.dtype)
 
 

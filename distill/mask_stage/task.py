@@ -70,7 +70,7 @@ class MaskTask:
         return engine(batch)
 
     def remark(self, measured: Mapping[str, float]) -> str | None:
-        """Return None: nothing is measured beside the losses."""
+        """Return None: nothing is counted."""
         return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:

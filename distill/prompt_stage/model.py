@@ -24,7 +24,7 @@ from encoders.sam import MULTIMASK_TOKENS, SINGLE_TOKEN, Sam
 MASK_TERMS = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
 LAYOUT = torch.channels_last
 ALL_TOKENS = slice(None)
-KEPT = "boxes_kept"
+DRAWN, KEPT = "boxes_drawn", "boxes_kept"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class PromptedStudent(nn.Module):
     def forward(self, batch: PromptedBatch) -> dict[str, Tensor]:
         """Mean embedding losses, and means over all prompts of `mask`, `truth` and `iou`; weight 0 is left out.
 
-        `boxes_kept` is no loss: the share of the boxes drawn from the teacher's masks that count, 1 if none is drawn.
+        `boxes_drawn` and `boxes_kept` are no losses: how many boxes come from the teacher's masks, and how many of them count.
         """
         device = self.sam.device
         photos, prompts = batch.photos.to_device(device), batch.prompts.to(device)
@@ -95,8 +95,8 @@ class PromptedStudent(nn.Module):
         totals: dict[str, Tensor] = {}
         kinds = self._with_boxes(prompts, photos.teacher, valid=valid)
         if self.prompts.box_share:
-            boxes = kinds[0][0].weight[: prompts.drawn]
-            losses[KEPT] = boxes.mean() if prompts.drawn else torch.ones((), device=device)
+            losses[DRAWN] = torch.full((), float(prompts.drawn), device=device)
+            losses[KEPT] = kinds[0][0].weight[: prompts.drawn].sum()
         for kind in kinds:
             for name, sums in self._rounds(embedding, photos.teacher, *kind).items():
                 totals[name] = totals.get(name, 0.0) + sums / count

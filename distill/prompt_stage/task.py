@@ -14,12 +14,12 @@ from distill.losses import loss_names
 from distill.mask_stage.parts import freeze_parts, parameter_groups
 from distill.prompt_stage.batch import PromptedBatch
 from distill.prompt_stage.drawing import DrawPrompts
-from distill.prompt_stage.model import KEPT, PromptedStudent
+from distill.prompt_stage.model import DRAWN, KEPT, PromptedStudent
 from distill.starting_point import starting_point
 from encoders.sam import Sam
-from shards import Manifest
+from shards import Manifest, ShardLoader
 
-FEW_KEPT = 0.25  # of the boxes from the teacher's masks; a good teacher keeps most at the default min_score
+FEW_KEPT, ENOUGH_DRAWN = 0.25, 200  # share and number of boxes from the teacher's masks
 
 
 class PromptTask:
@@ -35,17 +35,14 @@ class PromptTask:
 
     def __init__(self, config: PromptRun, *, batch_size: int, rank: int, world_size: int) -> None:
         self.config = config
-        truth = bool(config.mask_loss.truth)
-        draw = DrawPrompts(config.prompts, seed=config.seed, image_size=config.model.image_size, truth=truth)
-        self.loader = cache_loader(
-            config, batch_size=batch_size, rank=rank, world_size=world_size, records=True, transform=draw
-        )
+        self.loader = prompt_loader(config, batch_size=batch_size, rank=rank, world_size=world_size)
         self.manifest: Manifest | None = self.loader.manifest
         self.steps_per_epoch = self.loader.steps_per_epoch
         embedding, weights = loss_names(config.loss) if config.loss else (), config.mask_loss
         terms = {"mask": weights.teacher, "truth": weights.truth, "iou": weights.iou}
         self.loss_names = (*embedding, *(name for name, weight in terms.items() if weight))
-        self.measured_names: tuple[str, ...] = (KEPT,) if config.prompts.box_share else ()
+        self.measured_names: tuple[str, ...] = (DRAWN, KEPT) if config.prompts.box_share else ()
+        self._drawn = self._kept = 0.0
         self.factors = config.trainable.model_dump()
         # Every rank decodes, so every rank reads the teacher; only the first compares it with the cache, which takes long.
         manifest, teacher = self.loader.manifest, config.teacher
@@ -96,13 +93,15 @@ class PromptTask:
         return engine(batch)
 
     def remark(self, measured: Mapping[str, float]) -> str | None:
-        """Say so where the teacher's masks are too unsure for most of the boxes that are drawn."""
-        kept, least = measured.get(KEPT, 1.0), self.config.prompts.min_score
-        if kept >= FEW_KEPT:
+        """Return a warning if the teacher is too unsure of its masks for most of the boxes that come from them."""
+        self._drawn += measured.get(DRAWN, 0.0)
+        self._kept += measured.get(KEPT, 0.0)
+        if self._drawn < ENOUGH_DRAWN or self._kept >= FEW_KEPT * self._drawn:
             return None
         return (
-            f"warning: less than {100 * FEW_KEPT:.0f} % of the boxes from the teacher's masks are learnt from; it gives "
-            f"the others a predicted IoU below {least:g}, or no mask. Lower prompts.min_score, or take prompts.box_share: 0"
+            f"warning: fewer than {100 * FEW_KEPT:.0f} % of the boxes from the teacher's masks are learnt from; for the others "
+            f"it gives no mask, or predicts an IoU below prompts.min_score ({self.config.prompts.min_score:g}). Lower that, or "
+            "set prompts.box_share: 0"
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -115,3 +114,10 @@ class PromptTask:
         own = {name.removeprefix("sam."): value for name, value in state_dict.items() if name.startswith("sam.")}
         sam.load_state_dict(own)
         return sam
+
+
+def prompt_loader(config: PromptRun, *, batch_size: int, rank: int, world_size: int) -> ShardLoader:
+    """Open the cache of a run for this rank, with prompts drawn from its annotations; see `cache_loader`."""
+    truth = bool(config.mask_loss.truth)
+    draw = DrawPrompts(config.prompts, seed=config.seed, image_size=config.model.image_size, truth=truth)
+    return cache_loader(config, batch_size=batch_size, rank=rank, world_size=world_size, records=True, transform=draw)

@@ -20,6 +20,7 @@ from distill.ema import Ema
 from distill.event_file import EventFile
 from distill.monitor import Monitor, truncate_after
 from distill.run_folder import is_finished, only_process, write_run_json
+from distill.step import StepStats
 from encoders.errors import InputError
 from encoders.files import write_errors
 
@@ -133,7 +134,7 @@ def test_a_full_disk_is_one_message_for_metrics_events_progress_and_lock(tmp_pat
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     says = r"cannot be written \(No space left on device, \d+ MiB free\)"
     with pytest.raises(InputError, match=f"metrics.jsonl {says}"):
-        monitor.log(1, losses={}, total=1.0, lr=0.1, grad_norm=1.0)
+        monitor.log(1, StepStats(losses={}, measured={}, total=1.0, grad_norm=1.0), lr=0.1)
     with pytest.raises(InputError, match=r"run.lock cannot be written"), files_no_larger_than(0), only_process(tmp_path):
         pass
     board = EventFile(tmp_path, start_step=0)
@@ -149,7 +150,7 @@ def test_tensorboard_reads_the_curves_and_drops_what_lies_after_a_restart(tmp_pa
     for start, steps in ((0, 5), (2, 4)):
         with Monitor(tmp_path, start_step=start, steps=steps, samples_per_step=4, every_steps=1, enabled=True) as monitor:
             for step in range(start + 1, steps + 1):
-                monitor.log(step, losses={"mse": 10.0 * start + step}, total=1.0, lr=0.1, grad_norm=1.0)
+                monitor.log(step, StepStats(losses={"mse": 10.0 * start + step}, measured={}, total=1.0, grad_norm=1.0), lr=0.1)
     board = EventAccumulator(str(tmp_path)).Reload()
     assert {"train/loss", "train/mse", "train/lr", "train/grad_norm"} <= set(board.Tags()["scalars"])
     assert [(event.step, event.value) for event in board.Scalars("train/mse")] == [(1, 1.0), (2, 2.0), (3, 23.0), (4, 24.0)]
@@ -159,5 +160,5 @@ def test_a_progress_line_has_units_and_says_how_long_it_will_take(tmp_path, caps
     monkeypatch.setattr("distill.monitor.time.perf_counter", iter([0.0, 2.0, 4.0]).__next__)
     with Monitor(tmp_path, start_step=0, steps=100, samples_per_step=8, every_steps=50, enabled=True) as monitor:
         for step in range(1, 51):
-            monitor.log(step, losses={"mse": 0.5}, total=0.5, lr=0.002, grad_norm=1.0)
+            monitor.log(step, StepStats(losses={"mse": 0.5}, measured={}, total=0.5, grad_norm=1.0), lr=0.002)
     assert capsys.readouterr().err == "step 50/100: loss 0.5000 (mse 0.5000), lr 2.00e-03, 200.0 photos/s, 2 s left\n"

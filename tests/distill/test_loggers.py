@@ -9,6 +9,7 @@ from PIL import Image
 from distill.config.reading import read_run
 from distill.loggers import open_loggers
 from distill.monitor import Monitor
+from distill.step import StepStats
 from encoders.errors import InputError, MissingExtra
 
 
@@ -45,7 +46,7 @@ def test_a_tracker_gets_what_metrics_and_tensorboard_get(config_file, standin, n
     with monitor(config) as there:
         there.add(0, {"probe/iou": 0.25, "probe/warning": "so"})
         for step in (1, 2):
-            there.log(step, losses={"mse": 0.5}, total=0.5, lr=0.1, grad_norm=1.0)
+            there.log(step, StepStats(losses={"mse": 0.5}, measured={}, total=0.5, grad_norm=1.0), lr=0.1)
         there.picture(2, Image.new("RGB", (30, 20)))
     known, probe, trained, picture, last = standin
     assert (known["project"], known["name"], known["resume"]) == ("repvit-sam", "tiny", "allow")

@@ -110,11 +110,15 @@ def test_a_term_that_a_batch_lacks_counts_as_nothing():
 def test_what_is_measured_is_reported_and_not_learnt():
     task = SquareRoot()
     task.loss_names, task.measured_names = ("square",), ("root",)
-    engine = engine_of(task)
-    stats = one_step(engine, task, batch(1.0))
+    training = TrainingSteps(engine_of(task, optim={"lr": 1e-12}), task, clip_grad_norm=1.0)
+    for value in (1.0, 1.0):
+        training.take([batch(value)])
+    stats = training.read()
     assert stats.losses == pytest.approx({"square": 9.0}) and stats.total == pytest.approx(9.0)
-    assert stats.measured == pytest.approx({"root": 4 * 1.5**0.5})
+    assert stats.measured == pytest.approx({"root": 2 * 4 * 1.5**0.5})  # of both steps
     assert stats.grad_norm == pytest.approx(6**0.5 * 2 * 3)  # of the square alone; twice (two rows) 3 in 6 weights
+    training.take([batch(1.0)])
+    assert training.read().measured == pytest.approx({"root": 4 * 1.5**0.5})
 
 
 def test_a_step_reports_its_terms_and_the_gradient_before_clipping():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.config.runs import PromptRun
+from distill.config.runs import EmbeddingRun, PromptRun
 from distill.jobs.planning.compute_cost import LiveBytes
 from distill.mask_stage.parts import freeze_parts
 from encoders.contract import EMBED_DIM, STRIDE
@@ -14,6 +14,11 @@ from encoders.sam import Sam
 
 TEACHER_PASSES = 1
 FROZEN_PASSES, LEARNING_PASSES = 2, 3  # forward and back: through frozen weights only the products for their input
+
+
+def backbone_learns(job: EmbeddingRun | PromptRun) -> bool:
+    """Return whether a step goes back through the student's backbone, which is most of its encoder."""
+    return not isinstance(job, PromptRun) or job.trainable.backbone > 0
 
 
 def prompt_tflop(*, image_size: int) -> float:
@@ -38,9 +43,17 @@ def decoding_bytes(job: PromptRun) -> int:
     with torch.device("meta"):
         sam, embedding = _decoder(size), _embedding(1, image_size=size).requires_grad_()
     freeze_parts(sam, factors=job.trainable.model_dump())
+    one, two = (_bytes_of(sam, embedding, prompts=prompts) for prompts in (1, 2))
+    shared_left_out = two - one  # the gradients of weights, which all prompts share
+    return shared_left_out * job.prompts.per_photo * job.prompts.rounds
+
+
+def _bytes_of(sam: Sam, embedding: Tensor, *, prompts: int) -> int:
     with torch.device("meta"), LiveBytes() as live:
-        _decode(sam, embedding, prompts=1).square().mean().backward()
-    return live.most * job.prompts.per_photo * job.prompts.rounds
+        _decode(sam, embedding, prompts=prompts).square().mean().backward()
+    sam.zero_grad()
+    embedding.grad = None
+    return live.most
 
 
 def decoding_loss(job: PromptRun, *, device: torch.device) -> Callable[[Tensor], Tensor]:

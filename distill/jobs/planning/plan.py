@@ -11,7 +11,7 @@ from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun, PrecomputeConfig, PromptRun
 from distill.jobs.photos import open_photos
 from distill.jobs.planning.compute_cost import STEP_PASSES, activation_bytes, forward_tflop, parameter_count
-from distill.jobs.planning.decoding import decoding_bytes, decoding_tflop
+from distill.jobs.planning.decoding import backbone_learns, decoding_bytes, decoding_tflop
 from distill.jobs.planning.gpu_rates import Arithmetic, Gpu
 from distill.jobs.planning.plan_probes import loader_seconds, student_photos_per_second, teacher_photos_per_second
 from distill.jobs.planning.probe_cost import probe_share, too_often
@@ -129,8 +129,8 @@ def plan_distil_run(job: EmbeddingRun | PromptRun, *, gpu: Gpu | None, gpus: int
     arithmetic: Arithmetic = "bf16" if settings.torch_autocast.enabled else "tf32" if job.compute.tf32 else "fp32"
     samples, cached = _samples(job, photos)
     steps = job.schedule.steps or -(-samples * (job.schedule.epochs or 1) // job.global_batch)
-    seen, flop = steps * job.global_batch, STEP_PASSES * forward_tflop(arch, image_size=size)
-    decoded = ""
+    learns, decoded = backbone_learns(job), ""
+    seen, flop = steps * job.global_batch, (STEP_PASSES if learns else 1) * forward_tflop(arch, image_size=size)
     if isinstance(job, PromptRun):
         flop += decoding_tflop(job)
         decoded = f", {job.prompts.per_photo} prompts a photo in {counted(job.prompts.rounds, 'round')}"
@@ -142,7 +142,7 @@ def plan_distil_run(job: EmbeddingRun | PromptRun, *, gpu: Gpu | None, gpus: int
         note = _share(gpu, arithmetic, gpu.student_tflops(arithmetic), flop) + decoded
         learning = _calculated("student", rate, "photos/s a GPU", note=note)
     weights = 4 * parameter_count(arch, image_size=size)
-    held = WEIGHT_COPIES * weights + activation_bytes(arch, image_size=size, batch=batch, training=True)
+    held = WEIGHT_COPIES * weights + activation_bytes(arch, image_size=size, batch=batch, training=learns)
     if isinstance(job, PromptRun):
         held += batch * decoding_bytes(job)
     figures = [
@@ -154,7 +154,7 @@ def plan_distil_run(job: EmbeddingRun | PromptRun, *, gpu: Gpu | None, gpus: int
     ]
     passes, feed = f"weights, AdamW, EMA, activations, fp32, {batch} photos", float("inf")
     if cached:
-        seconds = loader_seconds(job.data.cache, batch=batch)
+        seconds = loader_seconds(job, batch=batch)
         feed = max(1, min(job.data.num_workers, os.cpu_count() or 1)) / seconds
         figures.append(_here("reading", 1e3 * seconds, "ms a photo", note="one worker"))
     total, probing = gpus * min(rate, feed), 0.0

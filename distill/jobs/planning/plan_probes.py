@@ -9,12 +9,12 @@ import torch
 
 from distill.config.models import load_teacher
 from distill.config.runs import EmbeddingRun, PrecomputeConfig, PromptRun
-from distill.embedding_task import LAYOUT
-from distill.jobs.planning.decoding import decoding_loss
+from distill.embedding_task import LAYOUT, cache_loader
+from distill.jobs.planning.decoding import backbone_learns, decoding_loss
 from distill.launching.world import read_world
+from distill.prompt_stage.task import prompt_loader
 from encoders.acceleration import accelerate
 from encoders.registry import build_image_encoder
-from shards import ShardLoader
 
 STEPS = 3  # timed; one before them is not
 
@@ -35,10 +35,14 @@ def student_photos_per_second(job: EmbeddingRun | PromptRun, *, batch: int, auto
     student = build_image_encoder(job.model.arch, image_size=size).to(device).to(memory_format=LAYOUT).train()
     image = _noise(batch, image_size=size, device=device).to(memory_format=LAYOUT)
     decoded = decoding_loss(job, device=device) if isinstance(job, PromptRun) else None
+    learns = backbone_learns(job)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext():
-            embedding = student(image).float()
+            with torch.set_grad_enabled(learns):
+                embedding = student(image).float()
+            if not learns:
+                embedding.requires_grad_()
             loss = embedding.square().mean()
             if decoded is not None:
                 loss = loss + decoded(embedding)
@@ -48,10 +52,12 @@ def student_photos_per_second(job: EmbeddingRun | PromptRun, *, batch: int, auto
     return batch / _seconds(step, device)
 
 
-def loader_seconds(cache: str, *, batch: int) -> float:
-    """Return the seconds that one process takes to read and decode a sample."""
-    loader = ShardLoader(cache, batch_size=batch)
-    batches = loader.batches()
+def loader_seconds(job: EmbeddingRun | PromptRun, *, batch: int) -> float:
+    """Return the seconds that one process takes to read and decode a sample, augment it, and draw its prompts."""
+    here = job.model_copy(update={"data": job.data.model_copy(update={"num_workers": 0})})
+    opened = prompt_loader if isinstance(here, PromptRun) else cache_loader
+    loader = opened(here, batch_size=batch, rank=0, world_size=1)  # type: ignore[arg-type]
+    batches = loader.batches(0)
     next(batches)
     begin, count = time.perf_counter(), max(1, 16 // batch)
     for _ in islice(batches, count):

@@ -37,13 +37,7 @@ def test_a_fused_student_is_refused(command, undisturbed, tmp_path):
 def test_photos_to_measure_on_must_be_others(command, undisturbed, photos, given, held_out):
     words = ("--student", undisturbed, "--held-out", photos / held_out, "--out", photos / "out")
     code, _, error = command("adapt", photos / given, *words)
-    assert code == 2 and "hold out others of the same kind" in error and not (photos / "out").exists()
-
-
-@pytest.mark.parametrize("given", ["https://example.invalid/photos", "s3://bucket/photos"])
-def test_photos_at_a_url_are_refused_with_what_to_do(command, undisturbed, tmp_path, given):
-    code, _, error = command("adapt", given, "--student", undisturbed, "--out", tmp_path / "out")
-    assert code == 2 and given in error and "Traceback" not in error
+    assert code == 2 and "hold out other photos of the kind" in error and not (photos / "out").exists()
 
 
 def test_a_full_disk_ends_the_copy_of_a_model_with_a_message(monkeypatch, undisturbed, tmp_path):

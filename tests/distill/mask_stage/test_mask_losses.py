@@ -27,6 +27,14 @@ def test_bce_weighs_a_small_object_by_its_neighbourhood_not_by_the_frame():
     assert loss.item() == pytest.approx(math.log(2) * 1536 / 120)
 
 
+@pytest.mark.parametrize(("side", "cells"), [(16, 16), (64, 16), (128, 64)])
+def test_the_neighbourhood_of_an_object_of_one_cell_is_a_share_of_the_frame(side, cells):
+    logits, target = torch.zeros(1, 1, side, side), torch.zeros(1, side, side)
+    target[0, 3, 5] = 1.0
+    loss = bce_loss(logits, target, torch.ones(1, side, side, dtype=torch.bool))
+    assert loss.item() == pytest.approx(math.log(2) * side**2 / cells)
+
+
 def test_bce_with_heavier_objects_is_least_where_the_probability_is_one_in_one_plus_the_weight():
     target = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])  # one cell in four is object, and nothing tells which
     valid = torch.ones_like(target, dtype=torch.bool)

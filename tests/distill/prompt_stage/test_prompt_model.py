@@ -85,7 +85,7 @@ def test_terms_of_weight_0_are_left_out_and_the_embedding_is_one_of_them(batch):
     teacher = batch.photos.to_device("cpu").teacher
     weights = PromptLossConfig(teacher=0.0, truth=2.0, iou=0.0)
     losses = model(teacher + 1, embedding_loss=EmbeddingLossConfig(mse=3.0), mask_loss=weights)(batch)
-    assert set(losses) == {"mse", "truth", "boxes_kept"}
+    assert set(losses) == {"mse", "truth", "boxes_drawn", "boxes_kept"}
     assert float(losses["mse"].detach()) == pytest.approx(3.0, rel=1e-4)
 
 
@@ -125,7 +125,8 @@ def test_a_box_of_a_mask_that_the_teacher_is_unsure_of_is_not_learnt(annotated_c
     embedding = torch.zeros_like(batch.photos.to_device("cpu").teacher)
     sure, unsure = (model(embedding, min_score=score)(batch) for score in (0.0, 1.0))
     assert float(sure["mask"].detach()) > 0 and float(unsure["mask"].detach()) == 0
-    assert float(sure["boxes_kept"]) > 0.5 and float(unsure["boxes_kept"]) == 0
+    assert float(sure["boxes_drawn"]) == float(unsure["boxes_drawn"]) == batch.prompts.drawn > 0
+    assert 0 < float(sure["boxes_kept"]) <= batch.prompts.drawn and float(unsure["boxes_kept"]) == 0
 
 
 def test_a_trained_decoder_is_compared_with_the_teachers_own(batch):

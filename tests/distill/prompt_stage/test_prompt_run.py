@@ -76,16 +76,24 @@ def test_a_run_that_lost_its_last_checkpoint_comes_to_the_same_weights_again(com
 
 
 def test_a_teacher_too_unsure_for_its_boxes_is_said_once_and_is_no_loss(command, written, prompt_settings, tmp_path):
-    unsure = {"source": "teacher", "per_photo": 4, "min_score": 1.0, "box_share": 0.5}
+    unsure = {"source": "teacher", "per_photo": 20, "min_score": 1.0, "box_share": 1.0}
     weights = {"mask_loss": {"truth": 0.0}, "log": {"every_steps": 1}}
     code, _, error = command("distill", "--config", written(prompts=unsure, **weights))
     assert code == 0, error
-    assert error.count("Lower prompts.min_score") == 1 and "predicted IoU below 1, or no mask" in error
+    assert error.count("fewer than 25 % of the boxes") == 1 and "below prompts.min_score (1)" in error
+    batch = prompt_settings["global_batch"]
     for line in metrics(tmp_path / "run"):
-        assert line["boxes_kept"] == 0 and line["loss"] == pytest.approx(line["mse"] + line["mask"] + line["iou"])
-    sure = written(prompts=unsure | {"min_score": 0.0}, out=str(tmp_path / "sure"), **weights)
-    assert "min_score" not in command("distill", "--config", sure)[2]
-    assert all(line["boxes_kept"] > 0 for line in metrics(tmp_path / "sure"))
+        assert line["boxes_drawn"] == 20 * batch and line["boxes_kept"] == 0
+        assert line["loss"] == pytest.approx(line["mse"] + line["mask"] + line["iou"])
+
+
+def test_boxes_are_counted_until_there_are_enough_to_tell(prompt_settings, tmp_path):
+    task = PromptTask(PromptRun.model_validate(prompt_settings | {"out": str(tmp_path)}), batch_size=2, rank=0, world_size=1)
+    assert task.remark({"boxes_drawn": 150.0, "boxes_kept": 0.0}) is None
+    assert task.remark({"boxes_drawn": 0.0, "boxes_kept": 0.0}) is None  # a batch with annotations only
+    assert task.remark({"boxes_drawn": 50.0, "boxes_kept": 50.0}) is None  # exactly a quarter
+    assert "fewer than 25 %" in task.remark({"boxes_drawn": 10.0, "boxes_kept": 0.0})
+    assert task.remark({"boxes_drawn": 1000.0, "boxes_kept": 900.0}) is None
 
 
 @pytest.mark.slow  # 20 s: three processes start

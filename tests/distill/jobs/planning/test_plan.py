@@ -87,6 +87,10 @@ def test_a_plan_of_the_prompt_stage_adds_what_decoding_takes(capsys, tmp_path):
     assert learning["GPU memory"] > found["GPU memory"]
     drawn, _ = figures(capsys, **options, set_=[*settings, "prompts.source=teacher", "prompts.box_share=0.5"])
     assert drawn["student"] == pytest.approx(51 / (per_photo + 3 * decoder))
+    only = [*settings, "trainable.backbone=0", "trainable.neck=0", "trainable.mask_decoder=0.1"]
+    frozen, _ = figures(capsys, **options, set_=only)
+    assert frozen["student"] == pytest.approx(51 / (per_photo + 6 * 2 * decoder - 2 / 3 * encoder))
+    assert frozen["GPU memory"] < learning["GPU memory"]
     fewer, _ = figures(capsys, **options, set_=[*settings, "prompts.rounds=1"])
     assert fewer["GPU memory"] < found["GPU memory"]
 
