@@ -60,7 +60,6 @@ class Way:
 WAYS = {
     "stage 1": Way(),
     "stage 1, one view": Way(views=False),
-    "stage 1, twice the samples": Way(first=2.0),
     "stages 1 and 2": Way(first=0.5, second=0.5),
     "stages 1 and 2, half the samples": Way(first=0.25, second=0.25),
     "TinyViT, stage 1": Way(arch="tiny_vit"),
