@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from distill.event_file import EventFile
 from distill.loggers import Logger
-from distill.step import StepStats
+from distill.step_stats import StepStats
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, write_errors
 from encoders.messages.eta import duration

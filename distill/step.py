@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -10,23 +9,11 @@ import torch
 from torch import Tensor
 
 from distill.ranks import gather_over_ranks, sum_over_ranks
+from distill.step_stats import StepStats
 from distill.task import Task
 from encoders.errors import NonFiniteLoss
 
 SMALLEST_NORM = 1e-6  # added to a norm before dividing by it, as `torch.nn.utils.clip_grad_norm_` does
-
-
-@dataclass(frozen=True)
-class StepStats:
-    """Statistics of one update over all ranks: each loss term, their sum, and the gradient norm before clipping.
-
-    `measured` holds the task's `measured_names`, each summed over all batches and ranks since the read before.
-    """
-
-    losses: dict[str, float]
-    measured: dict[str, float]
-    total: float
-    grad_norm: float
 
 
 class TrainingSteps:

@@ -12,7 +12,8 @@ from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun
 from distill.engine import initialize, join_world, micro_batch
 from distill.launching.world import World
-from distill.step import StepStats, TrainingSteps
+from distill.step import TrainingSteps
+from distill.step_stats import StepStats
 from encoders.errors import NonFiniteLoss
 from shards import ShardLoader
 

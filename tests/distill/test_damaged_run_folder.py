@@ -20,7 +20,7 @@ from distill.ema import Ema
 from distill.event_file import EventFile
 from distill.monitor import Monitor, truncate_after
 from distill.run_folder import is_finished, only_process, write_run_json
-from distill.step import StepStats
+from distill.step_stats import StepStats
 from encoders.errors import InputError
 from encoders.files import write_errors
 

@@ -9,7 +9,7 @@ from PIL import Image
 from distill.config.reading import read_run
 from distill.loggers import open_loggers
 from distill.monitor import Monitor
-from distill.step import StepStats
+from distill.step_stats import StepStats
 from encoders.errors import InputError, MissingExtra
 
 

@@ -12,7 +12,8 @@ from distill.config.runs import EmbeddingRun
 from distill.ema import Ema
 from distill.engine import decay_groups, initialize, join_world
 from distill.monitor import truncate_after
-from distill.step import StepStats, TrainingSteps
+from distill.step import TrainingSteps
+from distill.step_stats import StepStats
 from encoders.errors import InputError, NonFiniteLoss
 
 
