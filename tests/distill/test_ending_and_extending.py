@@ -53,8 +53,8 @@ def test_signals_end_a_run_in_a_checkpoint_from_which_it_goes_on(
     config = read_run(config_file())
     log, signals = Monitor.log, {2: signal.SIGTERM, 5: signal.SIGINT}
 
-    def log_and_signal(self, step, **values):
-        log(self, step, **values)
+    def log_and_signal(self, step, *values, **named):
+        log(self, step, *values, **named)
         if step in signals:
             os.kill(os.getpid(), signals[step])
 
