@@ -13,8 +13,6 @@ Run: python -m benchmarks.recipes --data COCO_JSON --val COCO_JSON --out FOLDER
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import Any
 import yaml
 
 from benchmarks.seed_statistics import Values, cell_text
+from distill.jobs.own_commands import run_command
 from encoders.files import atomic_path
 from encoders.locks import lock
 from eval_zeroshot.report.observed import ObservedFiles
@@ -89,9 +88,12 @@ def main() -> None:
         parser.error(f"--steps {options.steps}: expected at least {LEAST_STEPS}, as some ways take a quarter of them")
     if (problem := other_settings(options)) is not None:
         parser.error(problem)
+    views = {views_of(WAYS[name], options) for name in options.way}
+    caches = {count: make_cache(options, views=count) for count in sorted(views)}
     for seed in options.seed:
         for name in options.way:
-            train(WAYS[name], name, seed=seed, options=options)
+            cache = caches[views_of(WAYS[name], options)]
+            train(WAYS[name], name, seed=seed, cache=cache, options=options)
     for seed in options.seed:
         evaluate(seed, options=options)
     report = tabulate(options)
@@ -111,10 +113,15 @@ def other_settings(options: argparse.Namespace) -> str | None:
     return f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out" if changed else None
 
 
-def train(way: Way, name: str, *, seed: int, options: argparse.Namespace) -> None:
+def views_of(way: Way, options: argparse.Namespace) -> int:
+    """Return the number of views of a photo that a way trains on."""
+    views: int = options.views
+    return views if way.views else 1
+
+
+def train(way: Way, name: str, *, seed: int, cache: Path, options: argparse.Namespace) -> None:
     """Train one student, unless it is finished, and add up the seconds that it took."""
     folder = run_folder(name, seed=seed, out=options.out)
-    cache = make_cache(options, views=options.views if way.views else 1)
     first, second = round(way.first * options.steps), round(way.second * options.steps)
     base = folder.parent / f"{folder.name}_stage_1" if second else folder
     distil(base, settings(way, options, out=base, cache=cache, seed=seed, steps=first))
@@ -153,7 +160,7 @@ def distil(folder: Path, config: Mapping[str, Any]) -> None:
         part.write_text(yaml.safe_dump(dict(config), sort_keys=False))
     begin, finished = time.monotonic(), (folder / "run.json").is_file()
     try:
-        command("distill", "--config", file)
+        run_command("distill", "--config", str(file), quiet=True)
     finally:
         if folder.is_dir() and not finished:
             spent = folder / SECONDS
@@ -174,10 +181,9 @@ def make_cache(options: argparse.Namespace, *, views: int) -> Path:
         "out": cache,
     }
     pairs = (part for name, value in values.items() for part in ("--set", f"{name}={value}"))
-    options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / f"{cache.name}.lock").open("a") as file:
         lock(file)  # another process of this comparison may be making it
-        command("precompute", "--config", "quickstart_precompute", *pairs)
+        run_command("precompute", "--config", "quickstart_precompute", *pairs, quiet=True)
     return cache
 
 
@@ -185,15 +191,10 @@ def evaluate(seed: int, *, options: argparse.Namespace) -> None:
     """Ask the teacher and every student of a seed about the photos of --val."""
     models = {name: run_folder(name, seed=seed, out=options.out) for name in options.way}
     named = [part for name, folder in models.items() for part in ("-m", f"{folder.name}={folder}")]
-    given = ["--data", options.val, "--image-size", options.image_size, "--out", options.out / f"results_{seed}.jsonl"]
-    command("eval", "-m", f"{TEACHER}={options.teacher}", *named, "-s", "box", "-s", "point", "--reference", TEACHER, *given)
-
-
-def command(*arguments: object) -> None:
-    """Run a command of repvit-sam, whose progress goes to stderr; end with its exit status if it fails."""
-    done = subprocess.run([sys.executable, "-m", "distill", *map(str, arguments)], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    given = ["--data", options.val, "--image-size", str(options.image_size), "--reference", TEACHER]
+    given += [word for suite in PRIMARY for word in ("-s", suite)]
+    out = str(options.out / f"results_{seed}.jsonl")
+    run_command("eval", "-m", f"{TEACHER}={options.teacher}", *named, *given, "--out", out, quiet=True)
 
 
 def run_folder(name: str, *, seed: int, out: Path) -> Path:

@@ -4,10 +4,15 @@ import subprocess
 import sys
 
 
-def run_command(*arguments: str) -> None:
-    """Print one of our commands and run it in a separate process; exit with its code if it fails."""
+def run_command(*arguments: str, quiet: bool = False) -> None:
+    """Print one of our commands and run it in a separate process; exit with its code if it fails.
+
+    Args:
+        quiet: leave out its output; progress and messages, on stderr, stay.
+    """
     say("repvit-sam " + " ".join(arguments))
-    code = subprocess.run([sys.executable, "-m", "distill", *arguments], check=False).returncode
+    output = subprocess.DEVNULL if quiet else None
+    code = subprocess.run([sys.executable, "-m", "distill", *arguments], stdout=output, check=False).returncode
     if code:
         sys.exit(code)
 

@@ -227,7 +227,9 @@ def test_masks_are_those_of_sam_predictor(pair, kinds, multimask):
     for row in range(5):
         own = {names[name]: value[row] for name, value in prompts.items()}
         masks, scores, logits = theirs.predict(**own, multimask_output=multimask)
-        assert (answer.masks[row] != masks).sum() <= 2  # of 37,800 pixels: logits that round to either side of 0
+        fine = theirs.predict(**own, multimask_output=multimask, return_logits=True)[0]
+        sure = np.abs(fine) > 2e-5  # the others round to either side of 0
+        assert sure.mean() > 0.999 and np.array_equal(answer.masks[row][sure], masks[sure])
         assert 0 < masks.mean() < 1
         assert np.allclose(answer.scores[row], scores, atol=2e-5)
         assert np.allclose(answer.logits[row], logits, atol=2e-5)

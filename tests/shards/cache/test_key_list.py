@@ -124,6 +124,6 @@ def test_repeated_keys_are_counted_exactly(lists):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_process_goes_through_the_keys_without_copying_them(tmp_path):
     entries = tuple(entry(number, [f"sa_{number * 1000 + each}" for each in range(1000)]) for number in range(200))
-    own = bytes_of_a_worker(Manifest(tmp_path, None, entries))
+    own = min(bytes_of_a_worker(Manifest(tmp_path, None, entries)) for _ in range(3))  # what else a fork copies only adds
     as_strings = tuple(replace(packed, keys=tuple(packed.keys)) for packed in entries)
-    assert own < 3e6 and own < bytes_of_a_worker(Manifest(tmp_path, None, as_strings)) / 5
+    assert own < 2e6 and own < bytes_of_a_worker(Manifest(tmp_path, None, as_strings)) / 5
