@@ -175,7 +175,7 @@ def make_cache(options: argparse.Namespace, *, views: int) -> Path:
     values = {
         "source.path": options.data,
         "source.views": views,
-        "source.view_recipe.kind": "jitter",
+        "source.view_recipe": "{kind: jitter, scale: [1.0, 2.5]}",
         "teacher.model": options.teacher,
         "teacher.image_size": options.image_size,
         "out": cache,

@@ -61,6 +61,10 @@ def eval_(
     present_only: Annotated[
         bool, typer.Option("--present-only", help="Skip missing photos; the results state how many were used.")
     ] = False,
+    clicks: Annotated[
+        list[int] | None,
+        typer.Option(help="Number of clicks that suite point reports (default: 1, 2, 3, 5, 9); 1 alone is quick. Repeatable."),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where a model allows another.")] = None,
     no_padding: Annotated[
         bool, typer.Option("--no-padding", help="Encode photos without padding, in their own aspect ratio (RepViT only).")
@@ -102,6 +106,7 @@ def eval_(
         "split": split,
         "limit": limit,
         "present_only": present_only,
+        "clicks": clicks or None,
         "reference": reference,
         "arch": arch,
         "image_size": image_size,

@@ -58,6 +58,7 @@ def plan(
     split: str | None = None,
     limit: int | None = None,
     present_only: bool = False,
+    clicks: Sequence[int] | None = None,
     reference: str | None = None,
     models: Mapping[str, str] | None = None,
     arch: str | None = None,
@@ -76,7 +77,7 @@ def plan(
     state, path = checked_state(out), resolve_data(data)
     earlier = read_results(out) if out.exists() else []
     if all(map(needs_annotations, suites)):
-        chosen = choose_suites(suites, data=path, boxes=boxes)
+        chosen = choose_suites(suites, data=path, boxes=boxes, clicks=clicks)
         try:
             dataset = open_dataset(path, images=images, split=split, limit=limit, present_only=present_only)
         except InputError as error:
@@ -87,7 +88,8 @@ def plan(
                 ) from error
             raise
         return Plan(out=out, suites=chosen, dataset=dataset, state=state, earlier=earlier)
-    for option, value in (("--boxes", boxes), ("--split", split), ("--present-only", present_only or None)):
+    refused = {"--boxes": boxes, "--split": split, "--present-only": present_only or None, "--clicks": clicks}
+    for option, value in refused.items():
         if value is not None:
             raise InputError(f"{option} is of no use for agreement, which needs photos alone; leave it out")
     if limit is not None and limit < 1:

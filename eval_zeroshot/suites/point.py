@@ -32,12 +32,14 @@ class PointIou(InstanceIou):
     def __init__(self, *, clicks: Sequence[int] = (2, 3, 5, 9)) -> None:
         self.clicks = tuple(clicks)
         extra = ", ".join([*(f"click_{count}" for count in self.clicks), "oracle of the three masks"])
+        further = (
+            "each further click at the pixel of the error regions farthest from its region's boundary, given with all earlier "
+            "clicks and the logits of the mask before, single mask output; a perfect mask gets no further click and is kept; "
+        )
         self.protocol = (
-            "first click at the object's pixel farthest from its boundary, the most confident of three masks; each further "
-            "click at the pixel of the error regions farthest from its region's boundary, given with all earlier clicks "
-            "and the logits of the mask before, single mask output; a perfect mask gets no further click and is kept; IoU "
-            f"at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; predicted IoU, its calibration "
-            f"error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
+            "first click at the object's pixel farthest from its boundary, the most confident of three masks; "
+            f"{further if self.clicks else ''}IoU at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; "
+            f"predicted IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
         )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:

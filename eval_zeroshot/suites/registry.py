@@ -28,6 +28,7 @@ from eval_zeroshot.suites.robustness import BoxJitter, PointShift
 from eval_zeroshot.suites.saliency import Saliency
 from eval_zeroshot.suites.video import Video
 
+MAX_CLICKS = 20  # as in interactive segmentation's usual protocol
 GROUPS = {BOTH: tuple(NAMES)}  # names that stand for several suites
 
 
@@ -39,11 +40,13 @@ class Given:
         data: the annotations, or their folder, that AP is measured on.
         boxes: a detector's results; for seginw a folder of them.
         photos: samples with a reference model's masks in place of annotations.
+        clicks: numbers of clicks that suite point reports; None for its usual ones.
     """
 
     data: Path | str
     boxes: Path | str | None = None
     photos: ReferencedPhotos | None = None
+    clicks: tuple[int, ...] | None = None
 
     @cached_property
     def detector(self) -> tuple[Detections, Annotations]:
@@ -119,17 +122,22 @@ def get_suite(name: str) -> Suite:
 
 
 def choose_suites(
-    names: Iterable[str], *, data: Path | str, boxes: Path | str | None = None, photos: ReferencedPhotos | None = None
+    names: Iterable[str],
+    *,
+    data: Path | str,
+    boxes: Path | str | None = None,
+    photos: ReferencedPhotos | None = None,
+    clicks: Iterable[int] | None = None,
 ) -> list[Suite]:
     """Suites by name, in the order given, each once; "agreement" stands for boxes and points.
 
     Args:
         names: of `SUITES`.
-        data, boxes, photos: see `Given`; with `photos` all suites are of agreement.
+        data, boxes, photos, clicks: see `Given`; with `photos` all suites are of agreement.
 
     Raises:
-        InputError: an unknown name, an instance suite without boxes or with unfit ones, or a suite that needs annotations
-            beside one that does without.
+        InputError: an unknown name, an instance suite without boxes or with unfit ones, a suite that needs annotations
+            beside one that does without, or numbers of clicks that are out of range or that no suite reports.
     """
     wanted = dict.fromkeys(name for group in names for name in GROUPS.get(group, (group,)))
     entries = {name: _entry(name) for name in wanted}
@@ -138,7 +146,9 @@ def choose_suites(
             raise InputError(
                 f"{name} needs annotations, which agreement does without; evaluate them by two calls, with the same --out"
             )
-    given = Given(data=data, boxes=boxes, photos=photos)
+    if clicks is not None and PointIou.name not in entries:
+        raise InputError(f"--clicks is an option of the suite {PointIou.name}; add -s {PointIou.name}, or leave it out")
+    given = Given(data=data, boxes=boxes, photos=photos, clicks=None if clicks is None else tuple(clicks))
     return [entry.make(given) for entry in entries.values()]
 
 
@@ -153,6 +163,14 @@ def _entry(name: str) -> Entry:
     if name not in SUITES:
         raise InputError(f"no suite is called {name!r}; suites: {', '.join(sorted(known))}{did_you_mean(name, known, most=2)}")
     return SUITES[name]
+
+
+def _point(given: Given) -> Suite:
+    if given.clicks is None:
+        return point_iou
+    if not all(1 <= count <= MAX_CLICKS for count in given.clicks):
+        raise InputError(f"--clicks {' '.join(map(str, given.clicks))}: expected numbers from 1 to {MAX_CLICKS}")
+    return PointIou(clicks=sorted(set(given.clicks) - {1}))  # the first is always reported
 
 
 def _instance(protocol: InstanceProtocol, given: Given) -> Suite:
@@ -170,10 +188,10 @@ def _agreement(name: str, given: Given) -> Suite:
 
 box_iou = BoxIou()
 point_iou = PointIou()
+_add(point_iou.name, Entry(about=ABOUT[point_iou.name], make=_point, ready=point_iou))
 _everything_32 = Everything(name="everything_32", settings=MaskSettings(), source="segment-anything's default mask generation")
 for _suite in (
     box_iou,
-    point_iou,
     EdgeSamBox(),
     EdgeSamPoint(),
     EfficientVitSamBox(),

@@ -54,3 +54,22 @@ def test_names_that_cannot_be_meant(command, folder):
     assert code == 2 and "nowhere.pth is no file; expected edge_sam:WEIGHTS" in err
     code, _, err = command("-m", "x=edgesam:nowhere.pth", *data)
     assert code == 2 and "did you mean edge_sam" in err
+
+
+def test_only_the_clicks_that_are_asked_for_are_reported(command, folder):
+    words = ["-m", "demo=sam_demo", "--image-size", 64, "--data", folder / "lvis.json", "--images", folder, "--present-only"]
+    found = {}
+    for clicks in ([], ["--clicks", 3, "--clicks", 1], ["--clicks", 1]):
+        code, out, err = command(*words, "-s", "point", *clicks, "--out", folder / f"{len(clicks)}.jsonl", "--json")
+        assert code == 0, err
+        found[len(clicks)] = json.loads(out)
+    counts = [{name for name in found[length]["extra"] if name.startswith("click_")} for length in (0, 4, 2)]
+    assert counts == [{"click_2", "click_3", "click_5", "click_9"}, {"click_3"}, set()]
+    assert found[0]["value"] == found[4]["value"] == found[2]["value"]
+    assert found[0]["extra"]["click_3"] == found[4]["extra"]["click_3"]
+    assert "each further click" in found[4]["protocol"] and "each further click" not in found[2]["protocol"]
+    for wrong in (0, 21):
+        code, _, err = command(*words, "-s", "point", "--clicks", wrong, "--out", folder / "wrong.jsonl")
+        assert code == 2 and f"--clicks {wrong}: expected numbers from 1 to 20" in err
+    code, _, err = command(*words, "-s", "box", "--clicks", 1, "--out", folder / "wrong.jsonl")
+    assert code == 2 and "--clicks is an option of the suite point; add -s point, or leave it out" in err
