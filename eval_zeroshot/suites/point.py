@@ -38,8 +38,9 @@ class PointIou(InstanceIou):
         )
         self.protocol = (
             "first click at the object's pixel farthest from its boundary, the most confident of three masks; "
-            f"{further if self.clicks else ''}IoU at the photo's resolution; mean over objects, crowds skipped. extra: {extra}; "
-            f"predicted IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the first click's most confident mask"
+            f"{further if self.clicks else ''}IoU at the photo's resolution; mean over objects, crowds skipped. "
+            f"extra: {extra}; predicted IoU, its calibration error (ece, {ECE_BINS} bins) and stability of the first click's "
+            "most confident mask"
         )
 
     def answer(self, predictor: PredictorLike, objects: Objects) -> Answers:
