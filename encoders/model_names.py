@@ -16,8 +16,6 @@ MODEL_NAMES = (
     "sam_demo",
 )
 SHIPPED_WEIGHTS = {"sam_demo": Path(__file__).parent / "assets" / "sam_demo.safetensors"}
-# `encoders.weights.checks.content_digest` of them
-SHIPPED_DIGESTS = {"sam_demo": "2f021d7964f1691c62350af8f0b8646251893965b03e2cb2fa0310c39bc5af15"}
 MEDSAM = "medsam_vit_b"
 # Names of checkpoints that `arch` takes beside the models' own -> the model that they fill
 CHECKPOINT_NAMES = {

@@ -19,7 +19,7 @@ from shards import Source, open_source
 from shards.sources.base import PHOTO_SUFFIXES, Item, safe_key
 
 COARSE = 8  # points of a side, to see why a photo has no mask
-KEPT = 0.8  # of the highest predicted IoU and stability of a photo: thresholds that let its best masks pass
+KEPT = 0.8  # of a photo's best mask's predicted IoU and stability: thresholds that let it and others pass
 MAKER = "model"  # what the only model is called where models have names
 
 
@@ -40,21 +40,24 @@ def open_maker(model: str, *, arch: str | None, image_size: int | None) -> tuple
 
 def note_of(predictor: PredictorLike, image: np.ndarray, *, name: str, settings: MaskSettings) -> str:
     """Return advice on the thresholds to lower for a photo without masks."""
-    iou, stability = _best_of(predictor, image, settings=settings)
+    found = _coarse_masks(predictor, image, settings=settings)
+    # Of one mask, as the highest IoU and the highest stability may be those of two
+    iou, stability = max(found, key=lambda pair: pair[0] * pair[1], default=(0.0, 0.0))
+    highest = " and ".join(f"{max((pair[which] for pair in found), default=0.0):.2f}" for which in (0, 1))
     return (
         f"note: no mask of {name} passed --min-iou {settings.pred_iou_thresh:g} and --min-stability "
-        f"{settings.stability_score_thresh:g}; the highest there are {iou:.2f} and {stability:.2f}. To find masks in such "
+        f"{settings.stability_score_thresh:g}; the highest there are {highest}. To find masks in such "
         f"photos, run this again with lower ones, e.g. --min-iou {KEPT * iou:.2f} --min-stability {KEPT * stability:.2f}"
     )
 
 
-def _best_of(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSettings) -> tuple[float, float]:
-    """Return the highest predicted IoU and stability on a coarse grid over a photo."""
+def _coarse_masks(predictor: PredictorLike, image: np.ndarray, *, settings: MaskSettings) -> list[tuple[float, float]]:
+    """Return predicted IoU and stability of each mask on a coarse grid over a photo."""
     predictor.set_image(image)
     side = min(COARSE, settings.points_per_side)
     loose = replace(settings, points_per_side=side, pred_iou_thresh=0.0, stability_score_thresh=0.0)
     found = explore(predictor, shape=(image.shape[0], image.shape[1]), settings=loose).candidates
-    return max((one.score for one in found), default=0.0), max((one.stability for one in found), default=0.0)
+    return [(one.score, one.stability) for one in found]
 
 
 def photos_of(spec: Path) -> Iterator[tuple[str, str, Any]]:

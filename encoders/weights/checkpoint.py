@@ -13,10 +13,10 @@ from encoders.contract import IMAGE_SIZE
 from encoders.errors import InputError, did_you_mean
 from encoders.files import sha256_file
 from encoders.fusion import fuse
-from encoders.model_names import MEDSAM, SHIPPED_DIGESTS, SHIPPED_WEIGHTS
+from encoders.model_names import MEDSAM, SHIPPED_WEIGHTS
 from encoders.registry import BUILDERS, fresh_sam, model_of, unknown_model
 from encoders.sam import Sam
-from encoders.weights.checks import content_digest, short, tensors_digest
+from encoders.weights.checks import short, tensors_digest
 from encoders.weights.keymaps import key_table
 from encoders.weights.originals import decoder_state, fitting, load_original
 from encoders.weights.safetensors_files import write_safetensors
@@ -112,12 +112,7 @@ def resolve(path_or_name: Path | str) -> Path:
 
 
 def _read(path_or_name: Path | str) -> WeightsFile:
-    path = resolve(path_or_name)
-    file = read_weights(path)
-    for name, shipped in SHIPPED_WEIGHTS.items():
-        if path == shipped and not file.verified and content_digest(file.tensors, file.metadata) != SHIPPED_DIGESTS[name]:
-            raise InputError(f"{path} is damaged: it is not the file that was shipped; install repvit-sam again")
-    return file
+    return read_weights(resolve(path_or_name))
 
 
 def _load_ours(file: WeightsFile, *, arch: str | None, image_size: int | None) -> Sam:

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import encoders
 from distill.jobs import own_photos
-from encoders.model_names import SHIPPED_WEIGHTS
 from eval_zeroshot.predictors import reference_masks
 
 
@@ -67,14 +66,13 @@ def test_a_cache_brings_its_teacher(measure, tiny_cache):
     assert code == 0, err
     box, point = results["agreement_box"], results["agreement_point"]
     assert box["reference"] == "sam_demo" and box["images"] == 3 and "as the cache stores them" in box["protocol"]
-    assert box["value"] > 0.9 and point["value"] > 0.8  # the same weights; the cache is int8, without padding
+    assert box["value"] > 0.9 and point["value"] > 0.6  # the same weights; the cache is int8, without padding, of 64 px
 
 
 def test_another_teacher_of_a_cache_is_refused(measure, tiny_cache, tmp_path):
-    shutil.copy(Path(SHIPPED_WEIGHTS["sam_demo"]), tmp_path / "other.safetensors")
-    with open(tmp_path / "other.safetensors", "r+b") as file:
-        file.seek(-4, 2)
-        file.write(b"\0\0\0\1")
+    other = encoders.load("sam_demo")
+    other.mask_decoder.iou_token.weight.data[0, 0] += 1
+    encoders.save_sam(other, tmp_path / "other.safetensors")
     code, _, err = measure("--data", tiny_cache, "--reference", tmp_path / "other.safetensors")
     assert code == 2 and "was made by sam_demo" in err and "has sha256" in err
 

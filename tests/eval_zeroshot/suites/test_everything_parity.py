@@ -38,10 +38,10 @@ def demo():
     """The shipped teacher made sure of itself: thresholds made for SAM let none of its masks pass at this size."""
     sam = encoders.load("sam_demo", image_size=IMAGE_SIZE)
     with torch.no_grad():
-        sam.mask_decoder.iou_prediction_head.layers[-1].bias += 0.35
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias += 0.5
         for head in sam.mask_decoder.output_hypernetworks_mlps:  # logits are linear in these: sharper edges
-            head.layers[-1].weight *= 6
-            head.layers[-1].bias *= 6
+            head.layers[-1].weight *= 12
+            head.layers[-1].bias *= 12
     return sam
 
 
