@@ -1,5 +1,7 @@
-"""Ways of training a student at equal numbers of samples, with several seeds: boxes and clicks, and agreement with the teacher.
+"""Ways of training a student on equally many pixels, with several seeds: boxes and clicks, and agreement with the teacher.
 
+Students learn from windows of --image-size, in which objects are about as large as in whole photos of --measured-size, where
+they are measured; the way with one view learns from whole photos of that size, in batches of as many pixels.
 For each way and seed a student is trained from scratch by `repvit-sam distill`, and `eval` asks all of them and the teacher
 about the same photos. What is finished is not done again, so a stopped comparison goes on by the same command; several
 processes may share the seeds: give each its own --seed, and at last all of them to one. Intervals are 95 %, by bootstrap over
@@ -30,14 +32,15 @@ from eval_zeroshot.results.agreement import agreement
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import read_results
 
-BATCH = 8
+BATCH = 4  # windows; whole photos come in batches of as many pixels
 LEAST_STEPS = 8
 TEACHER = "teacher"
 SECONDS, SETTINGS = "seconds.json", "settings.json"
-SAME = ("data", "val", "teacher", "arch", "image_size", "views", "steps")
+SAME = ("data", "val", "teacher", "arch", "image_size", "measured_size", "views", "steps")
 PRIMARY = {"box": "single", "point": "click_1"}
-RATES = {"repvit": 0.002, "tiny_vit": 0.001}
-OTHER_RATE = 0.001
+RATES = {"repvit": 0.006, "tiny_vit": 0.003}
+OTHER_RATE = 0.003
+SPREAD = (0.7, 1.3)  # of windows, about the scale at which objects are as large as where students are measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Way:
 
     Attributes:
         arch: of the student; None is the one given by --arch.
-        views: whether a photo is seen in several views.
+        views: whether a photo is seen in several windows, not as one whole photo of the size that is measured.
         first, second: shares of --steps that the embedding stage and the prompt stage take.
     """
 
@@ -73,9 +76,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", default="sam_demo")
     parser.add_argument("--arch", default="repvit_m0_6")
-    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--image-size", type=int, default=256, help="of the windows that students are trained on")
+    parser.add_argument("--measured-size", type=int, default=512, help="of the photos that students are measured on")
     parser.add_argument("--views", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=1000, help=f"updates of {BATCH} photos")
+    parser.add_argument("--steps", type=int, default=1600, help=f"updates of {BATCH} windows")
     parser.add_argument("--seed", type=int, action="append", help="repeatable (default: 0, 1 and 2)")
     parser.add_argument("--way", action="append", choices=WAYS, help="repeatable (default: all)")
     parser.add_argument("--against", default="stage 1", choices=WAYS)
@@ -88,12 +92,10 @@ def main() -> None:
         parser.error(f"--steps {options.steps}: expected at least {LEAST_STEPS}, as some ways take a quarter of them")
     if (problem := other_settings(options)) is not None:
         parser.error(problem)
-    views = {views_of(WAYS[name], options) for name in options.way}
-    caches = {count: make_cache(options, views=count) for count in sorted(views)}
+    caches = {several: make_cache(options, several=several) for several in sorted({WAYS[name].views for name in options.way})}
     for seed in options.seed:
         for name in options.way:
-            cache = caches[views_of(WAYS[name], options)]
-            train(WAYS[name], name, seed=seed, cache=cache, options=options)
+            train(WAYS[name], name, seed=seed, cache=caches[WAYS[name].views], options=options)
     for seed in options.seed:
         evaluate(seed, options=options)
     report = tabulate(options)
@@ -113,10 +115,15 @@ def other_settings(options: argparse.Namespace) -> str | None:
     return f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out" if changed else None
 
 
-def views_of(way: Way, options: argparse.Namespace) -> int:
-    """Return the number of views of a photo that a way trains on."""
-    views: int = options.views
-    return views if way.views else 1
+def size_of(way: Way, options: argparse.Namespace) -> int:
+    """Return the image size that a way trains at."""
+    size: int = options.image_size if way.views else options.measured_size
+    return size
+
+
+def batch_of(way: Way, *, window: int, measured: int) -> int:
+    """Return the number of photos in a step, so that ways see about as many pixels."""
+    return BATCH if way.views else max(1, round(BATCH * (window / measured) ** 2))
 
 
 def train(way: Way, name: str, *, seed: int, cache: Path, options: argparse.Namespace) -> None:
@@ -129,7 +136,7 @@ def train(way: Way, name: str, *, seed: int, cache: Path, options: argparse.Name
         given = settings(way, options, out=folder, cache=cache, seed=seed, steps=second)
         given |= {"stage": "prompt", "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3}}
         given["model"]["init"] = str(base)
-        given["optim"]["lr"] /= 2
+        given["optim"]["lr"] /= 3
         distil(folder, given)
 
 
@@ -141,12 +148,12 @@ def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, s
         "name": out.name,
         "out": str(out),
         "seed": seed,
-        "model": {"arch": arch, "image_size": options.image_size},
-        "teacher": {"model": options.teacher, "image_size": options.image_size},
+        "model": {"arch": arch, "image_size": size_of(way, options)},
+        "teacher": {"model": options.teacher, "image_size": size_of(way, options)},
         "data": {"cache": str(cache), "num_workers": 0},
-        "optim": {"lr": rate, "weight_decay": 0.05},
+        "optim": {"lr": rate, "weight_decay": 0.05, "betas": [0.9, 0.98]},
         "schedule": {"steps": steps, "warmup_steps": max(1, min(50, steps // 8)), "min_lr_ratio": 0.01},
-        "global_batch": BATCH,
+        "global_batch": batch_of(way, window=options.image_size, measured=options.measured_size),
         "ema": {"decay": 0.99},
         "checkpoint": {"every_steps": 100, "keep": 1},
     }
@@ -169,15 +176,17 @@ def distil(folder: Path, config: Mapping[str, Any]) -> None:
                 part.write_text(json.dumps(before + time.monotonic() - begin))
 
 
-def make_cache(options: argparse.Namespace, *, views: int) -> Path:
+def make_cache(options: argparse.Namespace, *, several: bool) -> Path:
     """Precompute the teacher's embeddings of all photos, or let it find that they are there; return the cache's folder."""
-    cache = options.out / f"cache_{views}_views"
+    cache = options.out / ("cache_windows" if several else "cache_whole")
+    enlarged = options.measured_size / options.image_size
+    least, most = (max(1.0, enlarged * factor) for factor in SPREAD)
     values = {
         "source.path": options.data,
-        "source.views": views,
-        "source.view_recipe": "{kind: jitter, scale: [1.0, 2.5]}",
+        "source.views": options.views if several else 1,
+        "source.view_recipe": f"{{kind: jitter, scale: [{least:g}, {most:g}]}}",
         "teacher.model": options.teacher,
-        "teacher.image_size": options.image_size,
+        "teacher.image_size": options.image_size if several else options.measured_size,
         "out": cache,
     }
     pairs = (part for name, value in values.items() for part in ("--set", f"{name}={value}"))
@@ -191,7 +200,7 @@ def evaluate(seed: int, *, options: argparse.Namespace) -> None:
     """Ask the teacher and every student of a seed about the photos of --val."""
     models = {name: run_folder(name, seed=seed, out=options.out) for name in options.way}
     named = [part for name, folder in models.items() for part in ("-m", f"{folder.name}={folder}")]
-    given = ["--data", options.val, "--image-size", str(options.image_size), "--reference", TEACHER]
+    given = ["--data", options.val, "--image-size", str(options.measured_size), "--reference", TEACHER, "--clicks", "1"]
     given += [word for suite in PRIMARY for word in ("-s", suite)]
     out = str(options.out / f"results_{seed}.jsonl")
     run_command("eval", "-m", f"{TEACHER}={options.teacher}", *named, *given, "--out", out, quiet=True)
@@ -212,7 +221,9 @@ def tabulate(options: argparse.Namespace) -> dict[str, Any]:
         row: dict[str, Any] = {}
         if name != TEACHER:
             spent = [seconds_of(name, seed=seed, out=options.out) for seed in options.seed]
-            row |= {"samples": samples_of(WAYS[name], steps=options.steps), "minutes": statistics.median(spent) / 60}
+            batch = batch_of(WAYS[name], window=options.image_size, measured=options.measured_size)
+            samples = samples_of(WAYS[name], steps=options.steps, batch=batch)
+            row |= {"samples": samples, "minutes": statistics.median(spent) / 60}
         for suite, found in values.items():
             for measure, mine in found[name].items():
                 row[f"{suite} {measure}"] = mine.facts()
@@ -255,9 +266,9 @@ def seconds_of(name: str, *, seed: int, out: Path) -> float:
     return sum(json.loads((part / SECONDS).read_text()) for part in parts if (part / SECONDS).is_file())
 
 
-def samples_of(way: Way, *, steps: int) -> int:
+def samples_of(way: Way, *, steps: int, batch: int) -> int:
     """Return the number of samples that a way trains on."""
-    return BATCH * (round(way.first * steps) + round(way.second * steps))
+    return batch * (round(way.first * steps) + round(way.second * steps))
 
 
 def table_text(report: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks import recipes
-from benchmarks.recipes import samples_of
+from benchmarks.recipes import batch_of, samples_of
 from benchmarks.seed_statistics import Values, cell_text
 
 ONE_SEED = [[0.2, 0.4], [], [0.9]]  # three photos with two, no and one object
@@ -47,13 +47,19 @@ def test_a_cell_has_the_mean_its_interval_the_spread_and_the_difference():
 
 
 def test_two_stages_share_the_samples_of_one():
-    assert samples_of(recipes.WAYS["stage 1"], steps=1000) == samples_of(recipes.WAYS["stages 1 and 2"], steps=1000) == 8000
-    assert samples_of(recipes.WAYS["stages 1 and 2, half the samples"], steps=1000) == 4000
+    counts = {name: samples_of(way, steps=1000, batch=4) for name, way in recipes.WAYS.items()}
+    assert counts["stage 1"] == counts["stages 1 and 2"] == 4000 and counts["stages 1 and 2, half the samples"] == 2000
+
+
+def test_whole_photos_come_in_batches_of_as_many_pixels_as_windows():
+    windows, whole = recipes.WAYS["stage 1"], recipes.WAYS["stage 1, one view"]
+    assert [batch_of(way, window=256, measured=512) for way in (windows, whole)] == [4, 1]
+    assert batch_of(whole, window=256, measured=384) == 2 and batch_of(whole, window=64, measured=512) == 1
 
 
 @pytest.mark.slow  # 3 minutes on 2 busy cores: two caches, five runs and an evaluation, each a process of its own
 def test_a_comparison_goes_on_where_it_was_and_ends_in_a_table(tmp_path, monkeypatch, capsys):
-    small = ["--image-size", "64", "--views", "2", "--steps", "8", "--seed", "3"]
+    small = ["--image-size", "64", "--measured-size", "128", "--views", "2", "--steps", "8", "--seed", "3"]
     arguments = ["recipes", "--data", "sample:train", "--val", "sample:val", *small, "--out", str(tmp_path), "--json"]
     ways = [part for name in ("stage 1", "stages 1 and 2") for part in ("--way", name)]
     monkeypatch.setattr(sys, "argv", arguments + ways)
@@ -61,7 +67,7 @@ def test_a_comparison_goes_on_where_it_was_and_ends_in_a_table(tmp_path, monkeyp
     first = json.loads(capsys.readouterr().out)
     assert list(first["ways"]) == ["teacher", "stage 1", "stages 1 and 2"]
     row = first["ways"]["stages 1 and 2"]
-    assert row["samples"] == 64 and 0 < row["point agreement"]["value"] < 1 and "difference" in row["box iou"]
+    assert row["samples"] == 32 and 0 < row["point agreement"]["value"] < 1 and "difference" in row["box iou"]
     monkeypatch.setattr(sys, "argv", arguments + ways + ["--way", "stage 1, one view"])
     recipes.main()
     again = json.loads(capsys.readouterr().out)
