@@ -13,7 +13,7 @@ from eval_zeroshot import compare, contact_sheet, open_dataset
 TEACHER = "sam_demo"
 STUDENTS = {"RepViT-M0.6": "repvit_m0_6", "TinyViT, same budget": "tiny_vit"}  # name in the table -> architecture
 SUITES = ("box", "point")
-IMAGE_SIZE = 512  # students learn from windows of 256 px in which objects are as large as in a whole photo of 512 px
+IMAGE_SIZE = 640  # students learn from windows of 256 px in which objects are as large as in whole photos of 360 to 670 px
 SHEET_PHOTOS = 6
 
 NEXT = """
