@@ -1,7 +1,7 @@
 """Ways of training a student on equally many pixels, with several seeds: boxes and clicks, and agreement with the teacher.
 
-Students learn from windows of --image-size, in which objects are about as large as in whole photos of --measured-size, where
-they are measured; the way with one view learns from whole photos of that size, in batches of as many pixels.
+Students learn from views of --image-size: each photo whole, and windows in which objects are about as large as in whole photos
+of --measured-size, where students are measured. The way with one view learns from whole photos of that size.
 For each way and seed a student is trained from scratch by `repvit-sam distill`, and `eval` asks all of them and the teacher
 about the same photos. What is finished is not done again, so a stopped comparison goes on by the same command; several
 processes may share the seeds: give each its own --seed, and at last all of them to one. Intervals are 95 %, by bootstrap over
@@ -35,7 +35,7 @@ from eval_zeroshot.results.result import read_results
 BATCH = 4  # windows; whole photos come in batches of as many pixels
 LEAST_STEPS = 8
 TEACHER = "teacher"
-SECONDS, SETTINGS = "seconds.json", "settings.json"
+SECONDS, SETTINGS, RECIPE = "seconds.json", "settings.json", "recipe"
 SAME = ("data", "val", "teacher", "arch", "image_size", "measured_size", "views", "steps")
 PRIMARY = {"box": "single", "point": "click_1"}
 RATES = {"repvit": 0.006, "tiny_vit": 0.003}
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="sam_demo")
     parser.add_argument("--arch", default="repvit_m0_6")
     parser.add_argument("--image-size", type=int, default=256, help="of the windows that students are trained on")
-    parser.add_argument("--measured-size", type=int, default=512, help="of the photos that students are measured on")
+    parser.add_argument("--measured-size", type=int, default=640, help="of the photos that students are measured on")
     parser.add_argument("--views", type=int, default=16)
     parser.add_argument("--steps", type=int, default=1600, help=f"updates of {BATCH} windows")
     parser.add_argument("--seed", type=int, action="append", help="repeatable (default: 0, 1 and 2)")
@@ -90,6 +90,11 @@ def main() -> None:
         parser.error(f"--against {options.against}: expected one of the ways that are compared: {', '.join(options.way)}")
     if options.steps < LEAST_STEPS:
         parser.error(f"--steps {options.steps}: expected at least {LEAST_STEPS}, as some ways take a quarter of them")
+    if options.measured_size < options.image_size:
+        parser.error(
+            f"--measured-size {options.measured_size} is below --image-size {options.image_size}; give at least as much, as "
+            "windows show photos enlarged"
+        )
     if (problem := other_settings(options)) is not None:
         parser.error(problem)
     caches = {several: make_cache(options, several=several) for several in sorted({WAYS[name].views for name in options.way})}
@@ -105,12 +110,15 @@ def main() -> None:
 def other_settings(options: argparse.Namespace) -> str | None:
     """Return what differs from the settings that the folder was begun with, None if nothing does."""
     file, given = options.out / SETTINGS, {name: getattr(options, name) for name in SAME}
+    recipe = {"batch": BATCH, "rates": RATES, "spread": list(SPREAD)}
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as part:
-            part.write_text(json.dumps(given))
+            part.write_text(json.dumps(given | {RECIPE: recipe}))
         return None
     begun = json.loads(file.read_text())
+    if begun.get(RECIPE) != recipe:
+        return f"{options.out} was begun by another version of this benchmark, with other rates or batches; give another --out"
     changed = [f"--{name.replace('_', '-')} {begun[name]}" for name in SAME if begun[name] != given[name]]
     return f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out" if changed else None
 
@@ -121,15 +129,20 @@ def size_of(way: Way, options: argparse.Namespace) -> int:
     return size
 
 
-def batch_of(way: Way, *, window: int, measured: int) -> int:
-    """Return the number of photos in a step, so that ways see about as many pixels."""
-    return BATCH if way.views else max(1, round(BATCH * (window / measured) ** 2))
+def work_of(way: Way, *, steps: int, window: int, measured: int) -> tuple[int, int]:
+    """Return the number of photos in a step and of steps, so that all ways see equally many pixels."""
+    if way.views:
+        return BATCH, steps
+    photos = BATCH * (window / measured) ** 2  # in a step, of as many pixels as the windows
+    batch = max(1, round(photos))
+    return batch, round(steps * photos / batch)
 
 
 def train(way: Way, name: str, *, seed: int, cache: Path, options: argparse.Namespace) -> None:
     """Train one student, unless it is finished, and add up the seconds that it took."""
     folder = run_folder(name, seed=seed, out=options.out)
-    first, second = round(way.first * options.steps), round(way.second * options.steps)
+    _, steps = work_of(way, steps=options.steps, window=options.image_size, measured=options.measured_size)
+    first, second = round(way.first * steps), round(way.second * steps)
     base = folder.parent / f"{folder.name}_stage_1" if second else folder
     distil(base, settings(way, options, out=base, cache=cache, seed=seed, steps=first))
     if second:
@@ -153,7 +166,7 @@ def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, s
         "data": {"cache": str(cache), "num_workers": 0},
         "optim": {"lr": rate, "weight_decay": 0.05, "betas": [0.9, 0.98]},
         "schedule": {"steps": steps, "warmup_steps": max(1, min(50, steps // 8)), "min_lr_ratio": 0.01},
-        "global_batch": batch_of(way, window=options.image_size, measured=options.measured_size),
+        "global_batch": work_of(way, steps=steps, window=options.image_size, measured=options.measured_size)[0],
         "ema": {"decay": 0.99},
         "checkpoint": {"every_steps": 100, "keep": 1},
     }
@@ -215,15 +228,16 @@ def run_folder(name: str, *, seed: int, out: Path) -> Path:
 def tabulate(options: argparse.Namespace) -> dict[str, Any]:
     """Return each way's numbers, by suite: mean, interval, the means of the seeds, and the difference from --against."""
     report: dict[str, Any] = {"steps": options.steps, "seeds": options.seed, "against": options.against, "ways": {}}
+    report["measured_size"] = options.measured_size
     values = {suite: values_of(options, suite) for suite in PRIMARY}
     report["photos"], report["objects"] = next(iter(values.values()))[TEACHER]["iou"].size
     for name in (TEACHER, *options.way):
         row: dict[str, Any] = {}
         if name != TEACHER:
             spent = [seconds_of(name, seed=seed, out=options.out) for seed in options.seed]
-            batch = batch_of(WAYS[name], window=options.image_size, measured=options.measured_size)
-            samples = samples_of(WAYS[name], steps=options.steps, batch=batch)
-            row |= {"samples": samples, "minutes": statistics.median(spent) / 60}
+            samples = samples_of(WAYS[name], steps=options.steps, window=options.image_size, measured=options.measured_size)
+            size = size_of(WAYS[name], options)
+            row |= {"samples": samples, "image_size": size, "minutes": statistics.median(spent) / 60}
         for suite, found in values.items():
             for measure, mine in found[name].items():
                 row[f"{suite} {measure}"] = mine.facts()
@@ -266,21 +280,23 @@ def seconds_of(name: str, *, seed: int, out: Path) -> float:
     return sum(json.loads((part / SECONDS).read_text()) for part in parts if (part / SECONDS).is_file())
 
 
-def samples_of(way: Way, *, steps: int, batch: int) -> int:
+def samples_of(way: Way, *, steps: int, window: int, measured: int) -> int:
     """Return the number of samples that a way trains on."""
+    batch, steps = work_of(way, steps=steps, window=window, measured=measured)
     return batch * (round(way.first * steps) + round(way.second * steps))
 
 
 def table_text(report: Mapping[str, Any]) -> str:
     """Return the report as a Markdown table and a line on what was measured."""
     columns = [f"{suite} {measure}" for suite in PRIMARY for measure in ("iou", "agreement")]
-    lines = ["| | samples | minutes | " + " | ".join(columns) + " |", "| --- " * (3 + len(columns)) + "|"]
+    lines = ["| | samples | of px | minutes | " + " | ".join(columns) + " |", "| --- " * (4 + len(columns)) + "|"]
     for name, row in report["ways"].items():
         cells = [cell_text(row[column]) if column in row else "" for column in columns]
-        minutes = f"{row['minutes']:.0f}" if "minutes" in row else ""
-        lines.append(f"| {name} | {row.get('samples', '')} | {minutes} | " + " | ".join(cells) + " |")
-    said = f"{report['objects']} objects on {report['photos']} photos, {len(report['seeds'])} seeds. Mean, 95 % interval,"
-    said += f" ± standard deviation of the seeds' means; then the difference from {report['against']!r}."
+        trained = [row["samples"], row["image_size"], f"{row['minutes']:.0f}"] if "samples" in row else ["", "", ""]
+        lines.append("| " + " | ".join(map(str, [name, *trained, *cells])) + " |")
+    said = f"{report['objects']} objects on {report['photos']} photos of {report['measured_size']} px, {len(report['seeds'])} "
+    said += "seeds. Mean, 95 % interval, ± standard deviation of the seeds' means; then the difference from "
+    said += f"{report['against']!r}."
     return "\n".join([*lines, "", said])
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks import recipes
-from benchmarks.recipes import batch_of, samples_of
+from benchmarks.recipes import samples_of, work_of
 from benchmarks.seed_statistics import Values, cell_text
 
 ONE_SEED = [[0.2, 0.4], [], [0.9]]  # three photos with two, no and one object
@@ -47,14 +47,29 @@ def test_a_cell_has_the_mean_its_interval_the_spread_and_the_difference():
 
 
 def test_two_stages_share_the_samples_of_one():
-    counts = {name: samples_of(way, steps=1000, batch=4) for name, way in recipes.WAYS.items()}
+    counts = {name: samples_of(way, steps=1000, window=256, measured=640) for name, way in recipes.WAYS.items()}
     assert counts["stage 1"] == counts["stages 1 and 2"] == 4000 and counts["stages 1 and 2, half the samples"] == 2000
 
 
-def test_whole_photos_come_in_batches_of_as_many_pixels_as_windows():
+@pytest.mark.parametrize(("measured", "batch", "steps"), [(256, 4, 1000), (384, 2, 889), (512, 1, 1000), (640, 1, 640)])
+def test_whole_photos_are_as_many_pixels_as_windows(measured, batch, steps):
     windows, whole = recipes.WAYS["stage 1"], recipes.WAYS["stage 1, one view"]
-    assert [batch_of(way, window=256, measured=512) for way in (windows, whole)] == [4, 1]
-    assert batch_of(whole, window=256, measured=384) == 2 and batch_of(whole, window=64, measured=512) == 1
+    assert work_of(windows, steps=1000, window=256, measured=measured) == (4, 1000)
+    assert work_of(whole, steps=1000, window=256, measured=measured) == (batch, steps)
+    assert batch * steps * measured**2 == pytest.approx(4 * 1000 * 256**2, rel=1e-3)
+
+
+def test_settings_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    def refusal(*words):
+        monkeypatch.setattr(sys, "argv", ["recipes", "--data", "x", "--val", "y", "--out", str(tmp_path), *words])
+        with pytest.raises(SystemExit) as raised:
+            recipes.main()
+        assert raised.value.code == 2
+        return capsys.readouterr().err
+
+    assert "--measured-size 128 is below --image-size 256" in refusal("--measured-size", "128")
+    (tmp_path / "settings.json").write_text(json.dumps({"data": "x", "val": "y", "steps": 1600}))
+    assert "was begun by another version of this benchmark" in refusal()
 
 
 @pytest.mark.slow  # 3 minutes on 2 busy cores: two caches, five runs and an evaluation, each a process of its own

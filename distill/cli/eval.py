@@ -63,7 +63,10 @@ def eval_(
     ] = False,
     clicks: Annotated[
         list[int] | None,
-        typer.Option(help="Number of clicks that suite point reports (default: 1, 2, 3, 5, 9); 1 alone is quick. Repeatable."),
+        typer.Option(
+            help="Number of clicks that suite point reports beside the first (default: 2, 3, 5, 9); 1 for the first alone, "
+            "which is quick. Other numbers are another protocol. Repeatable."
+        ),
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Input size in pixels, where a model allows another.")] = None,
     no_padding: Annotated[

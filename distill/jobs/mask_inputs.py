@@ -42,12 +42,14 @@ def note_of(predictor: PredictorLike, image: np.ndarray, *, name: str, settings:
     """Return advice on the thresholds to lower for a photo without masks."""
     found = _coarse_masks(predictor, image, settings=settings)
     # Of one mask, as the highest IoU and the highest stability may be those of two
-    iou, stability = max(found, key=lambda pair: pair[0] * pair[1], default=(0.0, 0.0))
+    best = max(found, key=lambda pair: pair[0] * pair[1], default=(0.0, 0.0))
+    given = (settings.pred_iou_thresh, settings.stability_score_thresh)
+    iou, stability = (min(now, KEPT * its) for now, its in zip(given, best, strict=True))
     highest = " and ".join(f"{max((pair[which] for pair in found), default=0.0):.2f}" for which in (0, 1))
     return (
         f"note: no mask of {name} passed --min-iou {settings.pred_iou_thresh:g} and --min-stability "
         f"{settings.stability_score_thresh:g}; the highest there are {highest}. To find masks in such "
-        f"photos, run this again with lower ones, e.g. --min-iou {KEPT * iou:.2f} --min-stability {KEPT * stability:.2f}"
+        f"photos, run this again with lower ones, e.g. --min-iou {iou:.2f} --min-stability {stability:.2f}"
     )
 
 

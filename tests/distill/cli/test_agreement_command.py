@@ -103,6 +103,8 @@ def test_what_is_missing_is_said(measure, photos, tmp_path):
     assert code == 2 and "box needs annotations" in err
     code, _, err = measure("--data", photos, "--reference", "sam_demo", "--split", "val")
     assert code == 2 and "--split is of no use for agreement" in err
+    code, _, err = measure("--data", photos, "--reference", "sam_demo", "--clicks", 3)
+    assert code == 2 and "--clicks is of no use for agreement" in err
     code, _, err = measure("--data", photos, suites=["agrement"])
     assert code == 2 and "did you mean agreement" in err
     (photos / "broken.jpg").write_bytes(b"no photo")

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import encoders
+from distill.jobs import mask_inputs
 from eval_zeroshot.suites.everything import MaskGenerator, MaskSettings
 from shards.sources.tars import parse_annotations
 
@@ -123,6 +125,22 @@ def test_photos_without_a_mask_are_told_what_to_lower_and_are_not_done(masks, ph
     found = json.loads(out)
     assert code == 0 and found["written"] == 2 and found["masks"] > 0
     assert json.loads(masks(*arguments, *lower, "--json")[1]) == found | {"written": 0, "kept": 2, "masks": 0}
+
+
+@pytest.mark.parametrize(
+    ("min_iou", "min_stability", "advice"),
+    [
+        (0.88, 0.95, "--min-iou 0.48 --min-stability 0.40"),  # of the second mask, not the highest of two others
+        (0.3, 0.95, "--min-iou 0.30 --min-stability 0.40"),  # nothing becomes stricter
+    ],
+)
+def test_the_advice_is_for_one_mask_and_lowers_thresholds(monkeypatch, min_iou, min_stability, advice):
+    found = [SimpleNamespace(score=score, stability=stability) for score, stability in ((0.9, 0.1), (0.6, 0.5), (0.1, 0.9))]
+    monkeypatch.setattr(mask_inputs, "explore", lambda *_, **__: SimpleNamespace(candidates=found))
+    settings = MaskSettings(pred_iou_thresh=min_iou, stability_score_thresh=min_stability)
+    predictor = SimpleNamespace(set_image=lambda image: None)
+    note = mask_inputs.note_of(predictor, np.zeros((4, 6, 3), np.uint8), name="b.png", settings=settings)
+    assert "the highest there are 0.90 and 0.90" in note and note.endswith(advice)
 
 
 def test_overlays_are_photos_with_coloured_masks(masks, photos, tmp_path):
