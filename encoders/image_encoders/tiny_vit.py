@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 from torch import Tensor, nn
+from torch.nn import functional
 
 from encoders.contract import check_image_size
 from encoders.image_encoders.neck import SamNeck
@@ -28,7 +29,13 @@ class WindowAttention(Attention):
     attention_bias_idxs: Tensor
 
     def get_attention_biases(self, device: torch.device) -> Tensor:
-        """(heads, N, N) for N positions of a window."""
+        """(heads, N, N) for N positions of a window.
+
+        In training it is an embedding's look-up: the gradient of plain indexing is summed by a CPU's threads in whatever order
+        they come, so that a run does not repeat.
+        """
+        if self.training:
+            return functional.embedding(self.attention_bias_idxs, self.attention_biases.T).permute(2, 0, 1)
         return self.attention_biases[:, self.attention_bias_idxs]
 
 
