@@ -110,7 +110,7 @@ def main() -> None:
 def other_settings(options: argparse.Namespace) -> str | None:
     """Return what differs from the settings that the folder was begun with, None if nothing does."""
     file, given = options.out / SETTINGS, {name: getattr(options, name) for name in SAME}
-    recipe = {"batch": BATCH, "rates": RATES, "spread": list(SPREAD)}
+    recipe = {"batch": BATCH, "rates": RATES, "other_rate": OTHER_RATE, "spread": list(SPREAD)}
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as part:
@@ -141,19 +141,21 @@ def work_of(way: Way, *, steps: int, window: int, measured: int) -> tuple[int, i
 def train(way: Way, name: str, *, seed: int, cache: Path, options: argparse.Namespace) -> None:
     """Train one student, unless it is finished, and add up the seconds that it took."""
     folder = run_folder(name, seed=seed, out=options.out)
-    _, steps = work_of(way, steps=options.steps, window=options.image_size, measured=options.measured_size)
+    batch, steps = work_of(way, steps=options.steps, window=options.image_size, measured=options.measured_size)
     first, second = round(way.first * steps), round(way.second * steps)
     base = folder.parent / f"{folder.name}_stage_1" if second else folder
-    distil(base, settings(way, options, out=base, cache=cache, seed=seed, steps=first))
+    distil(base, settings(way, options, out=base, cache=cache, seed=seed, batch=batch, steps=first))
     if second:
-        given = settings(way, options, out=folder, cache=cache, seed=seed, steps=second)
+        given = settings(way, options, out=folder, cache=cache, seed=seed, batch=batch, steps=second)
         given |= {"stage": "prompt", "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3}}
         given["model"]["init"] = str(base)
         given["optim"]["lr"] /= 3
         distil(folder, given)
 
 
-def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, seed: int, steps: int) -> dict[str, Any]:
+def settings(
+    way: Way, options: argparse.Namespace, *, out: Path, cache: Path, seed: int, batch: int, steps: int
+) -> dict[str, Any]:
     """Return the config of a run of the embedding stage."""
     arch = way.arch or options.arch
     rate = next((rate for family, rate in RATES.items() if arch.startswith(family)), OTHER_RATE)
@@ -166,7 +168,7 @@ def settings(way: Way, options: argparse.Namespace, *, out: Path, cache: Path, s
         "data": {"cache": str(cache), "num_workers": 0},
         "optim": {"lr": rate, "weight_decay": 0.05, "betas": [0.9, 0.98]},
         "schedule": {"steps": steps, "warmup_steps": max(1, min(50, steps // 8)), "min_lr_ratio": 0.01},
-        "global_batch": work_of(way, steps=steps, window=options.image_size, measured=options.measured_size)[0],
+        "global_batch": batch,
         "ema": {"decay": 0.99},
         "checkpoint": {"every_steps": 100, "keep": 1},
     }

@@ -93,7 +93,7 @@ def test_damaged_shipped_weights_are_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(SHIPPED_WEIGHTS, "sam_demo", path)
     assert encoders.load("sam_demo").arch == "sam_demo"
     flip(path, path.stat().st_size // 2)
-    assert "sam_demo.safetensors is damaged" in message("sam_demo")
+    assert "sam_demo.safetensors is damaged: its content" in message("sam_demo")
 
 
 @pytest.mark.parametrize(
