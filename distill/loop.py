@@ -1,36 +1,26 @@
 """The training loop, shared by all stages."""
 
-import random
 import signal
-import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-import torch
-
 import encoders
-from distill.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from distill.config.deepspeed import read_deepspeed_config
-from distill.config.runs import MaskRun, PromptRun, Run
-from distill.ema import Ema
-from distill.engine import initialize, join_world, micro_batch
+from distill.config.runs import Run
+from distill.engine import join_world
 from distill.launching.stopping import EndingSignals, signals_wait
 from distill.launching.world import World
 from distill.liveness import Liveness
-from distill.loggers import open_loggers
-from distill.monitor import Monitor
+from distill.monitoring.monitor import Monitor
 from distill.probe.watch import ProbeWatch
-from distill.ranks import StopVote, gather_over_ranks, on_every_rank, on_first_rank
-from distill.run_folder import CHECKPOINTS, check_run, claim_run, only_process, steps_done, write_run_json
-from distill.schedule import length, new_length_note, set_lr, short_run_note
+from distill.ranks import StopVote, on_every_rank, on_first_rank
+from distill.run_folder import check_run, only_process, write_run_json
+from distill.schedule import set_lr
 from distill.step import TrainingSteps
 from distill.task import Task
-from encoders.errors import InputError
-from shards.loading.sample_order import ORDER_VERSION
+from distill.training import Training, prepare
 
 
 def distill(config: Run) -> Path:
@@ -62,96 +52,82 @@ def train(config: Run, *, world: World, before: dict[str, Any] | None) -> Path:
     Args:
         before: settings with which the run in the folder was begun; None for a new run.
     """
-    settings = read_deepspeed_config(config.deepspeed)
-    micro_batches, batch_size = settings.gradient_accumulation_steps, micro_batch(config, world=world, settings=settings)
-    seed_everything(config.seed)
-    task = on_every_rank(lambda: build_task(config, world=world, batch_size=batch_size))
-    data_id = data_identity(task)
-    data_ids = gather_over_ranks(data_id)
-    on_first_rank(lambda: check_same_data(data_ids))
-    steps_per_epoch = -(-task.steps_per_epoch // micro_batches)
-    steps = length(config.schedule.model_dump(), steps_per_epoch=steps_per_epoch)
-    patience = None if config.probe is None else config.probe.patience
-    if (done := on_first_rank(lambda: steps_done(config.folder, steps=steps, patience=patience))) is not None:
-        say(f"{config.folder} is finished: {done} of {steps} steps are done", world=world)
+    training = prepare(config, world=world, before=before)
+    if training is None:
         return config.folder
-    engine = initialize(task, config, world=world, settings=settings)
-    ema = Ema(engine.module, decay=config.ema.decay)
-    checkpoints = config.folder / CHECKPOINTS
-    start = load_checkpoint(checkpoints, engine=engine, ema=ema, data_id=data_id)
-    if start > steps:
-        raise InputError(f"{config.folder} has done {start} steps, more than the {steps} of schedule; give at least {start}")
-    if start:
-        say(f"{config.folder} goes on: {start} of {steps} steps are done", world=world)
-        earlier = length(before["schedule"], steps_per_epoch=steps_per_epoch) if before else steps
-        if earlier != steps:
-            say(new_length_note(config, step=start, earlier=earlier, steps=steps), world=world)
-    if start < steps <= config.schedule.warmup_steps:
-        say(short_run_note(config, steps=steps), world=world)
-    on_first_rank(lambda: claim_run(config))
-
-    def save(step: int) -> None:
-        keep = config.checkpoint.keep
-        save_checkpoint(checkpoints, step=step, engine=engine, ema=ema, data_id=data_id, keep=keep)
-
-    with closing(task.batches(start_step=start * micro_batches)) as making:
-
-        def begin() -> tuple[Iterator[Any], Monitor]:
-            batches = started(making) if start < steps else making
-            monitor = Monitor(
-                config.folder,
-                start_step=start,
-                steps=steps,
-                samples_per_step=config.global_batch,
-                every_steps=config.log.every_steps,
-                enabled=world.rank == 0,
-                loggers=open_loggers(config) if world.rank == 0 else (),
-            )
-            return batches, monitor
-
-        batches, monitor = on_every_rank(begin)
-        engine.train()
-        training = TrainingSteps(engine, task, clip_grad_norm=config.optim.clip_grad_norm)
-        vote = StopVote(world_size=world.world_size)
-        probe = ProbeWatch(config, task, ema=ema, monitor=monitor, world=world, start=start, steps=steps)
-
-        remarks: set[str] = set()
-
-        def report(step: int, *, lr: float) -> None:
-            stats = training.read()
-            monitor.log(step, stats, lr=lr)
-            if (remark := task.remark(stats.measured)) is not None and remark not in remarks:
-                remarks.add(remark)
-                monitor.say(remark)
-
-        with EndingSignals() as signals, monitor:
-            done = start if probe.begin() else steps
-            for step in range(start, done):
-                lr = set_lr(engine, config, step=step, steps=steps)
-                training.take(list(islice(batches, micro_batches)))
-                ema.update()
-                last = step + 1 == steps
-                if probe.look(step + 1, last=last):
-                    last, done = True, step + 1
-                    monitor.end_at(done)
-                if reported := last or (step + 1) % config.log.every_steps == 0:
-                    report(step + 1, lr=lr)
-                stop = 0 if last else vote.cast(signals.first)
-                kept = bool(stop) or last or (step + 1) % config.checkpoint.every_steps == 0
-                if kept and not reported:
-                    report(step + 1, lr=lr)
-                if kept:
-                    save(step + 1)
-                if stop:
-                    end_at(step + 1, folder=config.folder, number=stop, world=world)
-                if last:
-                    break
-            vote.close()
+    with closing(training.task.batches(start_step=training.start * training.micro_batches)) as batches:
+        steps, probe = take_steps(training, batches)
     if world.rank == 0:
         weights, found = probe.export()
-        encoders.save_run_weights(task.sam(weights), config.folder)
-        write_run_json(config.folder, run_facts(config, task, steps=done) | found)
+        encoders.save_run_weights(training.task.sam(weights), config.folder)
+        write_run_json(config.folder, run_facts(config, training.task, steps=steps) | found)
     return config.folder
+
+
+def take_steps(training: Training, making: Generator[Any, None, None]) -> tuple[int, ProbeWatch]:
+    """Train from `training.start` to the end; return the number of steps done and the probe, which knows the best weights.
+
+    Args:
+        making: this rank's batches, from the first one that is missing.
+
+    Raises:
+        NonFiniteLoss, SystemExit: see `distill`.
+    """
+    config, world, task, steps = training.config, training.world, training.task, training.steps
+
+    def begin() -> tuple[Iterator[Any], Monitor]:
+        return started(making) if training.start < steps else making, training.monitor()
+
+    batches, monitor = on_every_rank(begin)
+    training.engine.train()
+    taking = TrainingSteps(training.engine, task, clip_grad_norm=config.optim.clip_grad_norm)
+    vote = StopVote(world_size=world.world_size)
+    probe = ProbeWatch(config, task, ema=training.ema, monitor=monitor, world=world, start=training.start, steps=steps)
+    report = Report(taking, task, monitor=monitor)
+    with EndingSignals() as signals, monitor:
+        done = training.start if probe.begin() else steps
+        for step in range(training.start, done):
+            lr = set_lr(training.engine, config, step=step, steps=steps)
+            taking.take(list(islice(batches, training.micro_batches)))
+            training.ema.update()
+            last = step + 1 == steps
+            if probe.look(step + 1, last=last):
+                last, done = True, step + 1
+                monitor.end_at(done)
+            if reported := last or (step + 1) % config.log.every_steps == 0:
+                report(step + 1, lr=lr)
+            stop = 0 if last else vote.cast(signals.first)
+            kept = bool(stop) or last or (step + 1) % config.checkpoint.every_steps == 0
+            if kept and not reported:
+                report(step + 1, lr=lr)
+            if kept:
+                training.save(step + 1)
+            if stop:
+                end_at(step + 1, folder=config.folder, number=stop, world=world)
+            if last:
+                break
+        vote.close()
+    return done, probe
+
+
+class Report:
+    """Reads the losses of the steps since the last report from the device, and logs them; each warning is given once."""
+
+    def __init__(self, taking: TrainingSteps, task: Task, *, monitor: Monitor) -> None:
+        self._taking, self._task, self._monitor = taking, task, monitor
+        self._remarks: set[str] = set()
+
+    def __call__(self, step: int, *, lr: float) -> None:
+        """Report on the steps up to `step`.
+
+        Raises:
+            NonFiniteLoss: one of them was not finite.
+        """
+        stats = self._taking.read()
+        self._monitor.log(step, stats, lr=lr)
+        if (remark := self._task.remark(stats.measured)) is not None and remark not in self._remarks:
+            self._remarks.add(remark)
+            self._monitor.say(remark)
 
 
 def started(batches: Generator[Any, None, None]) -> Iterator[Any]:
@@ -164,58 +140,8 @@ def started(batches: Generator[Any, None, None]) -> Iterator[Any]:
 def end_at(step: int, *, folder: Path, number: int, world: World) -> NoReturn:
     """Report that a signal ended the run after a checkpoint, and exit with 128 + the signal's number."""
     name = signal.Signals(number).name
-    say(f"{name}: {folder} ends after step {step}, in a checkpoint; run the same command again to go on", world=world)
+    world.say(f"{name}: {folder} ends after step {step}, in a checkpoint; run the same command again to go on")
     raise SystemExit(128 + number)
-
-
-def say(text: str, *, world: World) -> None:
-    """Print a line to stderr on the first rank."""
-    if world.rank == 0:
-        print(text, file=sys.stderr, flush=True)
-
-
-def build_task(config: Run, *, world: World, batch_size: int) -> Task:
-    """Build the task of the config's stage for this rank, with `batch_size` samples per step."""
-    if isinstance(config, MaskRun):
-        from distill.mask_stage.task import MaskTask
-
-        return MaskTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
-    if isinstance(config, PromptRun):
-        from distill.prompt_stage.task import PromptTask
-
-        return PromptTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
-    from distill.embedding_task import EmbeddingTask
-
-    return EmbeddingTask(config, batch_size=batch_size, rank=world.rank, world_size=world.world_size)
-
-
-def data_identity(task: Task) -> str | None:
-    """Return the sha256 of the cache's manifest with the version of its sample order; None if the task reads no cache."""
-    return None if task.manifest is None else f"{task.manifest.sha256} in order {ORDER_VERSION}"
-
-
-def check_same_data(data_ids: Sequence[str | None]) -> None:
-    """Check that all ranks read the same cache, since only the first has compared its cache with the teacher.
-
-    Args:
-        data_ids: `data_identity` on each rank.
-
-    Raises:
-        InputError: a rank reads another cache; names the rank.
-    """
-    for rank, data_id in enumerate(data_ids):
-        if data_id != data_ids[0]:
-            raise InputError(
-                f"the cache of rank {rank} is another than that of rank 0: the sha256 of its manifest is {data_id}, there "
-                f"it is {data_ids[0]}; give all machines the same cache"
-            )
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def run_facts(config: Run, task: Task, *, steps: int) -> dict[str, object]:

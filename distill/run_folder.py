@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from distill.checkpoints.checkpoint import list_checkpoints
 from distill.config.reading import write_config
 from distill.config.runs import Run, RunConfig, other_stage, run_model
-from distill.monitor import METRICS
+from distill.monitoring.monitor import METRICS
 from distill.versions import reported_versions
 from encoders.errors import InputError, InputWarning
 from encoders.files import atomic_path, check_output_folder, sha256_file

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,6 +54,11 @@ class World:
                 "one process a GPU, with srun --gpus-per-task=1, or on the CPU with DS_ACCELERATOR=cpu"
             )
         return torch.device("cuda", self.gpu)
+
+    def say(self, text: str) -> None:
+        """Print a line to stderr on the first rank."""
+        if self.rank == 0:
+            print(text, file=sys.stderr, flush=True)
 
 
 def read_world(environment: Mapping[str, str] = os.environ) -> World:

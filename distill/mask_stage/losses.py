@@ -4,12 +4,30 @@ Shapes: logits (P, M, h, w); target (P, h, w) float, the share of each cell that
 False on padding. Each returns (P, M).
 """
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+TERMS = ("focal", "bce", "dice")
 LEAST = 1 / 256  # of the frame's cells, as a neighbourhood: 16 at 256 px
 PRESENT = 1 / 32  # of a cell that counts as object: half of one of its 16 pixels, as a teacher's soft mask is never quite 0
+
+
+def mask_loss(
+    logits: Tensor, target: Tensor, valid: Tensor, *, weights: Mapping[str, float], object_weight: float = 1.0
+) -> Tensor:
+    """Weighted sum of the terms of TERMS in `weights`; a term of weight 0 is not computed, and without any the sum is 0.
+
+    Args:
+        object_weight: of `bce`, see `bce_loss`.
+    """
+    bce = partial(bce_loss, object_weight=object_weight)
+    terms: dict[str, Callable[..., Tensor]] = {"focal": focal_loss, "bce": bce, "dice": dice_loss}
+    weighted = [weights[name] * terms[name](logits, target, valid) for name in TERMS if weights[name]]
+    return torch.stack(weighted).sum(dim=0) if weighted else logits.new_zeros(logits.shape[:2])
 
 
 def bce_loss(logits: Tensor, target: Tensor, valid: Tensor, *, object_weight: float = 1.0) -> Tensor:

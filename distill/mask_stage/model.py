@@ -4,16 +4,14 @@ Source: SAM paper, appendix A (minimum over the multimask outputs, an error clic
 head trained by squared error), with BCE + dice where focal + dice learns too slowly from few photos (docs/log.md).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from distill.config.mask import MaskLossConfig
 from distill.mask_stage.batch import MaskBatch, PromptGroup
-from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou
+from distill.mask_stage.losses import mask_iou, mask_loss
 from distill.mask_stage.prompts import error_clicks
 from encoders.contract import MASK_STRIDE
 from encoders.decoder.masks import pick_masks
@@ -53,11 +51,11 @@ class PromptedSam(nn.Module):
     def _rounds(self, embeddings: Tensor, prompts: PromptGroup) -> dict[str, Tensor]:
         weights = self.weights
         logits, scores = self._decode(embeddings, prompts, masks=None)
-        mask_loss = self._mask_loss(logits, prompts)
+        loss = self._mask_loss(logits, prompts)
         iou = mask_iou(logits, prompts.target, prompts.valid)
-        losses = {"mask": mask_loss[:, 0].mean()}
+        losses = {"mask": loss[:, 0].mean()}
         if weights.multimask and prompts.boxes is None:
-            losses["multimask"] = weights.multimask * mask_loss[:, 1:].min(dim=1).values.mean()
+            losses["multimask"] = weights.multimask * loss[:, 1:].min(dim=1).values.mean()
         if weights.iou:
             losses["iou"] = weights.iou * (scores - iou).square().mean()
         if weights.refine:
@@ -93,14 +91,8 @@ class PromptedSam(nn.Module):
 
     def _mask_loss(self, logits: Tensor, prompts: PromptGroup) -> Tensor:
         """(G, M, h, w) logits -> (G, M) weighted sum of the mask terms."""
-        bce = partial(bce_loss, object_weight=self.weights.bce_object)
-        terms: dict[str, Callable[..., Tensor]] = {"focal": focal_loss, "bce": bce, "dice": dice_loss}
-        weighted = [
-            getattr(self.weights, name) * loss(logits, prompts.target, prompts.valid)
-            for name, loss in terms.items()
-            if getattr(self.weights, name)
-        ]
-        return torch.stack(weighted).sum(dim=0)
+        weights, target, valid = self.weights, prompts.target, prompts.valid
+        return mask_loss(logits, target, valid, weights=weights.model_dump(), object_weight=weights.bce_object)
 
 
 def _best(logits: Tensor, scores: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from distill.config.probe import ProbeConfig
 from distill.config.runs import EmbeddingRun, PromptRun, Run
 from distill.ema import Ema
 from distill.launching.world import World
-from distill.monitor import METRICS, Monitor
+from distill.monitoring.monitor import METRICS, Monitor
 from distill.probe.alarm import PREFIX, WARNING, History, Probe, warning_of
 from distill.probe.best import BestWeights
 from distill.probe.measure import Measure

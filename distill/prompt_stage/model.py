@@ -13,7 +13,7 @@ from distill.config.prompt_stage import PromptLossConfig, PromptsConfig
 from distill.config.runs import EmbeddingLossConfig
 from distill.losses import ChannelScale, embedding_losses
 from distill.mask_stage.batch import valid_cells
-from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss
+from distill.mask_stage.losses import mask_loss
 from distill.mask_stage.prompts import error_clicks
 from distill.prompt_stage.batch import DrawnPrompts, PromptedBatch
 from distill.prompt_stage.teacher_boxes import jitter_boxes, mask_boxes
@@ -21,7 +21,6 @@ from encoders.contract import MASK_STRIDE
 from encoders.decoder.masks import pick_masks
 from encoders.sam import MULTIMASK_TOKENS, SINGLE_TOKEN, Sam
 
-MASK_TERMS = {"focal": focal_loss, "bce": bce_loss, "dice": dice_loss}
 LAYOUT = torch.channels_last
 ALL_TOKENS = slice(None)
 DRAWN, KEPT = "boxes_drawn", "boxes_kept"
@@ -200,12 +199,8 @@ class PromptedStudent(nn.Module):
         """(G, M, h, w) logits and targets, 0 to 1, (G, h, w) valid -> (G, M) weighted sum of the mask terms."""
         count, masks = logits.shape[:2]
         each, flat = valid.repeat_interleave(masks, dim=0), logits.flatten(0, 1)[:, None]
-        weighted = [
-            getattr(self.mask_loss, name) * term(flat, target.flatten(0, 1), each)
-            for name, term in MASK_TERMS.items()
-            if getattr(self.mask_loss, name)
-        ]
-        return torch.stack(weighted).sum(dim=0).view(count, masks)
+        loss = mask_loss(flat, target.flatten(0, 1), each, weights=self.mask_loss.model_dump())
+        return loss.view(count, masks)
 
 
 def _best(scores: Tensor, *, tokens: slice) -> Tensor:

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from distill.checkpoints.checkpoint import save_checkpoint
 from distill.checkpoints.checkpoint_files import save_state
 from distill.ema import Ema
-from distill.event_file import EventFile
-from distill.monitor import Monitor, truncate_after
+from distill.monitoring.event_file import EventFile
+from distill.monitoring.monitor import Monitor, truncate_after
 from distill.run_folder import is_finished, only_process, write_run_json
 from distill.step_stats import StepStats
 from encoders.errors import InputError
@@ -157,7 +157,7 @@ def test_tensorboard_reads_the_curves_and_drops_what_lies_after_a_restart(tmp_pa
 
 
 def test_a_progress_line_has_units_and_says_how_long_it_will_take(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("distill.monitor.time.perf_counter", iter([0.0, 2.0, 4.0]).__next__)
+    monkeypatch.setattr("distill.monitoring.monitor.time.perf_counter", iter([0.0, 2.0, 4.0]).__next__)
     with Monitor(tmp_path, start_step=0, steps=100, samples_per_step=8, every_steps=50, enabled=True) as monitor:
         for step in range(1, 51):
             monitor.log(step, StepStats(losses={"mse": 0.5}, measured={}, total=0.5, grad_norm=1.0), lr=0.002)

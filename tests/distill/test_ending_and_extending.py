@@ -14,12 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distill import loop
+from distill import training
 from distill.checkpoints.checkpoint import list_checkpoints
 from distill.config.reading import read_run
 from distill.config.runs import EmbeddingRun
-from distill.loop import distill, length, short_run_note
-from distill.monitor import Monitor
+from distill.loop import distill
+from distill.monitoring.monitor import Monitor
+from distill.schedule import length, short_run_note
 from encoders.errors import InputError, InputWarning
 
 
@@ -77,7 +78,7 @@ def test_a_run_that_fails_ends_the_processes_that_read_for_it(config_file, tiny_
         assert len(multiprocessing.active_children()) == 1
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(loop, "save_checkpoint", fail)
+    monkeypatch.setattr(training, "save_checkpoint", fail)
     config = read_run(config_file(data={"cache": str(tiny_cache), "num_workers": 1}))
     with pytest.raises(OSError, match="No space left") as failed:
         distill(config)

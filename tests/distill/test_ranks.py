@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from distill import ranks
-from distill.loop import check_same_data
+from distill.training import check_same_data
 from encoders.errors import InputError
 
 Gathers = Callable[..., None]

@@ -11,7 +11,7 @@ from distill.config.deepspeed import read_deepspeed_config
 from distill.config.runs import EmbeddingRun
 from distill.ema import Ema
 from distill.engine import decay_groups, initialize, join_world
-from distill.monitor import truncate_after
+from distill.monitoring.monitor import truncate_after
 from distill.step import TrainingSteps
 from distill.step_stats import StepStats
 from encoders.errors import InputError, NonFiniteLoss

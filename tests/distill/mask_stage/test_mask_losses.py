@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou
+from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou, mask_loss
 
 LOGIT = math.log(3)  # sigmoid = 0.75
 
@@ -52,6 +52,17 @@ def test_focal_by_hand_ignores_padding():
 def test_dice_by_hand_ignores_padding():
     # overlap 0.75, |p| = 1, |t| = 1: 1 - (1.5 + 1) / (2 + 1)
     assert dice_loss(*case()).item() == pytest.approx(1 - 2.5 / 3)
+
+
+def test_the_loss_of_a_mask_is_the_weighted_sum_of_its_terms_and_without_any_it_is_zero():
+    half = -math.log(0.75)  # bce, as above
+    given = {"focal": 2.0, "bce": 0.5, "dice": 3.0, "iou": 9.0}
+    weighted = mask_loss(*case(), weights=given)
+    assert weighted.shape == (1, 1)
+    assert weighted.item() == pytest.approx(2 * half * 0.25**2 + 0.5 * half + 3 * (1 - 2.5 / 3))
+    heavier = mask_loss(*case(), weights={"focal": 0.0, "bce": 1.0, "dice": 0.0}, object_weight=3.0)
+    assert heavier.item() == pytest.approx(2 * half)
+    assert mask_loss(*case(), weights=dict.fromkeys(("focal", "bce", "dice"), 0.0)).tolist() == [[0.0]]
 
 
 def test_iou_by_hand_per_mask():

@@ -11,8 +11,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from distill.event_file import EventFile
-from distill.loggers import Logger
+from distill.monitoring.event_file import EventFile
+from distill.monitoring.loggers import Logger
 from distill.step_stats import StepStats
 from encoders.errors import InputError
 from encoders.files import atomic_path, read_bounded, write_errors

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from distill.config.reading import read_run
-from distill.loggers import open_loggers
-from distill.monitor import Monitor
+from distill.monitoring.loggers import open_loggers
+from distill.monitoring.monitor import Monitor
 from distill.step_stats import StepStats
 from encoders.errors import InputError, MissingExtra
 
