@@ -17,15 +17,23 @@ PRESENT = 1 / 32  # of a cell that counts as object: half of one of its 16 pixel
 
 
 def mask_loss(
-    logits: Tensor, target: Tensor, valid: Tensor, *, weights: Mapping[str, float], object_weight: float = 1.0
+    logits: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    weights: Mapping[str, float],
+    object_weight: float = 1.0,
+    soft: bool = False,
 ) -> Tensor:
     """Weighted sum of the terms of TERMS in `weights`; a term of weight 0 is not computed, and without any the sum is 0.
 
     Args:
         object_weight: of `bce`, see `bce_loss`.
+        soft: whether the target is a probability, to be reached as it is: `dice` is then `soft_dice_loss`.
     """
     bce = partial(bce_loss, object_weight=object_weight)
-    terms: dict[str, Callable[..., Tensor]] = {"focal": focal_loss, "bce": bce, "dice": dice_loss}
+    terms: dict[str, Callable[..., Tensor]] = {"focal": focal_loss, "bce": bce}
+    terms["dice"] = soft_dice_loss if soft else dice_loss
     weighted = [weights[name] * terms[name](logits, target, valid) for name in TERMS if weights[name]]
     return torch.stack(weighted).sum(dim=0) if weighted else logits.new_zeros(logits.shape[:2])
 
@@ -67,12 +75,27 @@ def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, gamma: float = 
 
 
 def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """1 - (2 |p t| + 1) / (|p| + |t| + 1) over valid cells (EdgeSAM, `training/utils.py`: the same smoothing)."""
+    """1 - (2 |p t| + 1) / (|p| + |t| + 1) over valid cells (EdgeSAM, `training/utils.py`: the same smoothing).
+
+    Where the target is a probability, it is not least at p = t but at a mask of 1 wherever t is above about half the dice.
+    """
+    return _dice(logits, target, valid, size=lambda share: share)
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """1 - (2 |p t| + 1) / (|p²| + |t²| + 1) over valid cells: least at p = t, also between 0 and 1.
+
+    Source: V-Net, arXiv 1606.04797, section 3; with the smoothing of `dice_loss`.
+    """
+    return _dice(logits, target, valid, size=torch.square)
+
+
+def _dice(logits: Tensor, target: Tensor, valid: Tensor, *, size: Callable[[Tensor], Tensor]) -> Tensor:
     keep = valid[:, None].to(logits.dtype)
     probability = logits.sigmoid() * keep
     target = _like(target, logits) * keep
     overlap = (probability * target).sum(dim=(2, 3))
-    total = probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))
+    total = size(probability).sum(dim=(2, 3)) + size(target).sum(dim=(2, 3))
     return 1 - (2 * overlap + 1) / (total + 1)
 
 

@@ -180,13 +180,14 @@ class PromptedStudent(nn.Module):
     ) -> dict[str, Tensor]:
         weights, tokens = self.mask_loss, prompts.tokens
         logits, target = logits[:, tokens], target[:, tokens]
-        target = target.sigmoid() if weights.targets == "soft" else (target > 0).to(logits.dtype)
+        soft = weights.targets == "soft"
+        target = target.sigmoid() if soft else (target > 0).to(logits.dtype)
         terms: dict[str, Tensor] = {}
         if weights.teacher:
-            loss = self._mask_loss(logits, target, prompts.valid).mean(dim=1)
+            loss = self._mask_loss(logits, target, prompts.valid, soft=soft).mean(dim=1)
             terms["mask"] = weights.teacher * (loss * prompts.weight).sum()
         if weights.truth and truth is not None:
-            loss = self._mask_loss(logits, truth[:, None].expand_as(logits), prompts.valid)
+            loss = self._mask_loss(logits, truth[:, None].expand_as(logits), prompts.valid, soft=False)
             # As in SAM's training the best of the masks for a click counts, and the single one.
             best = loss[:, 0] if loss.shape[1] == 1 else (loss[:, 0] + loss[:, MULTIMASK_TOKENS].min(dim=1).values) / 2
             terms["truth"] = weights.truth * (best * annotated).sum()
@@ -195,11 +196,11 @@ class PromptedStudent(nn.Module):
             terms["iou"] = weights.iou * (difference * prompts.weight).sum()
         return terms
 
-    def _mask_loss(self, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def _mask_loss(self, logits: Tensor, target: Tensor, valid: Tensor, *, soft: bool) -> Tensor:
         """(G, M, h, w) logits and targets, 0 to 1, (G, h, w) valid -> (G, M) weighted sum of the mask terms."""
         count, masks = logits.shape[:2]
         each, flat = valid.repeat_interleave(masks, dim=0), logits.flatten(0, 1)[:, None]
-        loss = mask_loss(flat, target.flatten(0, 1), each, weights=self.mask_loss.model_dump())
+        loss = mask_loss(flat, target.flatten(0, 1), each, weights=self.mask_loss.model_dump(), soft=soft)
         return loss.view(count, masks)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou, mask_loss
+from distill.mask_stage.losses import bce_loss, dice_loss, focal_loss, mask_iou, mask_loss, soft_dice_loss
 
 LOGIT = math.log(3)  # sigmoid = 0.75
 
@@ -52,6 +52,20 @@ def test_focal_by_hand_ignores_padding():
 def test_dice_by_hand_ignores_padding():
     # overlap 0.75, |p| = 1, |t| = 1: 1 - (1.5 + 1) / (2 + 1)
     assert dice_loss(*case()).item() == pytest.approx(1 - 2.5 / 3)
+
+
+def test_soft_dice_by_hand_ignores_padding_and_is_least_at_the_targets_probabilities():
+    # overlap 0.75, |p²| = 0.75² + 0.25², |t²| = 1
+    assert soft_dice_loss(*case()).item() == pytest.approx(1 - 2.5 / (0.625 + 1 + 1))
+    target = torch.tensor([[[0.9, 0.4, 0.2, 0.1]]])
+    valid = torch.ones_like(target, dtype=torch.bool)
+    logits = torch.logit(target)[:, None].requires_grad_()
+    gradients = {}
+    for name, soft in (("soft", True), ("plain", False)):
+        weights = {"focal": 0.0, "bce": 0.0, "dice": 1.0}
+        (gradients[name],) = torch.autograd.grad(mask_loss(logits, target, valid, weights=weights, soft=soft).sum(), logits)
+    assert gradients["soft"].abs().max() < 1e-6
+    assert gradients["plain"][0, 0, 0, 1] < -0.004  # would raise the second above one half, and so enlarge the mask
 
 
 def test_the_loss_of_a_mask_is_the_weighted_sum_of_its_terms_and_without_any_it_is_zero():
