@@ -40,14 +40,14 @@ SAME = ("data", "val", "teacher", "arch", "image_size", "measured_size", "views"
 PRIMARY = {"box": "single", "point": "click_1"}
 RATES = {"repvit": 0.006, "tiny_vit": 0.003}
 OTHER_RATE = 0.003
-# The second stage goes on at the rate at which the first one ends, so that both together follow about one cosine. Terms on
-# masks that outweigh the embedding's, or a longer second stage, gave worse masks; docs/log.md has what was tried.
+# The second stage goes on at the rate at which the first one ends, so that both together follow about one cosine;
+# docs/log.md has what else was tried.
 REST = 0.15
 SECOND: dict[str, Any] = {
     "stage": "prompt",
     "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3},
     "loss": {"mse": 4.0},
-    "trainable": {"mask_decoder": 0.1},
+    "mask_loss": {"targets": "hard", "bce": 3.0, "dice": 2.0},
 }
 SPREAD = (0.7, 1.3)  # of windows, about the scale at which objects are as large as where students are measured
 

@@ -30,7 +30,9 @@ class PromptsConfig(Frozen):
 class PromptLossConfig(Frozen):
     """Weights of the loss terms on masks; a term of weight 0 is not computed."""
 
-    targets: Literal["soft", "hard"] = "soft"  # the teacher's masks as probabilities, or where its logits are above 0
+    # Where the teacher's logits are above 0, or its masks as probabilities. Soft targets teach how sure it is more than where
+    # its masks end: docs/log.md has what each gave.
+    targets: Literal["soft", "hard"] = "hard"
     teacher: Weight = 1.0  # the masks of the teacher, decoded from its cached embedding for the same prompt
     truth: Weight = 0.0  # the annotated masks
     focal: Weight = 0.0
