@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TERMS = ("focal", "bce", "dice")
 LEAST = 1 / 256  # of the frame's cells, as a neighbourhood: 16 at 256 px
 PRESENT = 1 / 32  # of a cell that counts as object: half of one of its 16 pixels, as a teacher's soft mask is never quite 0
 
@@ -25,16 +24,19 @@ def mask_loss(
     object_weight: float = 1.0,
     soft: bool = False,
 ) -> Tensor:
-    """Weighted sum of the terms of TERMS in `weights`; a term of weight 0 is not computed, and without any the sum is 0.
+    """Weighted sum of the terms; one of weight 0 is not computed, and without any the sum is 0.
 
     Args:
+        weights: of `focal`, `bce` and `dice`; other keys are ignored.
         object_weight: of `bce`, see `bce_loss`.
         soft: whether the target is a probability, to be reached as it is: `dice` is then `soft_dice_loss`.
     """
-    bce = partial(bce_loss, object_weight=object_weight)
-    terms: dict[str, Callable[..., Tensor]] = {"focal": focal_loss, "bce": bce}
-    terms["dice"] = soft_dice_loss if soft else dice_loss
-    weighted = [weights[name] * terms[name](logits, target, valid) for name in TERMS if weights[name]]
+    terms: dict[str, Callable[..., Tensor]] = {
+        "focal": focal_loss,
+        "bce": partial(bce_loss, object_weight=object_weight),
+        "dice": soft_dice_loss if soft else dice_loss,
+    }
+    weighted = [weights[name] * term(logits, target, valid) for name, term in terms.items() if weights[name]]
     return torch.stack(weighted).sum(dim=0) if weighted else logits.new_zeros(logits.shape[:2])
 
 
