@@ -14,6 +14,7 @@ Run: python -m benchmarks.recipes --data COCO_JSON --val COCO_JSON --out FOLDER
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -25,8 +26,10 @@ import yaml
 
 from benchmarks.seed_statistics import Values, cell_text
 from distill.jobs.own_commands import run_command
+from encoders.errors import InputError
 from encoders.files import atomic_path
 from encoders.locks import lock
+from encoders.untrusted import read_json
 from eval_zeroshot.report.observed import ObservedFiles
 from eval_zeroshot.results.agreement import agreement
 from eval_zeroshot.results.observations import Observation
@@ -36,6 +39,7 @@ BATCH = 4  # windows; whole photos come in batches of as many pixels
 LEAST_STEPS = 8
 TEACHER = "teacher"
 SECONDS, SETTINGS, RECIPE = "seconds.json", "settings.json", "recipe"
+MAX_BYTES = 2**16  # of each of these files
 SAME = ("data", "val", "teacher", "arch", "image_size", "measured_size", "views", "steps")
 PRIMARY = {"box": "single", "point": "click_1"}
 RATES = {"repvit": 0.006, "tiny_vit": 0.003}
@@ -104,7 +108,11 @@ def main() -> None:
             f"--measured-size {options.measured_size} is below --image-size {options.image_size}; give at least as much, as "
             "windows show photos enlarged"
         )
-    if (problem := other_settings(options)) is not None:
+    try:
+        problem = other_settings(options)
+    except InputError as error:
+        problem = f"{error}; give another --out"
+    if problem is not None:
         parser.error(problem)
     caches = {several: make_cache(options, several=several) for several in sorted({WAYS[name].views for name in options.way})}
     for seed in options.seed:
@@ -117,7 +125,11 @@ def main() -> None:
 
 
 def other_settings(options: argparse.Namespace) -> str | None:
-    """Return what differs from the settings that the folder was begun with, None if nothing does."""
+    """Return what differs from the settings that the folder was begun with, None if nothing does.
+
+    Raises:
+        InputError: the file with them is damaged.
+    """
     file, given = options.out / SETTINGS, {name: getattr(options, name) for name in SAME}
     recipe = {"batch": BATCH, "rates": RATES, "other_rate": OTHER_RATE, "rest": REST, "second": SECOND, "spread": list(SPREAD)}
     if not file.is_file():
@@ -125,8 +137,8 @@ def other_settings(options: argparse.Namespace) -> str | None:
         with atomic_path(file) as part:
             part.write_text(json.dumps(given | {RECIPE: recipe}))
         return None
-    begun = json.loads(file.read_text())
-    if begun.get(RECIPE) != recipe:
+    begun = read_json(file, max_bytes=MAX_BYTES)
+    if not isinstance(begun, dict) or begun.get(RECIPE) != recipe:
         return f"{options.out} was begun by another version of this benchmark, with other rates or batches; give another --out"
     changed = [f"--{name.replace('_', '-')} {begun[name]}" for name in SAME if begun[name] != given[name]]
     return f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out" if changed else None
@@ -197,9 +209,8 @@ def distil(folder: Path, config: Mapping[str, Any]) -> None:
     finally:
         if folder.is_dir() and not finished:
             spent = folder / SECONDS
-            before = json.loads(spent.read_text()) if spent.is_file() else 0.0
             with atomic_path(spent) as part:
-                part.write_text(json.dumps(before + time.monotonic() - begin))
+                part.write_text(json.dumps(seconds_in(spent) + time.monotonic() - begin))
 
 
 def make_cache(options: argparse.Namespace, *, several: bool) -> Path:
@@ -289,8 +300,15 @@ def observations(results: Path, suite: str) -> dict[str, list[Observation]]:
 def seconds_of(name: str, *, seed: int, out: Path) -> float:
     """Return the seconds of training, over both stages."""
     folder = run_folder(name, seed=seed, out=out)
-    parts = (folder, folder.parent / f"{folder.name}_stage_1")
-    return sum(json.loads((part / SECONDS).read_text()) for part in parts if (part / SECONDS).is_file())
+    return sum(seconds_in(part / SECONDS) for part in (folder, folder.parent / f"{folder.name}_stage_1"))
+
+
+def seconds_in(file: Path) -> float:
+    """Return the seconds stored in a run folder; 0 if there are none, NaN if the file is damaged: they are shown, no more."""
+    try:
+        return float(read_json(file, max_bytes=MAX_BYTES)) if file.is_file() else 0.0
+    except (InputError, TypeError, ValueError):
+        return math.nan
 
 
 def samples_of(way: Way, *, steps: int, window: int, measured: int) -> int:

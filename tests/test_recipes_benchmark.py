@@ -1,6 +1,7 @@
 """The comparison of ways of training: its averages by hand, and the whole of it on a few photos."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -70,6 +71,23 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, 
     assert "--measured-size 128 is below --image-size 256" in refusal("--measured-size", "128")
     (tmp_path / "settings.json").write_text(json.dumps({"data": "x", "val": "y", "steps": 1600}))
     assert "was begun by another version of this benchmark" in refusal()
+    for damaged, reason in (("{", "is not JSON"), ("[]", "was begun by another version")):
+        (tmp_path / "settings.json").write_text(damaged)
+        message = refusal()
+        assert reason in message and "give another --out" in message
+
+
+def test_the_seconds_of_a_run_are_shown_as_unknown_where_their_file_is_damaged(tmp_path):
+    stored = tmp_path / "runs" / "stages_1_and_2_seed_0" / "seconds.json"
+    first = tmp_path / "runs" / "stages_1_and_2_seed_0_stage_1" / "seconds.json"
+    for file, text in ((stored, "30.5"), (first, "20")):
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    assert recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path) == 50.5
+    first.write_text("20.")
+    assert math.isnan(recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path))
+    first.unlink()
+    assert recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path) == 30.5
 
 
 @pytest.mark.slow  # 3 minutes on 2 busy cores: two caches, five runs and an evaluation, each a process of its own
