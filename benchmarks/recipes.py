@@ -18,12 +18,12 @@ import math
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks.recipe_ways import BATCH, RECIPE, SPREAD, WAYS, configs_of, run_folder, samples_of, size_of, work_of
 from benchmarks.seed_statistics import Values, cell_text
 from distill.jobs.own_commands import run_command
 from encoders.errors import InputError
@@ -35,50 +35,11 @@ from eval_zeroshot.results.agreement import agreement
 from eval_zeroshot.results.observations import Observation
 from eval_zeroshot.results.result import read_results
 
-BATCH = 4  # windows; whole photos come in batches of as many pixels
-LEAST_STEPS = 8
 TEACHER = "teacher"
-SECONDS, SETTINGS, RECIPE = "seconds.json", "settings.json", "recipe"
+SECONDS, SETTINGS = "seconds.json", "settings.json"
 MAX_BYTES = 2**16  # of each of these files
 SAME = ("data", "val", "teacher", "arch", "image_size", "measured_size", "views", "steps")
 PRIMARY = {"box": "single", "point": "click_1"}
-RATES = {"repvit": 0.006, "tiny_vit": 0.003}
-OTHER_RATE = 0.003
-# The second stage goes on at the rate at which the first one ends, so that both together follow about one cosine;
-# docs/log.md has what else was tried.
-REST = 0.15
-SECOND: dict[str, Any] = {
-    "stage": "prompt",
-    "prompts": {"per_photo": 6, "min_pixels": 16, "min_score": 0.3},
-    "loss": {"mse": 4.0},
-    "mask_loss": {"targets": "hard", "bce": 3.0, "dice": 2.0},
-}
-SPREAD = (0.7, 1.3)  # of windows, about the scale at which objects are as large as where students are measured
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """A way of training.
-
-    Attributes:
-        arch: of the student; None is the one given by --arch.
-        views: whether a photo is seen in several windows, not as one whole photo of the size that is measured.
-        first, second: shares of --steps that the embedding stage and the prompt stage take.
-    """
-
-    arch: str | None = None
-    views: bool = True
-    first: float = 1.0
-    second: float = 0.0
-
-
-WAYS = {
-    "stage 1": Way(),
-    "stage 1, one view": Way(views=False),
-    "stages 1 and 2": Way(first=0.75, second=0.25),
-    "stages 1 and 2, half the samples": Way(first=0.375, second=0.125),
-    "TinyViT, stage 1": Way(arch="tiny_vit"),
-}
 
 
 def main() -> None:
@@ -101,104 +62,77 @@ def main() -> None:
     options.seed, options.way = options.seed or [0, 1, 2], options.way or list(WAYS)
     if options.against not in options.way:
         parser.error(f"--against {options.against}: expected one of the ways that are compared: {', '.join(options.way)}")
-    if options.steps < LEAST_STEPS:
-        parser.error(f"--steps {options.steps}: expected at least {LEAST_STEPS}, as a stage may take an eighth of them")
-    if options.measured_size < options.image_size:
-        parser.error(
-            f"--measured-size {options.measured_size} is below --image-size {options.image_size}; give at least as much, as "
-            "windows show photos enlarged"
-        )
-    try:
-        problem = other_settings(options)
-    except InputError as error:
-        problem = f"{error}; give another --out"
-    if problem is not None:
+    if (problem := unfit(options)) is not None:
         parser.error(problem)
-    caches = {several: make_cache(options, several=several) for several in sorted({WAYS[name].views for name in options.way})}
-    for seed in options.seed:
-        for name in options.way:
-            train(WAYS[name], name, seed=seed, cache=caches[WAYS[name].views], options=options)
-    for seed in options.seed:
-        evaluate(seed, options=options)
-    report = tabulate(options)
+    try:
+        report = compare(options)
+    except InputError as error:
+        parser.error(str(error))
     print(json.dumps(report) if options.json else table_text(report))
 
 
-def other_settings(options: argparse.Namespace) -> str | None:
-    """Return what differs from the settings that the folder was begun with, None if nothing does.
+def unfit(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with the sizes and steps, None if nothing is."""
+    window, measured = options.image_size, options.measured_size
+    if window < 1:
+        return f"--image-size {window}: expected pixels, for example 256"
+    if measured < window:
+        return f"--measured-size {measured} is below --image-size {window}; as windows show photos enlarged, give at least that"
+    for name in options.way:
+        _, first, second = work_of(WAYS[name], steps=options.steps, window=window, measured=measured)
+        if first < 1 or (second < 1 and WAYS[name].second):
+            return f"--steps {options.steps} leaves a stage of {name!r} without a step; give more"
+    return None
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Train what is missing, evaluate, and return the report.
 
     Raises:
-        InputError: the file with them is damaged.
+        InputError: the folder was begun with other settings, or a file in it is damaged.
     """
-    file, given = options.out / SETTINGS, {name: getattr(options, name) for name in SAME}
-    recipe = {"batch": BATCH, "rates": RATES, "other_rate": OTHER_RATE, "rest": REST, "second": SECOND, "spread": list(SPREAD)}
+    check_settings(options)
+    caches = {several: make_cache(options, several=several) for several in sorted({WAYS[name].views for name in options.way})}
+    keep_settings(options)
+    for seed in options.seed:
+        for name in options.way:
+            for config in configs_of(name, seed=seed, cache=caches[WAYS[name].views], options=options):
+                distil(config)
+    for seed in options.seed:
+        evaluate(seed, options=options)
+    return tabulate(options)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what must be the same whenever a comparison goes on."""
+    return {name: getattr(options, name) for name in SAME} | {"recipe": RECIPE}
+
+
+def check_settings(options: argparse.Namespace) -> None:
+    """Refuse a folder that was begun with other settings. Raises InputError, also if the file with them is damaged."""
+    file, given = options.out / SETTINGS, settings_of(options)
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(file) as part:
-            part.write_text(json.dumps(given | {RECIPE: recipe}))
-        return None
-    begun = read_json(file, max_bytes=MAX_BYTES)
-    if not isinstance(begun, dict) or begun.get(RECIPE) != recipe:
-        return f"{options.out} was begun by another version of this benchmark, with other rates or batches; give another --out"
+        return
+    try:
+        begun = read_json(file, max_bytes=MAX_BYTES)
+    except InputError as error:
+        raise InputError(f"{error}; give another --out") from error
+    if not isinstance(begun, dict) or begun.keys() != given.keys() or begun["recipe"] != given["recipe"]:
+        raise InputError(f"{options.out} was begun by a version of this benchmark with another recipe; give another --out")
     changed = [f"--{name.replace('_', '-')} {begun[name]}" for name in SAME if begun[name] != given[name]]
-    return f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out" if changed else None
+    if changed:
+        raise InputError(f"{options.out} was begun with {' '.join(changed)}; give it again, or another --out")
 
 
-def size_of(way: Way, options: argparse.Namespace) -> int:
-    """Return the image size that a way trains at."""
-    size: int = options.image_size if way.views else options.measured_size
-    return size
+def keep_settings(options: argparse.Namespace) -> None:
+    """Write the settings into the folder, once its caches could be made with them."""
+    with atomic_path(options.out / SETTINGS) as part:
+        part.write_text(json.dumps(settings_of(options)))
 
 
-def work_of(way: Way, *, steps: int, window: int, measured: int) -> tuple[int, int]:
-    """Return the number of photos in a step and of steps, so that all ways see equally many pixels."""
-    if way.views:
-        return BATCH, steps
-    photos = BATCH * (window / measured) ** 2  # in a step, of as many pixels as the windows
-    batch = max(1, round(photos))
-    return batch, round(steps * photos / batch)
-
-
-def train(way: Way, name: str, *, seed: int, cache: Path, options: argparse.Namespace) -> None:
-    """Train one student, unless it is finished, and add up the seconds that it took."""
-    folder = run_folder(name, seed=seed, out=options.out)
-    batch, steps = work_of(way, steps=options.steps, window=options.image_size, measured=options.measured_size)
-    first, second = round(way.first * steps), round(way.second * steps)
-    base = folder.parent / f"{folder.name}_stage_1" if second else folder
-    given = settings(way, options, out=base, cache=cache, seed=seed, batch=batch, steps=first)
-    if second:
-        given["schedule"]["min_lr_ratio"] = REST
-    distil(base, given)
-    if second:
-        given = settings(way, options, out=folder, cache=cache, seed=seed, batch=batch, steps=second) | SECOND
-        given["model"]["init"] = str(base)
-        given["optim"]["lr"] *= REST
-        distil(folder, given)
-
-
-def settings(
-    way: Way, options: argparse.Namespace, *, out: Path, cache: Path, seed: int, batch: int, steps: int
-) -> dict[str, Any]:
-    """Return the config of a run of the embedding stage."""
-    arch = way.arch or options.arch
-    rate = next((rate for family, rate in RATES.items() if arch.startswith(family)), OTHER_RATE)
-    return {
-        "name": out.name,
-        "out": str(out),
-        "seed": seed,
-        "model": {"arch": arch, "image_size": size_of(way, options)},
-        "teacher": {"model": options.teacher, "image_size": size_of(way, options)},
-        "data": {"cache": str(cache), "num_workers": 0},
-        "optim": {"lr": rate, "weight_decay": 0.05, "betas": [0.9, 0.98]},
-        "schedule": {"steps": steps, "warmup_steps": max(1, min(50, steps // 8)), "min_lr_ratio": 0.01},
-        "global_batch": batch,
-        "ema": {"decay": 0.99},
-        "checkpoint": {"every_steps": 100, "keep": 1},
-    }
-
-
-def distil(folder: Path, config: Mapping[str, Any]) -> None:
+def distil(config: Mapping[str, Any]) -> None:
     """Run `repvit-sam distill`, which also finds that a run is finished; add its seconds to those in the run folder."""
+    folder = Path(config["out"])
     file = folder.parent / f"{folder.name}.yaml"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as part:
@@ -227,6 +161,7 @@ def make_cache(options: argparse.Namespace, *, several: bool) -> Path:
         "out": cache,
     }
     pairs = (part for name, value in values.items() for part in ("--set", f"{name}={value}"))
+    options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / f"{cache.name}.lock").open("a") as file:
         lock(file)  # another process of this comparison may be making it
         run_command("precompute", "--config", "quickstart_precompute", *pairs, quiet=True)
@@ -239,14 +174,14 @@ def evaluate(seed: int, *, options: argparse.Namespace) -> None:
     named = [part for name, folder in models.items() for part in ("-m", f"{folder.name}={folder}")]
     given = ["--data", options.val, "--image-size", str(options.measured_size), "--reference", TEACHER, "--clicks", "1"]
     given += [word for suite in PRIMARY for word in ("-s", suite)]
-    out = str(options.out / f"results_{seed}.jsonl")
-    run_command("eval", "-m", f"{TEACHER}={options.teacher}", *named, *given, "--out", out, quiet=True)
+    given += ["--out", str(results_of(seed, options))]
+    run_command("eval", "-m", f"{TEACHER}={options.teacher}", *named, *given, quiet=True)
 
 
-def run_folder(name: str, *, seed: int, out: Path) -> Path:
-    """Return the folder of a way's run: `stages_1_and_2_seed_0`."""
-    words = name.lower().replace(",", "").replace(" ", "_")
-    return out / "runs" / f"{words}_seed_{seed}"
+def results_of(seed: int, options: argparse.Namespace) -> Path:
+    """Return the file of results of a seed."""
+    out: Path = options.out
+    return out / f"results_{seed}.jsonl"
 
 
 def tabulate(options: argparse.Namespace) -> dict[str, Any]:
@@ -258,10 +193,10 @@ def tabulate(options: argparse.Namespace) -> dict[str, Any]:
     for name in (TEACHER, *options.way):
         row: dict[str, Any] = {}
         if name != TEACHER:
-            spent = [seconds_of(name, seed=seed, out=options.out) for seed in options.seed]
+            minutes = statistics.median(seconds_of(name, seed=seed, out=options.out) for seed in options.seed) / 60
             samples = samples_of(WAYS[name], steps=options.steps, window=options.image_size, measured=options.measured_size)
             size = size_of(WAYS[name], options)
-            row |= {"samples": samples, "image_size": size, "minutes": statistics.median(spent) / 60}
+            row |= {"samples": samples, "image_size": size, "minutes": None if math.isnan(minutes) else minutes}
         for suite, found in values.items():
             for measure, mine in found[name].items():
                 row[f"{suite} {measure}"] = mine.facts()
@@ -276,9 +211,12 @@ def values_of(options: argparse.Namespace, suite: str) -> dict[str, dict[str, Va
     """Return the values of the teacher and each way: `iou` with the annotated masks, `agreement` with the teacher's."""
     names = {TEACHER: [TEACHER] * len(options.seed)}
     names |= {way: [run_folder(way, seed=seed, out=options.out).name for seed in options.seed] for way in options.way}
-    stored = [observations(options.out / f"results_{seed}.jsonl", suite) for seed in options.seed]
+    stored = [observations(results_of(seed, options), suite) for seed in options.seed]
     found: dict[str, dict[str, Values]] = {}
     for key, (way, models) in enumerate(names.items()):
+        for seed, its, model in zip(options.seed, stored, models, strict=True):
+            if model not in its:
+                raise InputError(f"{results_of(seed, options)} lacks what {model} saw; delete it and its .state, and run again")
         seen = [its[model] for its, model in zip(stored, models, strict=True)]
         found[way] = {"iou": Values([[photo.values[PRIMARY[suite]] for photo in photos] for photos in seen], key=key)}
         if way != TEACHER:
@@ -288,7 +226,11 @@ def values_of(options: argparse.Namespace, suite: str) -> dict[str, dict[str, Va
 
 
 def observations(results: Path, suite: str) -> dict[str, list[Observation]]:
-    """Return what each model of an evaluation saw in one suite, sorted by photo."""
+    """Return what each model of an evaluation saw in one suite, sorted by photo.
+
+    Raises:
+        InputError: the results are damaged.
+    """
     files, found = ObservedFiles([results.with_suffix(".state")]), {}
     for result in read_results(results):
         seen = files.of(result) if result.suite == suite else None
@@ -298,23 +240,18 @@ def observations(results: Path, suite: str) -> dict[str, list[Observation]]:
 
 
 def seconds_of(name: str, *, seed: int, out: Path) -> float:
-    """Return the seconds of training, over both stages."""
+    """Return the seconds of training, over both stages; NaN if they are not known."""
     folder = run_folder(name, seed=seed, out=out)
     return sum(seconds_in(part / SECONDS) for part in (folder, folder.parent / f"{folder.name}_stage_1"))
 
 
 def seconds_in(file: Path) -> float:
-    """Return the seconds stored in a run folder; 0 if there are none, NaN if the file is damaged: they are shown, no more."""
+    """Return the seconds stored in a run folder; 0 if there are none, NaN if the file is damaged: no run is lost for that."""
     try:
-        return float(read_json(file, max_bytes=MAX_BYTES)) if file.is_file() else 0.0
-    except (InputError, TypeError, ValueError):
+        stored = read_json(file, max_bytes=MAX_BYTES) if file.is_file() else 0.0
+    except InputError:
         return math.nan
-
-
-def samples_of(way: Way, *, steps: int, window: int, measured: int) -> int:
-    """Return the number of samples that a way trains on."""
-    batch, steps = work_of(way, steps=steps, window=window, measured=measured)
-    return batch * (round(way.first * steps) + round(way.second * steps))
+    return float(stored) if type(stored) in (int, float) and stored >= 0 else math.nan
 
 
 def table_text(report: Mapping[str, Any]) -> str:
@@ -323,7 +260,8 @@ def table_text(report: Mapping[str, Any]) -> str:
     lines = ["| | samples | of px | minutes | " + " | ".join(columns) + " |", "| --- " * (4 + len(columns)) + "|"]
     for name, row in report["ways"].items():
         cells = [cell_text(row[column]) if column in row else "" for column in columns]
-        trained = [row["samples"], row["image_size"], f"{row['minutes']:.0f}"] if "samples" in row else ["", "", ""]
+        minutes = "?" if row.get("minutes") is None else f"{row['minutes']:.0f}"
+        trained = [row["samples"], row["image_size"], minutes] if "samples" in row else ["", "", ""]
         lines.append("| " + " | ".join(map(str, [name, *trained, *cells])) + " |")
     said = f"{report['objects']} objects on {report['photos']} photos of {report['measured_size']} px, {len(report['seeds'])} "
     said += "seeds. Mean, 95 % interval, ± standard deviation of the seeds' means; then the difference from "

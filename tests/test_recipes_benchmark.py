@@ -1,5 +1,6 @@
 """The comparison of ways of training: its averages by hand, and the whole of it on a few photos."""
 
+import argparse
 import json
 import math
 import sys
@@ -7,8 +8,9 @@ import sys
 import pytest
 
 from benchmarks import recipes
-from benchmarks.recipes import samples_of, work_of
+from benchmarks.recipe_ways import WAYS, configs_of, samples_of, work_of
 from benchmarks.seed_statistics import Values, cell_text
+from distill.config.runs import run_model
 
 ONE_SEED = [[0.2, 0.4], [], [0.9]]  # three photos with two, no and one object
 OTHER_SEED = [[0.4, 0.8], [], [0.3]]
@@ -48,33 +50,70 @@ def test_a_cell_has_the_mean_its_interval_the_spread_and_the_difference():
 
 
 def test_two_stages_share_the_samples_of_one():
-    counts = {name: samples_of(way, steps=1000, window=256, measured=640) for name, way in recipes.WAYS.items()}
+    counts = {name: samples_of(way, steps=1000, window=256, measured=640) for name, way in WAYS.items()}
     assert counts["stage 1"] == counts["stages 1 and 2"] == 4000 and counts["stages 1 and 2, half the samples"] == 2000
 
 
 @pytest.mark.parametrize(("measured", "batch", "steps"), [(256, 4, 1000), (384, 2, 889), (512, 1, 1000), (640, 1, 640)])
 def test_whole_photos_are_as_many_pixels_as_windows(measured, batch, steps):
-    windows, whole = recipes.WAYS["stage 1"], recipes.WAYS["stage 1, one view"]
-    assert work_of(windows, steps=1000, window=256, measured=measured) == (4, 1000)
-    assert work_of(whole, steps=1000, window=256, measured=measured) == (batch, steps)
+    windows, whole = WAYS["stage 1"], WAYS["stage 1, one view"]
+    assert work_of(windows, steps=1000, window=256, measured=measured) == (4, 1000, 0)
+    assert work_of(whole, steps=1000, window=256, measured=measured) == (batch, steps, 0)
     assert batch * steps * measured**2 == pytest.approx(4 * 1000 * 256**2, rel=1e-3)
 
 
-def test_settings_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, monkeypatch, capsys):
-    def refusal(*words):
+@pytest.fixture
+def refusal(tmp_path, monkeypatch, capsys):
+    """Run the comparison, which must be refused, and return what it says."""
+
+    def of(*words):
         monkeypatch.setattr(sys, "argv", ["recipes", "--data", "x", "--val", "y", "--out", str(tmp_path), *words])
         with pytest.raises(SystemExit) as raised:
             recipes.main()
         assert raised.value.code == 2
         return capsys.readouterr().err
 
-    assert "--measured-size 128 is below --image-size 256" in refusal("--measured-size", "128")
-    (tmp_path / "settings.json").write_text(json.dumps({"data": "x", "val": "y", "steps": 1600}))
-    assert "was begun by another version of this benchmark" in refusal()
-    for damaged, reason in (("{", "is not JSON"), ("[]", "was begun by another version")):
-        (tmp_path / "settings.json").write_text(damaged)
-        message = refusal()
-        assert reason in message and "give another --out" in message
+    return of
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--measured-size", "128"], "--measured-size 128 is below --image-size 256"),
+        (["--image-size", "0"], "--image-size 0: expected pixels"),
+        (["--steps", "4"], "--steps 4 leaves a stage of 'stages 1 and 2, half the samples' without a step"),
+        (["--steps", "8", "--image-size", "64"], "--steps 8 leaves a stage of 'stage 1, one view' without a step"),
+        (["--way", "TinyViT, stage 1"], "--against stage 1: expected one of the ways"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_is_made(refusal, tmp_path, words, message):
+    assert message in refusal(*words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_path_does_not_bind_the_folder(refusal, tmp_path):
+    assert "source.path=x" in refusal()  # the command that fails
+    assert not (tmp_path / "settings.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b'{"data": "x", "val": "y", "steps": 1600}'])
+def test_settings_that_are_damaged_or_of_another_version_are_refused(refusal, tmp_path, content):
+    (tmp_path / "settings.json").write_bytes(content)
+    assert "give another --out" in refusal()
+
+
+def test_the_second_stage_goes_on_from_the_first_at_its_last_rate(tmp_path):
+    options = argparse.Namespace(
+        out=tmp_path, steps=800, image_size=256, measured_size=640, arch="repvit_m0_6", teacher="sam_demo"
+    )
+    first, second = configs_of("stages 1 and 2", seed=5, cache=tmp_path / "cache", options=options)
+    assert first["schedule"]["steps"] + second["schedule"]["steps"] == 800
+    assert second["model"]["init"] == first["out"] != second["out"]
+    assert second["optim"]["lr"] == pytest.approx(first["optim"]["lr"] * first["schedule"]["min_lr_ratio"])
+    (alone,) = configs_of("stage 1", seed=5, cache=tmp_path / "cache", options=options)
+    assert alone["schedule"]["min_lr_ratio"] < first["schedule"]["min_lr_ratio"]  # it runs its rate down
+    for config in (first, second, alone):
+        run_model(config).model_validate(config)
 
 
 def test_the_seconds_of_a_run_are_shown_as_unknown_where_their_file_is_damaged(tmp_path):
@@ -84,8 +123,9 @@ def test_the_seconds_of_a_run_are_shown_as_unknown_where_their_file_is_damaged(t
         file.parent.mkdir(parents=True)
         file.write_text(text)
     assert recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path) == 50.5
-    first.write_text("20.")
-    assert math.isnan(recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path))
+    for damaged in (b"20.", b"\xff", b"NaN", b"-3", b"true", b"null", b"[]"):
+        first.write_bytes(damaged)
+        assert math.isnan(recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path))
     first.unlink()
     assert recipes.seconds_of("stages 1 and 2", seed=0, out=tmp_path) == 30.5
 
