@@ -122,12 +122,11 @@ def claim_run(config: RunConfig) -> None:
         write_config(config, temporary)
 
 
-def is_finished(folder: Path, *, steps: int, patience: int | None = None) -> bool:
-    """Return whether a run of this many steps has finished with intact weights, or has ended early by the same patience.
+def steps_done(folder: Path, *, steps: int, patience: int | None = None) -> int | None:
+    """Return the number of steps of a run that has finished with intact weights; None if it has not.
 
-    run.json is written last.
-
-    If the weights are damaged, this prints a note and they are exported again from the last checkpoint.
+    Finished is a run of this many steps, or one that ended early by the same patience. run.json is written last. If the
+    weights are damaged, this prints a note and they are exported again from the last checkpoint.
 
     Raises:
         InputError: run.json is damaged; the run had more steps; or there is no checkpoint to resume from or to restore
@@ -135,28 +134,21 @@ def is_finished(folder: Path, *, steps: int, patience: int | None = None) -> boo
     """
     record = read_run_json(folder)
     if record is None or not all((folder / name).is_file() for name in RUN_FILES):
-        return False
+        return None
     if steps < record.steps:
         raise InputError(f"{folder} is finished with {record.steps} steps, more than the {steps} of schedule; use another name")
     damaged = [name for name in RUN_FILES if record.sha256.get(name, _ANY) not in (_ANY, sha256_file(folder / name))]
     stopped = EarlyStop(of_steps=steps, patience=patience) if patience is not None else None
     if not damaged and (steps == record.steps or (stopped is not None and record.stopped_early == stopped)):
-        return True
-    if not list_checkpoints(folder / CHECKPOINTS):
-        why = f"{folder / damaged[0]} is damaged: its sha256 is not that of {RUN_JSON}" if damaged else (
-            f"{folder} is finished with {record.steps} of {steps} steps"
-        )
-        raise InputError(f"{why}, and no checkpoint is left to go on from; bring back a copy, or use another name")
+        return record.steps
+    why = f"{folder} is finished with {record.steps} of {steps} steps"
     if damaged:
         why = f"{folder / damaged[0]} is damaged: its sha256 is not that of {RUN_JSON}"
+    if not list_checkpoints(folder / CHECKPOINTS):
+        raise InputError(f"{why}, and no checkpoint is left to go on from; bring back a copy, or use another name")
+    if damaged:
         warnings.warn(InputWarning(f"{why}; it is made again from the last checkpoint"), stacklevel=2)
-    return False
-
-
-def steps_done(folder: Path, *, steps: int, patience: int | None) -> int | None:
-    """Return the number of steps of a run that has finished, see `is_finished`; None if it has not."""
-    record = read_run_json(folder)
-    return record.steps if record is not None and is_finished(folder, steps=steps, patience=patience) else None
+    return None
 
 
 def read_run_json(folder: Path) -> RunRecord | None:

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step, and what is said of it when a run is short or made longer."""
+"""The learning rate as a function of the step, and what is said of it when a run is short or made longer."""
 
 import math
 from typing import Any

@@ -69,9 +69,9 @@ class MaskLossConfig(Frozen):
 
     focal: Weight = 0.0
     bce: Weight = 2.0
-    # Cross-entropy of object cells relative to others. Masks are cut at logit 0, where a cell is object with probability
-    # 1 / (1 + bce_object): at 0.5 an uncertain mask is cut too small for its IoU; docs/log.md has what it costs.
-    bce_object: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    # Masks are cut at logit 0, where a cell is object with probability 1 / (1 + bce_object): at 0.5 an uncertain mask is cut
+    # too small for its IoU; docs/log.md has what it costs.
+    bce_object: Annotated[float, Field(ge=0.1, le=10)] = 1.0  # cross-entropy of object cells relative to others
     dice: Weight = 1.0
     iou: Weight = 1.0  # squared error of the predicted IoU
     multimask: Weight = 1.0  # the best of three masks, relative to the single mask

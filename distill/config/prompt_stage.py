@@ -30,9 +30,8 @@ class PromptsConfig(Frozen):
 class PromptLossConfig(Frozen):
     """Weights of the loss terms on masks; a term of weight 0 is not computed."""
 
-    # Where the teacher's logits are above 0, or its masks as probabilities. Soft targets teach how sure it is more than where
-    # its masks end: docs/log.md has what each gave.
-    targets: Literal["soft", "hard"] = "hard"
+    # Soft targets teach how sure the teacher is more than where its masks end: docs/log.md has what each gave.
+    targets: Literal["soft", "hard"] = "hard"  # hard: where the teacher's logits are above 0; soft: its masks as probabilities
     teacher: Weight = 1.0  # the masks of the teacher, decoded from its cached embedding for the same prompt
     truth: Weight = 0.0  # the annotated masks
     focal: Weight = 0.0

@@ -119,7 +119,7 @@ class ComputeConfig(Frozen):
 
 
 class RunConfig(Frozen):
-    """The settings of a training run that both stages share."""
+    """The settings of a training run that all stages share."""
 
     name: str
     out: str | None = None  # runs/NAME

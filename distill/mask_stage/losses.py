@@ -29,7 +29,7 @@ def mask_loss(
     Args:
         weights: of `focal`, `bce` and `dice`; other keys are ignored.
         object_weight: of `bce`, see `bce_loss`.
-        soft: whether the target is a probability, to be reached as it is: `dice` is then `soft_dice_loss`.
+        soft: whether the target is a probability that the mask should match: `dice` is then `soft_dice_loss`.
     """
     terms: dict[str, Callable[..., Tensor]] = {
         "focal": focal_loss,
@@ -79,7 +79,8 @@ def focal_loss(logits: Tensor, target: Tensor, valid: Tensor, *, gamma: float = 
 def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """1 - (2 |p t| + 1) / (|p| + |t| + 1) over valid cells (EdgeSAM, `training/utils.py`: the same smoothing).
 
-    Where the target is a probability, it is not least at p = t but at a mask of 1 wherever t is above about half the dice.
+    Where the target is a probability, it is minimal not at p = t but at a mask that is 1 wherever t exceeds about half the Dice
+    coefficient.
     """
     return _dice(logits, target, valid, size=lambda share: share)
 

@@ -1,6 +1,7 @@
 """Experiment trackers beside metrics.jsonl and TensorBoard: wandb and trackio, each an optional dependency."""
 
 import importlib
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any, Protocol
 from PIL import Image
 
 from distill.config.runs import RunConfig
-from encoders.errors import MissingExtra
-from encoders.files import atomic_path
+from encoders.errors import InputError, MissingExtra
+from encoders.files import atomic_path, read_bounded
 
 PROJECT = "repvit-sam"
+MAX_IDENTIFIER = 64  # bytes
 
 
 class Logger(Protocol):
-    """Where a run's numbers go, too."""
+    """Where a run's numbers also go."""
 
     def values(self, values: Mapping[str, float | str], *, step: int) -> None:
         """Add numbers and texts of a step."""
@@ -41,6 +43,7 @@ class Tracker:
 
     Raises:
         MissingExtra: the package is not installed.
+        InputError: the run's `wandb_id` is damaged.
     """
 
     def __init__(self, package: str, *, folder: Path, name: str, config: Mapping[str, Any]) -> None:
@@ -68,6 +71,7 @@ def open_loggers(run: RunConfig) -> list[Logger]:
 
     Raises:
         MissingExtra: one is not installed.
+        InputError: see `Tracker`.
     """
     settings = run.model_dump(mode="json")
     return [Tracker(package, folder=run.folder, name=run.name, config=settings) for package in run.log.loggers]
@@ -76,6 +80,10 @@ def open_loggers(run: RunConfig) -> list[Logger]:
 def _identifier(path: Path, *, name: str) -> str:
     """Return the name by which a run is known to the tracker, made at its first start and kept in its folder."""
     if not path.is_file():
+        safe = re.sub(r"[^\w.-]", "_", name[:48], flags=re.ASCII)
         with atomic_path(path) as temporary:
-            temporary.write_text(f"{name[:48]}-{secrets.token_hex(4)}")
-    return path.read_text()
+            temporary.write_text(f"{safe}-{secrets.token_hex(4)}")
+    stored = read_bounded(path, max_bytes=MAX_IDENTIFIER, name=str(path)).decode("ascii", "replace")
+    if re.fullmatch(r"[\w.-]+", stored, re.ASCII) is None:
+        raise InputError(f"{path} is damaged: it is not the identifier of a run; delete it, and a new record is begun")
+    return stored

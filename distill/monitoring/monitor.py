@@ -33,7 +33,7 @@ class Monitor:
         steps: total number of global steps.
         samples_per_step: the global batch.
         enabled: False on all ranks but 0, where every call does nothing.
-        loggers: where the metrics go, too; closed at the end.
+        loggers: where the metrics also go; closed at the end.
 
     Raises:
         InputError: here or later, if a file cannot be written or the existing metrics are damaged.
@@ -98,7 +98,6 @@ class Monitor:
             left = f"{duration(seconds)} left" if step < self.steps else "done"
             line = f"step {step}/{self.steps}: loss {stats.total:.4f} ({terms}), lr {lr:.2e}, {rate:.1f} photos/s, {left}"
             print(line, file=sys.stderr, flush=True)
-
 
     def add(self, step: int, values: Mapping[str, float | str]) -> None:
         """Write a line of metrics of a step, and its numbers to TensorBoard."""

@@ -14,6 +14,7 @@ from distill.prompt_stage.batch import DrawnPrompts, PromptedBatch
 from encoders.contract import MASK_STRIDE
 from encoders.errors import InputError
 from encoders.geometry import Shape, scale_boxes
+from encoders.samples.image import MAX_PIXELS
 from encoders.samples.rle import Rle, decode_segmentation, run_lengths, to_rle
 from shards import Batch
 
@@ -64,13 +65,13 @@ class DrawPrompts:
         return PromptedBatch(photos=batch, prompts=prompts)
 
     def _of_photo(self, number: int, record: dict[str, Any], *, shape: Shape, rng: np.random.Generator) -> list["_Row"]:
-        config = self.config
-        objects = [] if config.source == "teacher" else self._objects(record, shape=shape)
+        config, original = self.config, _original_shape(record)
+        objects = [] if config.source == "teacher" else self._objects(record, original=original, shape=shape)
         is_box = rng.random(config.per_photo) < config.box_share
         jittered = rng.random(config.per_photo) >= config.exact_box_share
         seeds = rng.integers(0, SEED_LIMIT, config.per_photo)
         order = np.resize(rng.permutation(len(objects)), config.per_photo) if objects else [None] * config.per_photo
-        scale = np.asarray([shape[1] / record["width"], shape[0] / record["height"]])
+        scale = np.asarray([shape[1] / original[1], shape[0] / original[0]])
         rows = []
         for which, boxed, moved, seed in zip(order, is_box, jittered, seeds, strict=True):
             found = None if which is None else objects[which]
@@ -81,14 +82,13 @@ class DrawPrompts:
                 point = (pixel_inside(found, rng=rng) + 0.5) * scale - 0.5
                 x, y, width, height = coco_mask.toBbox(found)
                 corners = np.asarray([[x, y, x + width, y + height]])
-                box = scale_boxes(corners, shape=(record["height"], record["width"]), image_size=self.image_size)[0]
+                box = scale_boxes(corners, shape=original, image_size=self.image_size)[0]
             kind = POINT if not boxed else DRAWN_BOX if found is None else GIVEN_BOX
             rows.append(_Row(number, kind, point.astype(np.float32), box, bool(moved), int(seed), found, shape))
         return rows
 
-    def _objects(self, record: dict[str, Any], *, shape: Shape) -> list[Rle]:
+    def _objects(self, record: dict[str, Any], *, original: Shape, shape: Shape) -> list[Rle]:
         """Return the masks of the objects that are large enough, in pixels of the original photo."""
-        original: Shape = (record["height"], record["width"])
         smallest = self.config.min_pixels * (original[0] * original[1]) / (shape[0] * shape[1])
         wanted = [one for one in record["annotations"] if not one["iscrowd"] and one["area"] >= smallest]
         masks = [to_rle(one["segmentation"], shape=original) for one in wanted]
@@ -123,6 +123,14 @@ class _Row:
     seed: int
     object: Rle | None
     shape: Shape
+
+
+def _original_shape(record: dict[str, Any]) -> Shape:
+    """Return the (height, width) of the original photo. Raises InputError if the record states none."""
+    height, width = record["height"], record["width"]
+    if not all(type(side) is int and 0 < side <= MAX_PIXELS for side in (height, width)):
+        raise InputError("its height and width are not those of a photo")
+    return height, width
 
 
 def pixel_inside(mask: Rle, *, rng: np.random.Generator) -> np.ndarray:

@@ -58,7 +58,8 @@ class PromptedStudent(nn.Module):
     Args:
         sam: the student, with the prompt encoder and mask decoder that it will be used with.
         scale: normalises embeddings for their losses, see `distill.losses.embedding_losses`.
-        teacher: a Sam whose prompt encoder and mask decoder are the teacher's; None if those of `sam` are, and stay it.
+        teacher: a Sam whose prompt encoder and mask decoder are the teacher's; None if `sam` has the
+            teacher's and does not train them.
     """
 
     def __init__(

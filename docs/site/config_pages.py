@@ -52,7 +52,7 @@ def _section(model: type[BaseModel], prefix: str) -> str:
     rows, sections = [], []
     for name, field in model.model_fields.items():
         if issubclass(model, RunConfig) and model is not RunConfig and name in RunConfig.model_fields:
-            continue  # listed once, for both stages
+            continue  # listed once, for all stages
         below = _models(field.annotation)
         for section in below:
             title = f"{prefix}{name}" + (f" ({_kind(section)})" if len(below) > 1 else "")

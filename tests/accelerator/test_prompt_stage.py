@@ -17,7 +17,7 @@ from tests.distill.prompt_stage.photos import SIZE
 PROMPTS = PromptsConfig(per_photo=4, min_pixels=4, min_score=0.1, rounds=2)
 
 
-def student(*, decoder_learns):
+def student(*, decoder_learns, targets):
     torch.manual_seed(0)
     sam = encoders.build_sam("repvit_m0_6", image_size=SIZE)
     teacher = encoders.load("sam_demo", image_size=SIZE)
@@ -28,7 +28,7 @@ def student(*, decoder_learns):
         teacher=teacher.requires_grad_(False) if decoder_learns else None,
         prompts=PROMPTS,
         embedding_loss=EmbeddingLossConfig(),
-        mask_loss=PromptLossConfig(focal=1.0, truth=0.5),
+        mask_loss=PromptLossConfig(targets=targets, focal=1.0, truth=0.5),
     ).train()
 
 
@@ -41,7 +41,7 @@ def some_batch(cache):
     return batch
 
 
-@pytest.mark.parametrize("decoder_learns", [False, True])
-def test_a_step_waits_for_nothing_and_its_losses_are_the_cpus(annotated_cache, decoder_learns):
-    here, there = (student(decoder_learns=decoder_learns) for _ in range(2))
+@pytest.mark.parametrize(("decoder_learns", "targets"), [(False, "hard"), (True, "hard"), (False, "soft")])
+def test_a_step_waits_for_nothing_and_its_losses_are_the_cpus(annotated_cache, decoder_learns, targets):
+    here, there = (student(decoder_learns=decoder_learns, targets=targets) for _ in range(2))
     check_step(here, there, lambda: some_batch(annotated_cache), rel=1e-3)

@@ -19,7 +19,7 @@ from distill.checkpoints.checkpoint_files import save_state
 from distill.ema import Ema
 from distill.monitoring.event_file import EventFile
 from distill.monitoring.monitor import Monitor, truncate_after
-from distill.run_folder import is_finished, only_process, write_run_json
+from distill.run_folder import only_process, steps_done, write_run_json
 from distill.step_stats import StepStats
 from encoders.errors import InputError
 from encoders.files import write_errors
@@ -37,12 +37,12 @@ def finished(tmp_path: Path) -> Path:
 
 
 def test_a_finished_run_is_known_by_its_steps_and_checksums(finished):
-    assert is_finished(finished, steps=24)
+    assert steps_done(finished, steps=24) == 24
     facts = json.loads((finished / "run.json").read_text())
     assert set(facts["sha256"]) == {"encoder.safetensors", "decoder.safetensors"}
     del facts["sha256"]
     (finished / "run.json").write_text(json.dumps(facts))  # as earlier releases wrote it
-    assert is_finished(finished, steps=24)
+    assert steps_done(finished, steps=24) == 24
 
 
 @pytest.mark.parametrize(
@@ -51,20 +51,20 @@ def test_a_finished_run_is_known_by_its_steps_and_checksums(finished):
 def test_a_damaged_run_json_is_one_message_that_says_what_to_do(finished, content):
     (finished / "run.json").write_bytes(content)
     with pytest.raises(InputError, match=r"run.json.*; delete it, and the run writes"):
-        is_finished(finished, steps=24)
+        steps_done(finished, steps=24)
 
 
 def test_damaged_weights_without_a_checkpoint_are_an_error_and_stay(finished):
     file = finished / "decoder.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"X")
     with pytest.raises(InputError, match="decoder.safetensors is damaged.*no checkpoint is left to go on from"):
-        is_finished(finished, steps=24)
+        steps_done(finished, steps=24)
     assert file.read_bytes().endswith(b"X")
 
 
 def test_a_finished_run_without_checkpoints_is_not_made_longer_by_starting_anew(finished):
     with pytest.raises(InputError, match="finished with 24 of 30 steps, and no checkpoint is left"):
-        is_finished(finished, steps=30)
+        steps_done(finished, steps=30)
 
 
 @pytest.mark.parametrize(

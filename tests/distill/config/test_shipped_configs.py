@@ -88,6 +88,17 @@ def test_what_edgesam_published_is_in_its_recipes():
     assert second.trainable.mask_decoder == 1.0 and second.trainable.prompt_encoder == 0.0
 
 
+def test_what_efficientsam3_published_is_in_its_second_recipe_and_what_is_not_is_said():
+    """Its public `losses.py` and training config of the geometry stage."""
+    path = CONFIGS / "efficientsam3_stage2_sa1b.yaml"
+    run = read_run(path)
+    assert isinstance(run, PromptRun) and run.loss is not None and run.loss.mse == 1.0
+    weights = run.mask_loss
+    assert (weights.targets, weights.bce, weights.dice, weights.iou, weights.truth) == ("soft", 1.0, 1.0, 0.5, 0.0)
+    differs = path.read_text().split("Differs: ")[1]
+    assert "cross-entropy" in differs and "dice" in differs
+
+
 def test_the_teachers_speeds_in_the_header_are_their_arithmetic():
     text = (CONFIGS / "precompute_sa1b_vit_h.yaml").read_text()
     assert read_config("precompute_sa1b_vit_h", PrecomputeConfig).teacher.precision == "bf16" and "Not run yet" in text

@@ -1,5 +1,6 @@
 """Trackers beside metrics.jsonl: what they are given, with a stand-in for their packages, and what a missing one is called."""
 
+import re
 import sys
 from types import SimpleNamespace
 
@@ -63,6 +64,22 @@ def test_a_run_that_goes_on_is_the_same_one_to_wandb(config_file, standin):
             pass
     identifiers = [told["id"] for told in standin if isinstance(told, dict)]
     assert len(identifiers) == 2 and len(set(identifiers)) == 1 and identifiers[0].startswith("tiny-")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"tiny-1/2", b"tiny-1\n", b"x" * 65])
+def test_a_damaged_identifier_is_refused_and_named(config_file, standin, content):
+    config = read_run(config_file(log={"loggers": ["wandb"]}))
+    config.folder.mkdir()
+    (config.folder / "wandb_id").write_bytes(content)
+    with pytest.raises(InputError, match="wandb_id"):
+        open_loggers(config)
+    assert not standin
+
+
+def test_an_identifier_has_no_letters_that_a_url_does_not_take(config_file, standin, tmp_path):
+    with monitor(read_run(config_file(name="my run/ä", log={"loggers": ["wandb"]}, out=str(tmp_path / "run")))):
+        pass
+    assert standin[0]["name"] == "my run/ä" and re.fullmatch(r"my_run__-[0-9a-f]{8}", standin[0]["id"])
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])

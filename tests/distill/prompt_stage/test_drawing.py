@@ -92,3 +92,12 @@ def test_a_damaged_annotation_is_named(annotated_cache):
     batch.records[marked]["annotations"][0]["segmentation"]["counts"] = "zz"
     with pytest.raises(InputError, match=rf"^{batch.keys[marked]}: its annotations cannot be used"):
         draw(batch, range(4))
+
+
+@pytest.mark.parametrize("source", ["annotations", "teacher"])
+@pytest.mark.parametrize("width", [0, -3, 10**400, float("nan"), float("inf"), 80.5, True, "80", None])
+def test_a_photo_of_an_impossible_size_is_named(annotated_cache, width, source):
+    batch = next(batches(annotated_cache)).photos
+    batch.records[1]["width"] = width
+    with pytest.raises(InputError, match=rf"^{batch.keys[1]}: its annotations cannot be used .*height and width"):
+        loader(annotated_cache, source=source).transform(batch, range(4))

@@ -68,17 +68,26 @@ def test_a_student_with_its_teachers_embedding_has_nothing_to_learn(batch, round
 
 def test_gradient_descent_on_the_masks_alone_makes_them_the_teachers(batch):
     teacher = batch.photos.to_device("cpu").teacher
-    student = model(teacher + 0.3 * torch.randn(teacher.shape, generator=torch.Generator().manual_seed(0)))
+    weights = PromptLossConfig(targets="soft", iou=0.0)  # least where the masks are the teacher's
+    start = teacher + 0.3 * torch.randn(teacher.shape, generator=torch.Generator().manual_seed(0))
+    student = model(start, mask_loss=weights)
     optimizer = torch.optim.Adam(student.sam.image_encoder.parameters(), lr=0.03)
     seen = []
     for _ in range(8):
         losses = student(batch)
-        sum(losses.values()).backward()
+        losses["mask"].backward()
         optimizer.step()
         optimizer.zero_grad()
         seen.append(float(losses["mask"].detach()))
-    floor = float(model(teacher)(batch)["mask"].detach())
-    assert seen[-1] - floor < 0.5 * (seen[0] - floor)
+    floor = float(model(teacher, mask_loss=weights)(batch)["mask"].detach())
+    assert floor < seen[-1] and seen[-1] - floor < 0.5 * (seen[0] - floor)
+
+
+def test_annotated_masks_are_compared_as_they_are_whatever_the_targets(batch):
+    teacher = batch.photos.to_device("cpu").teacher
+    alone = {"teacher": 0.0, "truth": 1.0, "iou": 0.0}
+    losses = [model(teacher, mask_loss=PromptLossConfig(targets=kind, **alone))(batch) for kind in ("soft", "hard")]
+    assert float(losses[0]["truth"].detach()) == pytest.approx(float(losses[1]["truth"].detach()), rel=1e-6)
 
 
 def test_terms_of_weight_0_are_left_out_and_the_embedding_is_one_of_them(batch):
