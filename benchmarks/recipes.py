@@ -17,7 +17,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ def values_of(options: argparse.Namespace, suite: str) -> dict[str, dict[str, Va
             if model not in its:
                 raise InputError(f"{results_of(seed, options)} lacks what {model} saw; delete it and its .state, and run again")
         seen = [its[model] for its, model in zip(stored, models, strict=True)]
-        found[way] = {"iou": Values([[photo.values[PRIMARY[suite]] for photo in photos] for photos in seen], key=key)}
+        found[way] = {"iou": Values([ious(photos, suite) for photos in seen], key=key)}
         if way != TEACHER:
             same = [agreement(photos, its[TEACHER]) for photos, its in zip(seen, stored, strict=True)]
             found[way]["agreement"] = Values(same, key=key)
@@ -237,6 +237,11 @@ def observations(results: Path, suite: str) -> dict[str, list[Observation]]:
         if seen is not None:
             found[result.model] = sorted(seen.photos.values(), key=lambda photo: photo.key)
     return found
+
+
+def ious(photos: Sequence[Observation], suite: str) -> list[list[float]]:
+    """Return the IoUs of each photo's objects; a photo may have none."""
+    return [photo.values[PRIMARY[suite]] if photo.ids else [] for photo in photos]
 
 
 def seconds_of(name: str, *, seed: int, out: Path) -> float:

@@ -11,6 +11,7 @@ from benchmarks import recipes
 from benchmarks.recipe_ways import WAYS, configs_of, samples_of, work_of
 from benchmarks.seed_statistics import Values, cell_text
 from distill.config.runs import run_model
+from eval_zeroshot.results.observations import Observation
 
 ONE_SEED = [[0.2, 0.4], [], [0.9]]  # three photos with two, no and one object
 OTHER_SEED = [[0.4, 0.8], [], [0.3]]
@@ -114,6 +115,12 @@ def test_the_second_stage_goes_on_from_the_first_at_its_last_rate(tmp_path):
     assert alone["schedule"]["min_lr_ratio"] < first["schedule"]["min_lr_ratio"]  # it runs its rate down
     for config in (first, second, alone):
         run_model(config).model_validate(config)
+
+
+def test_a_photo_without_objects_stays_a_photo():
+    seen = [("a", [1], {"single": [0.5]}), ("b", [], {}), ("c", [3, 4], {"single": [0.25, 0.75]})]
+    photos = [Observation(key=key, ids=ids, values=values) for key, ids, values in seen]
+    assert recipes.ious(photos, "box") == [[0.5], [], [0.25, 0.75]]
 
 
 def test_the_seconds_of_a_run_are_shown_as_unknown_where_their_file_is_damaged(tmp_path):
