@@ -14,7 +14,8 @@ from encoders.errors import InputError, MissingExtra
 from encoders.files import atomic_path, read_bounded
 
 PROJECT = "repvit-sam"
-MAX_IDENTIFIER = 64  # bytes
+MAX_BYTES = 256  # of an identifier
+IDENTIFIER = re.compile(r"[^\x00-\x1f\x7f/\\#?%:]{1,64}")  # as wandb takes it; earlier releases kept the letters of a name
 
 
 class Logger(Protocol):
@@ -83,7 +84,11 @@ def _identifier(path: Path, *, name: str) -> str:
         safe = re.sub(r"[^\w.-]", "_", name[:48], flags=re.ASCII)
         with atomic_path(path) as temporary:
             temporary.write_text(f"{safe}-{secrets.token_hex(4)}")
-    stored = read_bounded(path, max_bytes=MAX_IDENTIFIER, name=str(path)).decode("ascii", "replace")
-    if re.fullmatch(r"[\w.-]+", stored, re.ASCII) is None:
+    stored = read_bounded(path, max_bytes=MAX_BYTES, name=str(path))
+    try:
+        text = stored.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if IDENTIFIER.fullmatch(text) is None:
         raise InputError(f"{path} is damaged: it is not the identifier of a run; delete it, and a new record is begun")
-    return stored
+    return text

@@ -76,6 +76,14 @@ def test_a_damaged_identifier_is_refused_and_named(config_file, standin, content
     assert not standin
 
 
+def test_an_identifier_of_an_earlier_release_stays(config_file, standin):
+    config = read_run(config_file(log={"loggers": ["wandb"]}))
+    config.folder.mkdir()
+    (config.folder / "wandb_id").write_text("my run ä-01234567")
+    open_loggers(config)
+    assert standin[0]["id"] == "my run ä-01234567"
+
+
 def test_an_identifier_has_no_letters_that_a_url_does_not_take(config_file, standin, tmp_path):
     with monitor(read_run(config_file(name="my run/ä", log={"loggers": ["wandb"]}, out=str(tmp_path / "run")))):
         pass
